@@ -1,0 +1,1 @@
+//! Data sets, pictures, letterbox, drawing, synthetic scenes.

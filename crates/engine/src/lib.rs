@@ -1,0 +1,1 @@
+//! Plans: a graph compiled for one shape, one ISA, one thread count.

@@ -1,0 +1,13 @@
+//! The one graph of lowbit: what an ONNX file means, what quantization adds to it, and nothing of how it runs.
+//!
+//! A [`Graph`] is a list of nodes in execution order over an arena of values. Operators ([`Op`]) are a closed set in
+//! the form of ONNX's newest opset: older forms are lifted when a file is read. Quantization adds
+//! [annotations](crate::annotation): a grid with codes and scales on a weight, a quantizer on an edge.
+
+pub mod annotation;
+mod graph;
+mod op;
+
+pub use annotation::{EdgeQuantizer, Point, WeightAnnotation};
+pub use graph::{Graph, GraphError, Node, NodeId, Value, ValueId};
+pub use op::*;

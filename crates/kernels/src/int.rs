@@ -1,0 +1,1 @@
+//! Integer kernels; the rules are in `FORMAT.md` part 1.

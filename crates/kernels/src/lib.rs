@@ -1,0 +1,15 @@
+//! Float32 and integer kernels with run-time dispatch, and the thread pool. The only crate with `unsafe`.
+//!
+//! All activations are dense channels-last arrays `[batch, depth, height, width, channels]`; one- and two-dimensional
+//! pictures have leading spatial axes of 1. Weights come in ONNX order and are packed when a kernel object is made:
+//! packed formats are private to this crate.
+
+pub mod float;
+pub mod int;
+mod isa;
+mod pool;
+mod shape;
+
+pub use isa::Isa;
+pub use pool::Pool;
+pub use shape::{ConvShape, PoolShape};

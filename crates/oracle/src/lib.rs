@@ -1,0 +1,1 @@
+//! Plain scalar meaning of every operator, float and integer.

@@ -1,0 +1,1 @@
+//! Weight grids, activation calibration, corrections.

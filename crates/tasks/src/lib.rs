@@ -1,0 +1,1 @@
+//! Boxes, heads, NMS and average precision: pure functions.
