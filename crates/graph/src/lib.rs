@@ -6,6 +6,7 @@
 
 pub mod annotation;
 mod graph;
+pub mod onnx;
 mod op;
 
 pub use annotation::{EdgeQuantizer, Point, WeightAnnotation};

@@ -1,0 +1,53 @@
+//! QuantizeLinear and DequantizeLinear as plain nodes; `passes::from_qdq` turns them into annotations where it can.
+
+use tensor::DType;
+
+use super::{Context, Row, row};
+use crate::onnx::error::{Load, LoadError};
+use crate::onnx::io::ElemType;
+use crate::onnx::write::NodeWriter;
+use crate::op::Op;
+
+pub(super) const ROWS: &[Row] = &[
+    row("QuantizeLinear", (2, 3), (1, 1), |c| {
+        // How float8 targets saturate, and the type of the division: both without effect on integers in f32.
+        c.attrs.ignore("saturate");
+        c.attrs.ignore("precision");
+        let axis = axis(c)?;
+        if let Some(code) = c.attrs.int("output_dtype")?.filter(|&code| code != 0) {
+            let want = ElemType::from_code(code)?.dtype();
+            let have = c.constant(2).map_or(DType::U8, tensor::Tensor::dtype);
+            if want != have {
+                return Err(LoadError::unsupported(format!(
+                    "output_dtype {want:?} without a zero point of that type"
+                ))
+                .help("give the node a zero point of the wanted type"));
+            }
+        }
+        Ok(Op::QuantizeLinear { axis }.into())
+    }),
+    row("DequantizeLinear", (2, 3), (1, 1), |c| {
+        let axis = axis(c)?;
+        if let Some(code) = c.attrs.int("output_dtype")?.filter(|&code| code != 0) {
+            ElemType::from_code(code)?;
+        }
+        if let (Some(x), Some(&y)) = (c.input(0), c.outputs.first()) {
+            c.builder.same_shape(x, y);
+        }
+        Ok(Op::DequantizeLinear { axis }.into())
+    }),
+];
+
+fn axis(c: &Context<'_, '_, '_>) -> Load<i64> {
+    if c.attrs.int_or("block_size", 0)? != 0 {
+        return Err(LoadError::unsupported("quantization in blocks is not supported")
+            .help("quantize per tensor or per channel"));
+    }
+    c.attrs.int_or("axis", 1)
+}
+
+pub(super) fn write(op: &Op, node: &mut NodeWriter<'_>) {
+    if let Op::QuantizeLinear { axis } | Op::DequantizeLinear { axis } = op {
+        node.int("axis", *axis);
+    }
+}

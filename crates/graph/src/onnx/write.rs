@@ -1,0 +1,105 @@
+//! From the graph to messages. The same graph gives the same bytes, always.
+
+use tensor::Tensor;
+
+use super::io::{raw_bytes, type_code};
+use super::wire::Writer;
+
+/// A `NodeProto` being written.
+#[derive(Debug)]
+pub(crate) struct NodeWriter<'o> {
+    attributes: Writer,
+    inputs: usize,
+    outputs: usize,
+    opset: &'o mut i64,
+}
+
+impl<'o> NodeWriter<'o> {
+    pub(crate) fn new(inputs: usize, outputs: usize, opset: &'o mut i64) -> Self {
+        NodeWriter {
+            attributes: Writer::default(),
+            inputs,
+            outputs,
+            opset,
+        }
+    }
+
+    /// The attribute fields of the node message.
+    pub(crate) fn into_attributes(self) -> Vec<u8> {
+        self.attributes.into_bytes()
+    }
+
+    pub(crate) fn input_count(&self) -> usize {
+        self.inputs
+    }
+
+    pub(crate) fn output_count(&self) -> usize {
+        self.outputs
+    }
+
+    /// This form of the operator exists from an opset on: the model must import at least that.
+    pub(crate) fn needs_opset(&mut self, opset: i64) {
+        *self.opset = (*self.opset).max(opset);
+    }
+
+    fn attribute(&mut self, name: &str, kind: i64, value: impl FnOnce(&mut Writer)) {
+        self.attributes.message(5, |a| {
+            a.string(1, name);
+            value(a);
+            a.int(20, kind);
+        });
+    }
+
+    pub(crate) fn float(&mut self, name: &str, v: f32) {
+        self.attribute(name, 1, |a| a.float(2, v));
+    }
+
+    pub(crate) fn int(&mut self, name: &str, v: i64) {
+        self.attribute(name, 2, |a| a.int(3, v));
+    }
+
+    pub(crate) fn flag(&mut self, name: &str, v: bool) {
+        self.int(name, v.into());
+    }
+
+    pub(crate) fn string(&mut self, name: &str, v: &str) {
+        self.attribute(name, 3, |a| a.string(4, v));
+    }
+
+    pub(crate) fn tensor(&mut self, name: &str, v: &Tensor) {
+        self.attribute(name, 4, |a| a.message(5, |t| tensor("", v, t)));
+    }
+
+    pub(crate) fn ints(&mut self, name: &str, v: &[i64]) {
+        // Not packed: the ONNX schema is proto2.
+        self.attribute(name, 7, |a| v.iter().for_each(|&x| a.int(8, x)));
+    }
+
+    pub(crate) fn sizes(&mut self, name: &str, v: &[usize]) {
+        self.attribute(name, 7, |a| v.iter().for_each(|&x| a.int(8, x as i64)));
+    }
+}
+
+/// The fields of a `TensorProto`.
+fn tensor(name: &str, value: &Tensor, out: &mut Writer) {
+    raw_tensor(
+        name,
+        value.shape(),
+        type_code(value.dtype()),
+        &raw_bytes(value.data()),
+        out,
+    );
+}
+
+/// The fields of a `TensorProto` with its bytes as they are.
+fn raw_tensor(name: &str, shape: &[usize], code: i64, raw: &[u8], out: &mut Writer) {
+    let dims: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
+    for d in dims {
+        out.int(1, d);
+    }
+    out.int(2, code);
+    if !name.is_empty() {
+        out.string(8, name);
+    }
+    out.bytes(9, raw);
+}
