@@ -1,1 +1,25 @@
 //! Integer kernels; the rules are in `FORMAT.md` part 1.
+//!
+//! Codes are u8, accumulators exact integers, and every step from an accumulator to a code is one IEEE operation, so
+//! every row of the [`registry`] gives the same bytes. The scalar row of each operator is its meaning; the
+//! others are chosen by [`Isa`](crate::Isa) when an object is made and never change a result.
+
+mod binary;
+mod conv;
+mod pick;
+mod registry;
+mod resize;
+mod rule;
+mod simd;
+mod split;
+mod table;
+mod window;
+
+pub use binary::{Add, Broadcast, Mul};
+pub use conv::{Conv, ConvError, Epilogue, Out, Output, Pixels};
+pub use pick::{Picks, copy_channels, pick};
+pub use registry::{Kernel, KernelOp, registry};
+pub use resize::{Linear, LinearAxis};
+pub use rule::{BoundError, Edge, bias_level, dequantize, quantize, requantize, rescale_table, scale_ratio};
+pub use table::table;
+pub use window::{Average, Divisor, average_pool, global_average, max_pool};

@@ -1,0 +1,192 @@
+//! Convolution, transposed convolution and Gemm with quantized weights (`FORMAT.md` 1.3, 1.4).
+//!
+//! A dense layer is an implicit matrix product: a tile is a few output pixels × 16 or 32 output channels, and a pixel
+//! is a pointer per kernel tap, to the input pixel or to a row of the zero point outside of the picture. No patch
+//! matrix is ever written.
+
+mod dense;
+mod depthwise;
+mod epilogue;
+mod geometry;
+mod scalar;
+mod view;
+
+use crate::int::registry::{Entry, Facts, Kernel, KernelOp, choose_conv};
+use crate::{ConvShape, Isa, Pool};
+use dense::Dense;
+use depthwise::Depthwise;
+use geometry::Geometry;
+
+pub(crate) use dense::{DenseRow, Finish, PANEL, ROW, TileCall, TileSize};
+pub(crate) use depthwise::{DepthwiseCall, DepthwiseRow};
+pub use epilogue::{ConvError, Epilogue, Output};
+pub use view::{Out, Pixels};
+
+/// A convolution packed for one kernel.
+#[derive(Debug)]
+pub struct Conv {
+    geometry: Geometry,
+    epilogue: Epilogue,
+    kernel: &'static Kernel,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// Levels [out channel][tap][in channel of the group].
+    Scalar(Vec<i32>),
+    Dense(Dense),
+    Depthwise(Depthwise),
+}
+
+impl Conv {
+    /// A convolution of `levels` `[out_channels, in_channels / groups, kernel…]` (zero points taken off).
+    /// Gemm and MatMul are a convolution with a kernel of 1.
+    ///
+    /// # Errors
+    /// When lengths do not match or a bound of 1.13 fails: the layer then has to run in float.
+    pub fn new(shape: &ConvShape, levels: &[i32], epilogue: Epilogue, isa: Isa) -> Result<Conv, ConvError> {
+        Conv::build(Geometry::new(shape, false), levels, epilogue, |facts| {
+            choose_conv(isa, facts)
+        })
+    }
+
+    /// A transposed convolution of `levels` `[in_channels, out_channels / groups, kernel…]`; `shape.pad` is ONNX's
+    /// padding before each axis, `shape.output` the output's size.
+    ///
+    /// # Errors
+    /// As [`Conv::new`].
+    pub fn transposed(
+        shape: &ConvShape,
+        levels: &[i32],
+        epilogue: Epilogue,
+        isa: Isa,
+    ) -> Result<Conv, ConvError> {
+        Conv::build(Geometry::new(shape, true), levels, epilogue, |facts| {
+            choose_conv(isa, facts)
+        })
+    }
+
+    /// The same with the registry row of that name; `None` when the row cannot run this layer on this CPU.
+    ///
+    /// # Errors
+    /// As [`Conv::new`].
+    pub fn with_kernel(
+        shape: &ConvShape,
+        transposed: bool,
+        levels: &[i32],
+        epilogue: Epilogue,
+        kernel: &'static Kernel,
+    ) -> Result<Option<Conv>, ConvError> {
+        let facts = Facts::of(shape, levels, &epilogue)?;
+        if kernel.op != KernelOp::Conv || !kernel.is_available() || !kernel.accepts(&facts) {
+            return Ok(None);
+        }
+        Conv::build(Geometry::new(shape, transposed), levels, epilogue, |_| kernel).map(Some)
+    }
+
+    fn build(
+        geometry: Geometry,
+        levels: &[i32],
+        epilogue: Epilogue,
+        choose: impl Fn(&Facts) -> &'static Kernel,
+    ) -> Result<Conv, ConvError> {
+        let shape = &geometry.shape;
+        let facts = Facts::of(shape, levels, &epilogue)?;
+        let levels = geometry.by_output(levels);
+        epilogue.prove(&levels)?;
+        let kernel = choose(&facts);
+        let body = match kernel.entry {
+            Entry::Dense(row) => Body::Dense(Dense::new(row, &geometry, &levels, &epilogue)),
+            Entry::Depthwise(row) => Body::Depthwise(Depthwise::new(row, &geometry, &levels, &epilogue)),
+            _ => Body::Scalar(levels),
+        };
+        Ok(Conv {
+            geometry,
+            epilogue,
+            kernel,
+            body,
+        })
+    }
+
+    /// Computes codes from `x` `[batch, input…, in_channels]` into `y` `[batch, output…, out_channels]`.
+    /// Panics when the object writes f32 or a view is too short.
+    pub fn run(&self, pool: &Pool, x: Pixels<'_>, mut y: Out<'_, u8>) {
+        assert!(
+            matches!(self.epilogue.output, Output::U8 { .. }),
+            "this convolution writes f32"
+        );
+        self.check(&x, y.data.len(), y.stride, y.offset);
+        match &self.body {
+            Body::Scalar(levels) => scalar::run(
+                pool,
+                &self.geometry,
+                &self.epilogue,
+                levels,
+                x,
+                &mut y,
+                |acc, m, e| e.code(acc, m),
+            ),
+            Body::Dense(dense) => dense.run_u8(pool, &self.geometry, &self.epilogue, x, &mut y),
+            Body::Depthwise(body) => body.run(pool, &self.geometry, &self.epilogue, x, &mut y),
+        }
+    }
+
+    /// Computes f32 (1.4). Panics when the object writes codes or a view is too short.
+    pub fn run_f32(&self, pool: &Pool, x: Pixels<'_>, mut y: Out<'_, f32>) {
+        assert!(
+            matches!(self.epilogue.output, Output::F32),
+            "this convolution writes codes"
+        );
+        self.check(&x, y.data.len(), y.stride, y.offset);
+        match &self.body {
+            Body::Scalar(levels) => scalar::run(
+                pool,
+                &self.geometry,
+                &self.epilogue,
+                levels,
+                x,
+                &mut y,
+                |acc, m, _| acc as f32 * m,
+            ),
+            Body::Dense(dense) => dense.run_f32(pool, &self.geometry, x, &mut y),
+            Body::Depthwise(_) => unreachable!("depthwise rows accept u8 outputs only"),
+        }
+    }
+
+    fn check(&self, x: &Pixels<'_>, len: usize, stride: usize, offset: usize) {
+        let shape = &self.geometry.shape;
+        let pixels = |axes: [usize; 3]| shape.batch * axes.iter().product::<usize>();
+        let fits = |len: usize, stride: usize, offset: usize, pixels: usize, channels: usize| {
+            pixels == 0 || (offset + channels <= stride && len >= (pixels - 1) * stride + offset + channels)
+        };
+        assert!(
+            fits(
+                x.data.len(),
+                x.stride,
+                x.offset,
+                pixels(shape.input),
+                shape.in_channels
+            ),
+            "input is shorter than its shape"
+        );
+        assert!(
+            fits(len, stride, offset, pixels(shape.output), shape.out_channels),
+            "output is shorter than its shape"
+        );
+    }
+
+    /// The registry row that runs.
+    pub fn kernel_name(&self) -> &str {
+        self.kernel.name
+    }
+
+    /// Bytes of the packed weights and constants.
+    pub fn packed_bytes(&self) -> usize {
+        match &self.body {
+            Body::Scalar(levels) => levels.len() * 4,
+            Body::Dense(dense) => dense.packed_bytes(),
+            Body::Depthwise(body) => body.packed_bytes(),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Which input pixels an output pixel reads.
+
+use crate::ConvShape;
+
+/// The geometry of a convolution or a transposed one, by phases.
+///
+/// A convolution has one phase. A transposed convolution with strides has one per residue of the output coordinates: within
+/// a phase every output pixel meets the same kernel taps, so no tap that misses the picture's grid is multiplied.
+#[derive(Debug)]
+pub(crate) struct Geometry {
+    pub(crate) shape: ConvShape,
+    transposed: bool,
+    pub(crate) phases: Vec<Phase>,
+}
+
+/// Output pixels with the same taps.
+#[derive(Debug)]
+pub(crate) struct Phase {
+    axes: [Axis; 3],
+    /// Row-major index in the kernel of each tap that is met.
+    pub(crate) taps: Vec<usize>,
+    /// Index along each axis of each tap that is met.
+    taps_by_axis: Vec<[usize; 3]>,
+}
+
+#[derive(Debug)]
+struct Axis {
+    /// Output coordinates of the phase.
+    outputs: Vec<usize>,
+    /// Kernel taps of the phase.
+    taps: Vec<usize>,
+    /// Input coordinate of [output][tap].
+    inputs: Vec<Option<usize>>,
+    /// Whether all taps of an output lie inside the picture.
+    inside: Vec<bool>,
+    /// Input coordinate of a tap, less that of the first tap.
+    shifts: Vec<isize>,
+}
+
+/// An output pixel, found by its number in a phase.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    batch: usize,
+    at: [usize; 3],
+}
+
+impl Geometry {
+    pub(crate) fn new(shape: &ConvShape, transposed: bool) -> Geometry {
+        let phases_of = |axis: usize| if transposed { shape.stride[axis] } else { 1 };
+        let mut phases = Vec::new();
+        for z in 0..phases_of(0) {
+            for y in 0..phases_of(1) {
+                for x in 0..phases_of(2) {
+                    let axes = [(0, z), (1, y), (2, x)].map(|(i, r)| Axis::new(shape, transposed, i, r));
+                    phases.push(Phase::new(axes, shape.kernel));
+                }
+            }
+        }
+        phases.retain(|p| p.pixels() > 0);
+        Geometry {
+            shape: shape.clone(),
+            transposed,
+            phases,
+        }
+    }
+
+    /// Kernel taps.
+    pub(crate) fn taps(&self) -> usize {
+        self.shape.kernel.iter().product()
+    }
+
+    /// Levels from ONNX order to [out channel][tap][in channel of the group].
+    pub(crate) fn by_output(&self, levels: &[i32]) -> Vec<i32> {
+        let s = &self.shape;
+        let (taps, cin, cout) = (self.taps(), s.in_channels / s.groups, s.out_channels / s.groups);
+        let mut out = Vec::with_capacity(levels.len());
+        for o in 0..s.out_channels {
+            let (g, m) = (o / cout, o % cout);
+            for t in 0..taps {
+                for i in 0..cin {
+                    let at = if self.transposed {
+                        (g * cin + i) * cout + m
+                    } else {
+                        o * cin + i
+                    };
+                    out.push(levels[at * taps + t]);
+                }
+            }
+        }
+        out
+    }
+
+    /// Index of a place's output pixel.
+    pub(crate) fn output(&self, phase: &Phase, place: Place) -> usize {
+        let o: [usize; 3] = std::array::from_fn(|i| phase.axes[i].outputs[place.at[i]]);
+        ((place.batch * self.shape.output[0] + o[0]) * self.shape.output[1] + o[1]) * self.shape.output[2]
+            + o[2]
+    }
+
+    /// Index of the input pixel under tap `t` of the phase, if it is inside the picture.
+    pub(crate) fn input(&self, phase: &Phase, place: Place, t: usize) -> Option<usize> {
+        let mut p = place.batch;
+        for (i, axis) in phase.axes.iter().enumerate() {
+            p = p * self.shape.input[i]
+                + axis.inputs[place.at[i] * axis.taps.len() + phase.taps_by_axis[t][i]]?;
+        }
+        Some(p)
+    }
+
+    /// Whether all taps lie inside the picture: then tap t reads [`Geometry::input`] of tap 0 plus [`Geometry::shift`].
+    pub(crate) fn inside(&self, phase: &Phase, place: Place) -> bool {
+        (0..3).all(|i| phase.axes[i].inside[place.at[i]])
+    }
+
+    /// Input pixels from tap 0 to tap `t` where all taps are inside.
+    pub(crate) fn shift(&self, phase: &Phase, t: usize) -> isize {
+        let axes = phase.axes.iter().zip(self.shape.input).zip(phase.taps_by_axis[t]);
+        axes.fold(0, |p, ((axis, len), tap)| p * len as isize + axis.shifts[tap])
+    }
+}
+
+impl Phase {
+    fn new(axes: [Axis; 3], kernel: [usize; 3]) -> Phase {
+        let (mut taps, mut taps_by_axis) = (Vec::new(), Vec::new());
+        for (z, &kz) in axes[0].taps.iter().enumerate() {
+            for (y, &ky) in axes[1].taps.iter().enumerate() {
+                for (x, &kx) in axes[2].taps.iter().enumerate() {
+                    taps.push((kz * kernel[1] + ky) * kernel[2] + kx);
+                    taps_by_axis.push([z, y, x]);
+                }
+            }
+        }
+        Phase {
+            axes,
+            taps,
+            taps_by_axis,
+        }
+    }
+
+    /// Output pixels of one picture in this phase.
+    pub(crate) fn pixels(&self) -> usize {
+        self.axes.iter().map(|a| a.outputs.len()).product()
+    }
+
+    /// The place of pixel number `p` (pictures follow each other).
+    pub(crate) fn place(&self, p: usize) -> Place {
+        let [_, h, w] = std::array::from_fn(|i| self.axes[i].outputs.len());
+        let d = self.axes[0].outputs.len();
+        Place {
+            batch: p / (d * h * w),
+            at: [p / (h * w) % d, p / w % h, p % w],
+        }
+    }
+
+    /// Moves a place to the next pixel number.
+    pub(crate) fn advance(&self, place: &mut Place) {
+        for i in (0..3).rev() {
+            place.at[i] += 1;
+            if place.at[i] < self.axes[i].outputs.len() {
+                return;
+            }
+            place.at[i] = 0;
+        }
+        place.batch += 1;
+    }
+}
+
+impl Axis {
+    fn new(shape: &ConvShape, transposed: bool, axis: usize, residue: usize) -> Axis {
+        let (stride, dilation) = (shape.stride[axis], shape.dilation[axis]);
+        let (pad, len) = (shape.pad[axis], shape.input[axis]);
+        let kernel = 0..shape.kernel[axis];
+        let outputs = 0..shape.output[axis];
+        let (outputs, taps): (Vec<usize>, Vec<usize>) = if transposed {
+            (
+                outputs.filter(|o| (o + pad) % stride == residue).collect(),
+                kernel.filter(|k| k * dilation % stride == residue).collect(),
+            )
+        } else {
+            (outputs.collect(), kernel.collect())
+        };
+        let place = |o: usize, k: usize| -> Option<usize> {
+            let i = if transposed {
+                (o + pad).checked_sub(k * dilation)? / stride
+            } else {
+                (o * stride + k * dilation).checked_sub(pad)?
+            };
+            (i < len).then_some(i)
+        };
+        let inputs: Vec<_> = outputs
+            .iter()
+            .flat_map(|&o| taps.iter().map(move |&k| (o, k)))
+            .map(|(o, k)| place(o, k))
+            .collect();
+        let inside = if taps.is_empty() {
+            vec![true; outputs.len()]
+        } else {
+            inputs
+                .chunks(taps.len())
+                .map(|i| i.iter().all(Option::is_some))
+                .collect()
+        };
+        let first = taps.first().copied().unwrap_or(0);
+        let shifts = taps
+            .iter()
+            .map(|&k| {
+                let shift = ((k - first) * dilation) as isize;
+                if transposed {
+                    -(shift / stride as isize)
+                } else {
+                    shift
+                }
+            })
+            .collect();
+        Axis {
+            outputs,
+            taps,
+            inputs,
+            inside,
+            shifts,
+        }
+    }
+}

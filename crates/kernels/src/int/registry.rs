@@ -1,0 +1,275 @@
+//! Every integer kernel as one row of data.
+//!
+//! Name: `<op>_<act><wgt>_<isa>_<block>_<layout>[_<weights>][_<schedule>]`; element kernels have no block.
+
+use crate::int::binary::{AddNumbers, MulNumbers, add_scalar, mul_scalar};
+use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Output};
+use crate::int::simd;
+use crate::int::table::table_scalar;
+use crate::int::window::{max_scalar, sum_scalar};
+use crate::{ConvShape, Isa};
+
+/// What a row computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum KernelOp {
+    Conv,
+    Add,
+    Mul,
+    Table,
+    Max,
+    Sum,
+}
+
+/// The code behind a row.
+#[derive(Clone, Copy)]
+pub(crate) enum Entry {
+    ScalarConv,
+    Dense(&'static DenseRow),
+    Depthwise(&'static DepthwiseRow),
+    Add(unsafe fn(&AddNumbers, &[u8], &[u8], &mut [u8])),
+    Mul(unsafe fn(&MulNumbers, &[u8], &[u8], &mut [u8])),
+    Table(unsafe fn(&[u8; 256], &mut [u8])),
+    Max(unsafe fn(&mut [u8], &[u8])),
+    Sum(unsafe fn(&mut [u32], &[u8])),
+}
+
+/// One kernel.
+pub struct Kernel {
+    /// See the grammar above.
+    pub name: &'static str,
+    /// What the CPU must have.
+    pub isa: Isa,
+    /// What it computes.
+    pub op: KernelOp,
+    accepts: fn(&Facts) -> bool,
+    pub(crate) entry: Entry,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Kernel {
+    /// Whether this CPU runs it.
+    pub fn is_available(&self) -> bool {
+        self.isa.is_available()
+    }
+
+    pub(crate) fn accepts(&self, facts: &Facts) -> bool {
+        (self.accepts)(facts)
+    }
+}
+
+/// What a convolution's choice depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    depthwise: bool,
+    channels: usize,
+    writes_codes: bool,
+    /// Products of one sum.
+    depth: usize,
+    /// Largest |level|, and largest |entry| of a plane.
+    level: u32,
+    entry: u32,
+    hi_in: u32,
+    /// No sum leaves i32.
+    narrow: bool,
+}
+
+impl Facts {
+    /// Checks lengths and collects facts.
+    pub(crate) fn of(shape: &ConvShape, levels: &[i32], epilogue: &Epilogue) -> Result<Facts, ConvError> {
+        let depth = shape.kernel.iter().product::<usize>() * shape.in_channels / shape.groups.max(1);
+        let want = depth * shape.out_channels;
+        let lengths = [
+            ("levels", want, levels.len()),
+            ("bias", shape.out_channels, epilogue.bias.len()),
+            ("multiplier", shape.out_channels, epilogue.multiplier.len()),
+            (
+                "groups that divide the input channels",
+                0,
+                shape.in_channels % shape.groups.max(1),
+            ),
+            (
+                "groups that divide the output channels",
+                0,
+                shape.out_channels % shape.groups.max(1),
+            ),
+        ];
+        if let Some(&(what, want, have)) = lengths.iter().find(|(_, want, have)| want != have) {
+            return Err(ConvError::Length { what, want, have });
+        }
+        let level = levels.iter().map(|l| l.unsigned_abs()).max().unwrap_or(0);
+        let bias = epilogue.bias.iter().map(|b| b.unsigned_abs()).max().unwrap_or(0);
+        let largest = depth as u128 * u128::from(level) * 255 + u128::from(bias);
+        Ok(Facts {
+            depthwise: shape.is_depthwise(),
+            channels: shape.out_channels,
+            writes_codes: matches!(epilogue.output, Output::U8 { .. }),
+            depth,
+            level,
+            entry: if level <= 127 { level } else { 64 },
+            hi_in: u32::from(epilogue.hi_in),
+            narrow: largest < 1 << 31,
+        })
+    }
+
+    /// A plane's sums of products stay in i32.
+    fn shallow(&self) -> bool {
+        self.depth <= 100_000
+    }
+
+    /// Sums of `n` pairs of products stay in i16: vpmaddubsw and adds behind it are exact.
+    fn pairs(&self, n: u32) -> bool {
+        2 * n * self.hi_in * self.entry <= 32_767
+    }
+
+    fn depthwise_codes(&self) -> bool {
+        self.depthwise && self.writes_codes && self.level <= 127 && self.narrow && self.channels >= 8
+    }
+}
+
+const ANY: fn(&Facts) -> bool = |_| true;
+
+macro_rules! rows {
+    ($($name:literal $isa:ident $op:ident $entry:expr, $accepts:expr;)*) => {
+        &[$(Kernel { name: $name, isa: Isa::$isa, op: KernelOp::$op, accepts: $accepts, entry: $entry }),*]
+    };
+}
+
+/// All rows; the first of an operator is scalar, and a later row that this CPU runs and that accepts a layer is
+/// preferred.
+static KERNELS: &[Kernel] = rows! {
+    "conv_u8s32_scalar_m1n1_nhwc" Scalar Conv Entry::ScalarConv, ANY;
+    "add_u8u8_scalar_nhwc" Scalar Add Entry::Add(add_scalar), ANY;
+    "mul_u8u8_scalar_nhwc" Scalar Mul Entry::Mul(mul_scalar), ANY;
+    "table_u8u8_scalar_nhwc" Scalar Table Entry::Table(table_scalar), ANY;
+    "max_u8u8_scalar_nhwc" Scalar Max Entry::Max(max_scalar), ANY;
+    "sum_u8u32_scalar_nhwc" Scalar Sum Entry::Sum(sum_scalar), ANY;
+};
+
+#[cfg(target_arch = "x86_64")]
+static X86: &[Kernel] = rows! {
+    "conv_u8s8_avx2_m4n16_nhwc_w8" Avx2 Conv Entry::Dense(&simd::avx2::DENSE_W8), |f| f.shallow();
+    "conv_u8s8_avx2_m4n16_nhwc_w7" Avx2 Conv Entry::Dense(&simd::avx2::DENSE_W7), |f| f.shallow() && f.pairs(1);
+    "dwconv_u8s8_avx2_m1n32_nhwc_w8" Avx2 Conv Entry::Depthwise(&simd::avx2::DEPTHWISE_W8), |f| f.depthwise_codes();
+    "add_u8u8_avx2_nhwc" Avx2 Add Entry::Add(simd::avx2::add), ANY;
+    "mul_u8u8_avx2_nhwc" Avx2 Mul Entry::Mul(simd::avx2::mul), ANY;
+    "table_u8u8_avx2_nhwc" Avx2 Table Entry::Table(simd::avx2::table), ANY;
+    "max_u8u8_avx2_nhwc" Avx2 Max Entry::Max(simd::avx2::max), ANY;
+    "sum_u8u32_avx2_nhwc" Avx2 Sum Entry::Sum(simd::avx2::sum), ANY;
+
+    "conv_u8s8_avxvnni_m6n16_nhwc_w8" AvxVnni Conv Entry::Dense(&simd::avxvnni::DENSE_W8), |f| f.shallow();
+    "dwconv_u8s8_avxvnni_m1n32_nhwc_w8" AvxVnni Conv Entry::Depthwise(&simd::avxvnni::DEPTHWISE_W8),
+        |f| f.depthwise_codes();
+
+    "conv_u8s8_avx512vnni_m6n16_nhwc_w8_ymm" Avx512Vnni Conv Entry::Dense(&simd::evexvnni::DENSE_W8), |f| f.shallow();
+    "conv_u8s8_avx512vnni_m12n32_nhwc_w8" Avx512Vnni Conv Entry::Dense(&simd::avx512::DENSE_W8), |f| f.shallow();
+    "dwconv_u8s8_avx512vnni_m1n64_nhwc_w8" Avx512Vnni Conv Entry::Depthwise(&simd::avx512::DEPTHWISE_W8),
+        |f| f.depthwise_codes();
+    "dwconv_u8s8_avx512vnni_m1n32_nhwc_w8_ymm" Avx512Vnni Conv Entry::Depthwise(&simd::evexvnni::DEPTHWISE_W8),
+        |f| f.depthwise_codes() && matches!(f.channels % 64, 1..=32);
+    "add_u8u8_avx512vnni_nhwc" Avx512Vnni Add Entry::Add(simd::avx512::add), ANY;
+    "mul_u8u8_avx512vnni_nhwc" Avx512Vnni Mul Entry::Mul(simd::avx512::mul), ANY;
+    "table_u8u8_avx512vnni_nhwc" Avx512Vnni Table Entry::Table(simd::avx512::table), ANY;
+    "max_u8u8_avx512vnni_nhwc" Avx512Vnni Max Entry::Max(simd::avx512::max), ANY;
+    "sum_u8u32_avx512vnni_nhwc" Avx512Vnni Sum Entry::Sum(simd::avx512::sum), ANY;
+};
+#[cfg(not(target_arch = "x86_64"))]
+static X86: &[Kernel] = &[];
+
+/// All integer kernels of this build, whether this CPU runs them or not.
+pub fn registry() -> impl Iterator<Item = &'static Kernel> {
+    KERNELS.iter().chain(X86)
+}
+
+/// The last row of an operator up to an instruction set that this CPU runs and whose predicate holds.
+fn best(op: KernelOp, isa: Isa, accepts: impl Fn(&Kernel) -> bool) -> &'static Kernel {
+    let mut chosen = &KERNELS[0];
+    for kernel in registry().filter(|k| k.op == op && k.isa <= isa) {
+        if kernel.is_available() && accepts(kernel) {
+            chosen = kernel;
+        }
+    }
+    chosen
+}
+
+/// The row that runs an element operator.
+pub(crate) fn choose(op: KernelOp, isa: Isa) -> &'static Kernel {
+    best(op, isa, |_| true)
+}
+
+/// The row that runs a convolution.
+pub(crate) fn choose_conv(isa: Isa, facts: &Facts) -> &'static Kernel {
+    best(KernelOp::Conv, isa, |k| k.accepts(facts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// `m4n16` → (4, 16).
+    fn block(text: &str) -> Option<(usize, usize)> {
+        let (m, n) = text.strip_prefix('m')?.split_once('n')?;
+        Some((m.parse().ok()?, n.parse().ok()?))
+    }
+
+    #[test]
+    fn every_name_follows_the_grammar() {
+        let mut names = HashSet::new();
+        for kernel in registry() {
+            let name = kernel.name;
+            assert!(names.insert(name), "{name} twice");
+            let mut words = name.split('_').peekable();
+            let op = words.next().expect("an operator");
+            let want = match kernel.op {
+                KernelOp::Conv => ["conv", "dwconv"].as_slice(),
+                KernelOp::Add => &["add"],
+                KernelOp::Mul => &["mul"],
+                KernelOp::Table => &["table"],
+                KernelOp::Max => &["max"],
+                KernelOp::Sum => &["sum"],
+            };
+            assert!(want.contains(&op), "{name}: operator {op}");
+            let types = words.next().expect("types");
+            assert!(
+                ["u8s8", "u8s32", "u8u8", "u8u32"].contains(&types),
+                "{name}: types {types}"
+            );
+            assert_eq!(words.next(), Some(kernel.isa.name()), "{name}: instruction set");
+            if kernel.op == KernelOp::Conv {
+                let text = words.next().expect("a block");
+                assert!(
+                    block(text).is_some_and(|(m, n)| m > 0 && n > 0),
+                    "{name}: block {text}"
+                );
+            }
+            assert_eq!(words.next(), Some("nhwc"), "{name}: layout");
+            if let Some(weights) = words.next_if(|w| w.starts_with('w')) {
+                let bits = weights[1..].split("acc").map(|n| n.parse::<u32>());
+                assert!(bits.into_iter().all(|n| n.is_ok()), "{name}: weights {weights}");
+            }
+            assert!(
+                words.next().is_none_or(|s| s == "ymm") && words.next().is_none(),
+                "{name}: schedule"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_row_of_every_operator_is_scalar() {
+        let mut seen = HashSet::new();
+        for kernel in registry() {
+            assert_eq!(
+                seen.insert(kernel.op),
+                kernel.isa == Isa::Scalar,
+                "{}",
+                kernel.name
+            );
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Kernels for x86-64 vectors, written once and made for each instruction set.
+//!
+//! A module names its register type and a handful of operations; `dense!`, `depthwise!` and `elements!` build the kernels from
+//! them. AVX-VNNI exists twice: with VEX encoding, and as its EVEX twin, so that a machine with AVX-512 but without
+//! AVX-VNNI tests the same code.
+
+#[cfg(target_arch = "x86_64")]
+mod body;
+#[cfg(target_arch = "x86_64")]
+mod element;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod vnni256;
+#[cfg(target_arch = "x86_64")]
+mod ymm;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use vnni256::{avxvnni, evexvnni};

@@ -1,0 +1,211 @@
+//! Every integer kernel row against the scalar meaning, byte for byte.
+//!
+//! A row whose instruction set this CPU lacks prints `SKIPPED <isa>`; `LOWBIT_REQUIRE=<isa,…>` makes that a failure. Where the
+//! CPU supports CPUID faulting, a preloaded shim that hides features runs the same tests on an older CPU's
+//! path; elsewhere `LOWBIT_ISA` chooses the path of the whole program, and these tests call each row directly.
+
+mod common;
+
+use common::{Rng, conv_case, element_rows, required};
+use kernels::int::{self, Conv, Epilogue, KernelOp, Out, Output, Pixels};
+use kernels::{ConvShape, Isa, Pool};
+use proptest::prelude::*;
+
+fn run_conv(conv: &Conv, shape: &ConvShape, x: &[u8]) -> Vec<u32> {
+    let pool = Pool::new(2);
+    let count = shape.batch * shape.output.iter().product::<usize>() * shape.out_channels;
+    // Written into a wider picture, so that strides are tested and neighbours must stay untouched.
+    let (stride, offset) = (shape.out_channels + 5, 3);
+    let pixels = count / shape.out_channels.max(1);
+    let code = |i: usize| (i * 7 % 256) as u8;
+    let keep = |i: usize| i % stride < offset || i % stride >= offset + shape.out_channels;
+    let mut y: Vec<u8> = (0..pixels * stride).map(code).collect();
+    conv.run(
+        &pool,
+        Pixels::dense(x, shape.in_channels),
+        Out {
+            data: &mut y,
+            stride,
+            offset,
+        },
+    );
+    for (i, &q) in y.iter().enumerate().filter(|&(i, _)| keep(i)) {
+        assert_eq!(q, code(i), "{} wrote outside of its channels", conv.kernel_name());
+    }
+    y.iter()
+        .enumerate()
+        .filter(|&(i, _)| !keep(i))
+        .map(|(_, &q)| u32::from(q))
+        .collect()
+}
+
+fn run_f32(conv: &Conv, shape: &ConvShape, x: &[u8]) -> Vec<u32> {
+    let count = shape.batch * shape.output.iter().product::<usize>() * shape.out_channels;
+    let mut y = vec![0f32; count];
+    conv.run_f32(
+        &Pool::new(2),
+        Pixels::dense(x, shape.in_channels),
+        Out::dense(&mut y, shape.out_channels),
+    );
+    y.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Runs one layer on every row that accepts it; returns how many SIMD rows ran.
+fn check_rows(shape: &ConvShape, transposed: bool, levels: &[i32], epilogue: &Epilogue, x: &[u8]) -> usize {
+    let run = match epilogue.output {
+        Output::U8 { .. } => run_conv,
+        Output::F32 => run_f32,
+    };
+    let mut rows = int::registry().filter(|k| k.op == KernelOp::Conv);
+    let make =
+        |kernel| Conv::with_kernel(shape, transposed, levels, epilogue.clone(), kernel).expect("bounds hold");
+    let scalar = make(rows.next().expect("a scalar row")).expect("the scalar row takes every layer");
+    let want = run(&scalar, shape, x);
+    let mut ran = 0;
+    for kernel in rows {
+        if let Some(conv) = make(kernel) {
+            let got = run(&conv, shape, x);
+            if got != want {
+                let i = got.iter().zip(&want).position(|(a, b)| a != b).unwrap_or(0);
+                panic!(
+                    "{} differs at {i}: {} not {}\n{shape:?}",
+                    kernel.name, got[i], want[i]
+                );
+            }
+            ran += 1;
+        }
+    }
+    ran
+}
+
+#[test]
+fn every_required_instruction_set_ran() {
+    for isa in Isa::ALL.into_iter().filter(|isa| !isa.is_available()) {
+        println!("SKIPPED {}: this CPU lacks it", isa.name());
+        assert!(
+            !required(isa.name()),
+            "LOWBIT_REQUIRE asks for {}, this CPU lacks it",
+            isa.name()
+        );
+    }
+}
+
+#[test]
+fn rows_equal_the_scalar_row_on_named_shapes() {
+    let mut rng = Rng(1);
+    // [in, out, groups], input, kernel, stride, dilation, pad
+    let shapes: &[[[usize; 3]; 6]] = &[
+        [
+            [3, 16, 1],
+            [1, 17, 19],
+            [1, 3, 3],
+            [1, 2, 2],
+            [1, 1, 1],
+            [0, 1, 1],
+        ],
+        [[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 0, 0]],
+        [[64, 80, 1], [1, 7, 9], [1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 0, 0]],
+        [
+            [32, 48, 1],
+            [1, 12, 13],
+            [1, 3, 3],
+            [1, 1, 1],
+            [1, 1, 1],
+            [0, 1, 1],
+        ],
+        [[5, 33, 1], [1, 9, 9], [1, 5, 3], [1, 3, 1], [1, 1, 2], [0, 2, 2]],
+        [
+            [24, 24, 3],
+            [1, 6, 11],
+            [1, 3, 3],
+            [1, 1, 1],
+            [1, 2, 1],
+            [0, 2, 1],
+        ],
+        [
+            [64, 64, 64],
+            [1, 15, 15],
+            [1, 3, 3],
+            [1, 1, 1],
+            [1, 1, 1],
+            [0, 1, 1],
+        ],
+        [
+            [24, 24, 24],
+            [1, 16, 9],
+            [1, 3, 3],
+            [1, 2, 2],
+            [1, 1, 1],
+            [0, 1, 1],
+        ],
+        [
+            [96, 96, 96],
+            [1, 11, 10],
+            [1, 5, 5],
+            [1, 1, 1],
+            [1, 1, 1],
+            [0, 2, 2],
+        ],
+        [
+            [100, 100, 100],
+            [1, 8, 40],
+            [1, 3, 3],
+            [1, 1, 1],
+            [1, 1, 1],
+            [0, 1, 1],
+        ],
+        [
+            [16, 16, 16],
+            [1, 9, 9],
+            [1, 7, 1],
+            [1, 1, 1],
+            [1, 1, 1],
+            [0, 3, 0],
+        ],
+        [[7, 18, 1], [4, 5, 6], [3, 3, 3], [1, 2, 1], [1, 1, 1], [1, 1, 1]],
+        [
+            [512, 10, 1],
+            [1, 1, 1],
+            [1, 1, 1],
+            [1, 1, 1],
+            [1, 1, 1],
+            [0, 0, 0],
+        ],
+    ];
+    let mut ran = 0;
+    for &[channels, input, kernel, stride, dilation, pad] in shapes {
+        for (limit, codes) in [
+            (1, true),
+            (8, true),
+            (64, true),
+            (127, true),
+            (128, true),
+            (300, false),
+            (127, false),
+            (32_768, true),
+        ] {
+            let (shape, levels, epilogue, x) = conv_case(
+                &mut rng, 2, channels, input, kernel, stride, dilation, pad, limit, codes,
+            );
+            ran += check_rows(&shape, false, &levels, &epilogue, &x);
+        }
+    }
+    println!("{ran} layers ran on SIMD rows");
+    assert!(ran > 0 || Isa::usable().len() == 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn rows_equal_the_scalar_row_on_random_layers(seed in any::<u64>(), transposed in any::<bool>()) {
+        let mut rng = Rng(seed);
+        let (shape, levels, epilogue, x) = common::random_conv(&mut rng, transposed);
+        check_rows(&shape, transposed, &levels, &epilogue, &x);
+    }
+
+    #[test]
+    fn element_rows_equal_the_scalar_row(seed in any::<u64>()) {
+        element_rows(&mut Rng(seed));
+    }
+}
