@@ -1,1 +1,11 @@
-//! Weight grids, activation calibration, corrections.
+//! Weight grids, activation calibration, corrections: everything that turns real numbers into small integers, and nothing that multiplies them.
+
+pub mod calibrate;
+pub mod correct;
+pub mod grid;
+pub mod methods;
+mod project;
+
+pub use project::{
+    Granularity, ProjectError, ProjectOptions, Projection, ScaleKind, Solver, project, project_weight,
+};

@@ -5,6 +5,8 @@
 
 pub mod bits;
 pub mod math;
+pub mod planes;
+pub mod radix;
 mod shape;
 mod tensor;
 

@@ -1,0 +1,109 @@
+//! Uniform weights with a zero point: levels 0 … 2^b − 1.
+//!
+//! ```text
+//! q = clamp(round(w/α) + z, 0, 2^b − 1),   ŵ = α·(q − z),   z ∈ 0 … 2^b − 1
+//! ```
+//! As in ONNX DequantizeLinear. (α, z) are searched: both ends of the range shrink by turns, then α is refitted by least squares to the
+//! levels found. Real 0 is always a level.
+
+use super::{Fit, floor_log2, pow2};
+
+/// Best scale, zero point and levels of one group of finite weights.
+///
+/// ```
+/// let fit = quant::methods::affine::solve(&[-1.0, 0.0, 2.0], 2, false);
+/// assert_eq!((fit.scale, fit.zero_point, &fit.indices[..]), (1.0, 1, &[0, 1, 3][..]));
+/// ```
+pub fn solve(w: &[f32], bits: u32, power_of_two: bool) -> Fit {
+    let top = (1i32 << bits) - 1;
+    let low = f64::from(w.iter().fold(0f32, |m, &x| m.min(x)));
+    let high = f64::from(w.iter().fold(0f32, |m, &x| m.max(x)));
+    if high - low == 0.0 {
+        return Fit::zeros(w.len());
+    }
+    let mut best = Candidate::of_range(w, low, high, top, power_of_two);
+    let (mut keep_low, mut keep_high) = (1.0, 1.0);
+    // A rounded exponent may clip: then the range must be allowed to grow.
+    let widest = if power_of_two { 30 } else { 20 };
+    for shrink in (6..widest).rev().map(|k| f64::from(k) / 20.0) {
+        for (a, b) in [(shrink, keep_high), (keep_low, shrink)] {
+            let next = Candidate::of_range(w, a * low, b * high, top, power_of_two);
+            if next.error < best.error {
+                best = next;
+                (keep_low, keep_high) = (a, b);
+            }
+        }
+    }
+    if !power_of_two {
+        for _ in 0..3 {
+            let next = best.refit(w, top);
+            if next.error >= best.error {
+                break;
+            }
+            best = next;
+        }
+    }
+    Fit {
+        scale: best.scale,
+        indices: w.iter().map(|&x| best.level(x, top)).collect(),
+        zero_point: best.zero,
+    }
+}
+
+struct Candidate {
+    scale: f64,
+    zero: i32,
+    error: f64,
+}
+
+impl Candidate {
+    fn of_range(w: &[f32], low: f64, high: f64, top: i32, power_of_two: bool) -> Self {
+        let width = ((high - low) / f64::from(top)).max(f64::from(f32::MIN_POSITIVE));
+        let scale = if power_of_two {
+            pow2(floor_log2(4.0 * width / 3.0))
+        } else {
+            width
+        };
+        let zero = ((-low / scale).round() as i32).clamp(0, top);
+        Self::measured(w, scale, zero, top)
+    }
+
+    fn measured(w: &[f32], scale: f64, zero: i32, top: i32) -> Self {
+        let mut found = Candidate {
+            scale,
+            zero,
+            error: 0.0,
+        };
+        found.error = w
+            .iter()
+            .map(|&x| {
+                let d = f64::from(x) - scale * f64::from(found.level(x, top) - zero);
+                d * d
+            })
+            .sum();
+        found
+    }
+
+    fn level(&self, x: f32, top: i32) -> i32 {
+        // `round` goes away from zero at ties, as everywhere in projection.
+        ((f64::from(x) / self.scale).round() as i32)
+            .saturating_add(self.zero)
+            .clamp(0, top)
+    }
+
+    fn refit(&self, w: &[f32], top: i32) -> Self {
+        let (mut dot, mut norm) = (0.0, 0.0);
+        for &x in w {
+            let l = f64::from(self.level(x, top) - self.zero);
+            dot += l * f64::from(x);
+            norm += l * l;
+        }
+        if norm <= 0.0 || dot <= 0.0 {
+            return Candidate {
+                error: f64::INFINITY,
+                ..*self
+            };
+        }
+        Self::measured(w, dot / norm, self.zero, top)
+    }
+}

@@ -1,0 +1,165 @@
+//! The real scale of least error for any symmetric set of magnitudes L_1 < … < L_P.
+//!
+//! ```text
+//! minimize over α > 0, ℓ :  ‖w − αℓ‖² ;   for given ℓ:  α = A/B,  E = ‖w‖² − A²/B,   A = Σ|ℓ||w|,  B = Σℓ²
+//! ```
+//! *Exact*: as t = 1/α grows from 0, weight i steps from L_(j−1) to L_j at t = (L_(j−1) + L_j)/2 / |w_i|. Sort the N·P events and keep the largest
+//! A²/B; the optimum is its own nearest rounding, so the sweep meets it. O(NP log NP).
+//! *Scan*, for large groups: α on a geometric grid over a histogram of |w| (64 bins an octave), finer near the best, then α ← A/B
+//! and nearest rounding by turns on the weights until nothing changes. Never more than 1 % of ‖w‖² above the
+//! exact error (tested on 300 to 500 weights).
+
+use super::{Fit, Levels, max_abs};
+
+/// Events up to which the exact sweep is used.
+const EXACT_EVENTS: usize = 2048;
+/// Weights up to which the scan looks at each, not at a histogram.
+const DIRECT: usize = 256;
+/// Grid of the scan: α per octave.
+const STEPS: i32 = 16;
+
+/// Best scale and levels of one group of finite weights.
+///
+/// On paper, L = {1, 2, 3}, w = (3, −1, 0.2): α = 1 gives levels (3, −1, 0), A = 10, B = 10.
+/// ```
+/// use quant::methods::{Levels, scale_real};
+/// let fit = scale_real::solve(&[3.0, -1.0, 0.2], &Levels::new(&[1, 2, 3]));
+/// assert_eq!((fit.scale, &fit.indices[..]), (1.0, &[3, -1, 0][..]));
+/// ```
+pub fn solve(w: &[f32], levels: &Levels) -> Fit {
+    if max_abs(w) == 0.0 {
+        return Fit::zeros(w.len());
+    }
+    let scale = if w.len() * levels.count() <= EXACT_EVENTS {
+        exact(w, levels)
+    } else {
+        scan(w, levels)
+    };
+    Fit::nearest(w, levels, scale)
+}
+
+/// α of the exact sweep; the group has a non-zero weight.
+pub fn exact(w: &[f32], levels: &Levels) -> f64 {
+    let mut events: Vec<(f64, f64, u32)> = Vec::with_capacity(w.len() * levels.count());
+    for a in w.iter().map(|x| f64::from(x.abs())).filter(|&a| a > 0.0) {
+        events.extend((1..=levels.count()).map(|j| (levels.midpoint(j) / a, a, j as u32)));
+    }
+    events.sort_unstable_by(|x, y| {
+        (x.0, x.1, x.2)
+            .partial_cmp(&(y.0, y.1, y.2))
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
+    let (mut dot, mut norm, mut best) = (0.0, 0.0, (0.0, 1.0));
+    for (_, a, j) in events {
+        let (low, high) = (levels.magnitude(j as usize - 1), levels.magnitude(j as usize));
+        dot += (high - low) * a;
+        norm += high * high - low * low;
+        if dot * dot / norm > best.0 {
+            best = (dot * dot / norm, dot / norm);
+        }
+    }
+    best.1
+}
+
+/// α of the scan; the group has a non-zero weight.
+pub fn scan(w: &[f32], levels: &Levels) -> f64 {
+    let summary = Summary::new(w);
+    let largest = max_abs(w) / levels.top() * (4.0 / 3.0);
+    let try_at = |step: i32, per_octave: i32| {
+        let scale = largest * (-f64::from(step) / f64::from(per_octave)).exp2();
+        let (dot, norm) = summary.sums(levels, scale);
+        let gain = if norm > 0.0 { dot * dot / norm } else { 0.0 };
+        (gain, scale, step)
+    };
+    let mut best = try_at(0, STEPS);
+    let mut step = 0;
+    // Clipping alone costs more than the best found: no smaller scale can win.
+    while step < 24 * STEPS {
+        step += 1;
+        let next = try_at(step, STEPS);
+        if next.0 > best.0 {
+            best = next;
+        }
+        if summary.clipped(levels.top() * next.1) > summary.squares - best.0 {
+            break;
+        }
+    }
+    let center = best.2 * 4;
+    for fine in center - 3..=center + 3 {
+        let next = try_at(fine, 4 * STEPS);
+        if next.0 > best.0 {
+            best = (next.0, next.1, best.2);
+        }
+    }
+    refine(w, levels, best.1)
+}
+
+/// α ← A/B with nearest rounding between, on the weights themselves; the error falls with every turn.
+fn refine(w: &[f32], levels: &Levels, start: f64) -> f64 {
+    let mut scale = start;
+    for _ in 0..4 {
+        let (mut dot, mut norm) = (0.0, 0.0);
+        for x in w {
+            let a = f64::from(x.abs());
+            let level = levels.magnitude(levels.index(a / scale));
+            dot += level * a;
+            norm += level * level;
+        }
+        if norm <= 0.0 || (dot / norm - scale).abs() <= 1e-9 * scale {
+            break;
+        }
+        scale = dot / norm;
+    }
+    scale
+}
+
+/// |w| in few points: each with its count and its mean.
+struct Summary {
+    points: Vec<(f64, f64)>,
+    squares: f64,
+}
+
+impl Summary {
+    fn new(w: &[f32]) -> Self {
+        let squares = w.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let magnitudes = w.iter().map(|x| x.abs()).filter(|&a| a > 0.0);
+        if w.len() <= DIRECT {
+            let points = magnitudes.map(|a| (1.0, f64::from(a))).collect();
+            return Summary { points, squares };
+        }
+        // Exponent and six bits of the mantissa; 24 octaves below the largest, all smaller weights in one bin.
+        const SHIFT: u32 = 17;
+        const BINS: usize = 24 << 6;
+        let top = (max_abs(w) as f32).to_bits() >> SHIFT;
+        let mut bins = vec![(0f64, 0f64); BINS];
+        for a in magnitudes {
+            let below = (top - (a.to_bits() >> SHIFT)) as usize;
+            let slot = &mut bins[below.min(BINS - 1)];
+            slot.0 += 1.0;
+            slot.1 += f64::from(a);
+        }
+        let points = bins
+            .into_iter()
+            .filter(|b| b.0 > 0.0)
+            .map(|(count, sum)| (count, sum / count))
+            .collect();
+        Summary { points, squares }
+    }
+
+    /// A and B at a scale.
+    fn sums(&self, levels: &Levels, scale: f64) -> (f64, f64) {
+        let inverse = 1.0 / scale;
+        self.points.iter().fold((0.0, 0.0), |(dot, norm), &(count, a)| {
+            let level = levels.magnitude(levels.index(a * inverse));
+            (dot + count * level * a, norm + count * level * level)
+        })
+    }
+
+    /// Σ (|w| − top)² over |w| > top.
+    fn clipped(&self, top: f64) -> f64 {
+        self.points
+            .iter()
+            .map(|&(count, a)| count * (a - top).max(0.0) * (a - top).max(0.0))
+            .sum()
+    }
+}
