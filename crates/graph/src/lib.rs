@@ -5,10 +5,12 @@
 //! [annotations](crate::annotation): a grid with codes and scales on a weight, a quantizer on an edge.
 
 pub mod annotation;
+mod function;
 mod graph;
 pub mod onnx;
 mod op;
 
 pub use annotation::{EdgeQuantizer, Point, WeightAnnotation};
+pub use function::real_function;
 pub use graph::{Graph, GraphError, Node, NodeId, Value, ValueId};
 pub use op::*;

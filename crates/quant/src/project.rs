@@ -1,11 +1,8 @@
 //! From weights to codes: which rule runs on which group, and the graph's annotation.
 
-use std::fmt;
-use std::str::FromStr;
-
 use graph::{Point, WeightAnnotation};
 
-use crate::grid::{Family, Grid, nearest};
+use crate::grid::{Family, Grid};
 use crate::methods::{
     Fit, affine, apot, binary, lbw_optimum, lbw_real, lbw_semi_analytic, lbw_ternary, scale_real, ternary,
     uniform,
@@ -28,19 +25,19 @@ macro_rules! named_choice {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
 
-        impl FromStr for $name {
+        impl std::str::FromStr for $name {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, String> {
                 $name::ALL.iter().copied().find(|c| c.as_str() == text).ok_or_else(|| {
                     let names = $name::ALL.iter().map(|c| c.as_str());
-                    let near = nearest(text, names).unwrap_or_default();
+                    let near = $crate::grid::nearest(text, names).unwrap_or_default();
                     format!("\"{text}\" is none of {}; did you mean \"{near}\"?",
                         $name::ALL.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", "))
                 })
@@ -48,6 +45,7 @@ macro_rules! named_choice {
         }
     };
 }
+pub(crate) use named_choice;
 
 named_choice! {
     /// Which weights share a scale.
@@ -279,7 +277,7 @@ fn check(
     if weights.is_empty() {
         return Err(ProjectError::Empty);
     }
-    if channels == 0 || weights.len() % channels != 0 {
+    if channels == 0 || !weights.len().is_multiple_of(channels) {
         let count = weights.len();
         return Err(ProjectError::Channels { count, channels });
     }
