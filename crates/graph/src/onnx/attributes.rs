@@ -25,11 +25,6 @@ impl<'a> Attributes<'a> {
         Ok(Attributes { list })
     }
 
-    /// The attributes as the file gives them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Attribute<'a>> {
-        self.list.iter().map(|(a, _)| a)
-    }
-
     fn get(&self, name: &str, kind: Kind) -> Load<Option<&Attribute<'a>>> {
         let Some((a, used)) = self.list.iter().find(|(a, _)| a.name == name) else {
             return Ok(None);

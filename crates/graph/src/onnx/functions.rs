@@ -13,7 +13,6 @@ pub(crate) struct Call<'a, 'n> {
     pub attributes: Vec<Attribute<'a>>,
     pub inputs: Vec<Option<ValueId>>,
     pub outputs: Vec<ValueId>,
-    pub opset: i64,
 }
 
 /// Puts the caller's values in place of references to a function's attributes; a reference to an attribute that the

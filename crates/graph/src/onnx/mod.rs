@@ -22,6 +22,7 @@ use crate::graph::Graph;
 use error::{Load, quoted};
 
 pub use error::{ErrorKind, LoadError};
+pub use write::{Form, WriteError, WriteOptions, write};
 
 /// Oldest opset of the default domain that is read.
 pub const MIN_OPSET: i64 = 7;
@@ -81,6 +82,11 @@ pub struct ReadOptions<'a> {
     pub dimensions: BTreeMap<String, usize>,
     /// Budgets.
     pub limits: Limits,
+}
+
+/// Names of all standard operators that are read, sorted.
+pub fn operators() -> Vec<&'static str> {
+    ops::names()
 }
 
 /// Where side files are looked for.

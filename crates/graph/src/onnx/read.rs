@@ -267,7 +267,6 @@ impl<'a> Builder<'a, '_> {
             attributes: list,
             inputs,
             outputs,
-            opset: opset.unwrap_or(1),
         };
         if let Some(call) = functions::try_inline(self, call, scope)? {
             self.standard(call, opset, node_name(node, scope))?;

@@ -251,12 +251,9 @@ impl Writer {
         self.bytes(field, &inner.out);
     }
 
-    pub(crate) fn packed_ints(&mut self, field: u32, values: &[i64]) {
-        let mut inner = Writer::default();
-        for &v in values {
-            inner.raw_varint(v as u64);
-        }
-        self.bytes(field, &inner.out);
+    /// Appends fields written elsewhere.
+    pub(crate) fn append(&mut self, fields: Writer) {
+        self.out.extend_from_slice(&fields.out);
     }
 }
 
@@ -270,7 +267,8 @@ mod tests {
         w.int(1, -5);
         w.float(2, 0.5);
         w.message(3, |m| m.string(1, "name"));
-        w.packed_ints(4, &[0, 300, -1]);
+        // Packed: 0, 300, −1.
+        w.bytes(4, &[&[0, 0xac, 2][..], &[0xff; 9], &[1]].concat());
         let bytes = w.into_bytes();
         let mut r = Reader::new(Bytes { bytes: &bytes, at: 0 });
         assert_eq!(r.next().unwrap().unwrap().int().unwrap(), -5);

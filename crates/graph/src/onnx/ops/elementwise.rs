@@ -126,7 +126,10 @@ pub(super) fn write(op: &Op, node: &mut NodeWriter<'_>) {
             node.float("alpha", alpha);
             node.float("beta", beta);
         }
-        Op::Unary(Unary::Gelu { tanh }) => node.string("approximate", if tanh { "tanh" } else { "none" }),
+        Op::Unary(Unary::Gelu { tanh }) => {
+            node.needs_opset(20);
+            node.string("approximate", if tanh { "tanh" } else { "none" });
+        }
         Op::Binary(Binary::Mod { fmod }) => node.flag("fmod", fmod),
         _ => {}
     }

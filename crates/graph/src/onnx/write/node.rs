@@ -1,9 +1,9 @@
-//! From the graph to messages. The same graph gives the same bytes, always.
+//! One node, one tensor, one declared value as messages.
 
-use tensor::Tensor;
+use tensor::{DType, Tensor};
 
-use super::io::{raw_bytes, type_code};
-use super::wire::Writer;
+use super::super::io::{raw_bytes, type_code};
+use super::super::wire::Writer;
 
 /// A `NodeProto` being written.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ impl<'o> NodeWriter<'o> {
     }
 
     /// The attribute fields of the node message.
-    pub(crate) fn into_attributes(self) -> Vec<u8> {
-        self.attributes.into_bytes()
+    pub(super) fn into_attributes(self) -> Writer {
+        self.attributes
     }
 
     pub(crate) fn input_count(&self) -> usize {
@@ -81,25 +81,40 @@ impl<'o> NodeWriter<'o> {
 }
 
 /// The fields of a `TensorProto`.
-fn tensor(name: &str, value: &Tensor, out: &mut Writer) {
-    raw_tensor(
-        name,
-        value.shape(),
-        type_code(value.dtype()),
-        &raw_bytes(value.data()),
-        out,
-    );
+pub(crate) fn tensor(name: &str, value: &Tensor, out: &mut Writer) {
+    let raw = raw_bytes(value.data());
+    raw_tensor(name, value.shape(), type_code(value.dtype()), &raw, out);
 }
 
 /// The fields of a `TensorProto` with its bytes as they are.
-fn raw_tensor(name: &str, shape: &[usize], code: i64, raw: &[u8], out: &mut Writer) {
-    let dims: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
-    for d in dims {
-        out.int(1, d);
+pub(crate) fn raw_tensor(name: &str, shape: &[usize], code: i64, raw: &[u8], out: &mut Writer) {
+    for &d in shape {
+        out.int(1, d as i64);
     }
     out.int(2, code);
     if !name.is_empty() {
         out.string(8, name);
     }
     out.bytes(9, raw);
+}
+
+/// The fields of a `ValueInfoProto`; an unknown dimension has neither value nor name.
+pub(super) fn value_info(name: &str, dtype: DType, shape: Option<&[Option<usize>]>, out: &mut Writer) {
+    out.string(1, name);
+    out.message(2, |kind| {
+        kind.message(1, |t| {
+            t.int(1, type_code(dtype));
+            if let Some(shape) = shape {
+                t.message(2, |dims| {
+                    for d in shape {
+                        dims.message(1, |dim| {
+                            if let Some(d) = d {
+                                dim.int(1, *d as i64);
+                            }
+                        });
+                    }
+                });
+            }
+        });
+    });
 }

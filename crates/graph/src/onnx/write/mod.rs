@@ -1,0 +1,261 @@
+//! From the graph to a file. The same graph gives the same bytes, always.
+
+mod node;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use tensor::{DType, Tensor};
+
+use super::error::quoted;
+use super::ops;
+use super::wire::Writer;
+use crate::graph::{Graph, GraphError, Node, ValueId};
+use crate::op::{Binary, Op, Unary};
+
+pub(crate) use node::NodeWriter;
+
+/// Opset that every operator of the graph can be written in unless it needs a newer one.
+const BASE_OPSET: i64 = 18;
+
+/// What a file says of quantization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Form {
+    /// Codes of b bits each, with the function that decodes them (FORMAT.md, part 2).
+    #[default]
+    Packed,
+    /// Standard QuantizeLinear and DequantizeLinear with 8 or 4 bit weights, for other runtimes' integer kernels.
+    Qdq,
+    /// Decoded float weights and no quantizers.
+    Float,
+}
+
+/// How to write a model.
+#[derive(Debug, Clone, Default)]
+pub struct WriteOptions {
+    /// What the file says of quantization; a graph without annotations is the same in each.
+    pub form: Form,
+    /// Version of the program, as the file's `producer_version`.
+    pub producer_version: String,
+}
+
+/// Why a graph could not be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum WriteError {
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error("graph {what} {}: its element type is not known; infer shapes before writing", quoted(.name))]
+    Untyped { what: &'static str, name: String },
+    #[error("{form:?} form: the annotation of {} cannot be written: {why}", quoted(.name))]
+    Annotation { form: Form, name: String, why: String },
+    #[error("the model takes {0} bytes, a model file holds 2^31 − 1 at most")]
+    TooLarge(usize),
+}
+
+/// Writes a model; the weights are always inside.
+///
+/// # Errors
+/// [`WriteError`]: a graph that is not whole, an annotation that the form cannot hold, more than 2 GiB.
+pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, WriteError> {
+    graph.check()?;
+    let mut draft = Draft::new(graph);
+    if let Some(&v) = graph.weights.keys().chain(graph.edges.keys()).next() {
+        return Err(WriteError::Annotation {
+            form: options.form,
+            name: graph.value(v).name.clone(),
+            why: "this version writes graphs without annotations".into(),
+        });
+    }
+    draft.constants();
+    for node in &graph.nodes {
+        draft.graph_node(node);
+    }
+    draft.finish(options)
+}
+
+/// A model being written.
+struct Draft<'g> {
+    graph: &'g Graph,
+    opset: i64,
+    nodes: Writer,
+    initializers: Writer,
+    /// Every name that the file uses.
+    names: HashSet<String>,
+    /// Under which name a value is read, where it is not its own.
+    read_as: BTreeMap<ValueId, String>,
+    /// Under which name its node writes it, where it is not its own.
+    written_as: BTreeMap<ValueId, String>,
+}
+
+impl<'g> Draft<'g> {
+    fn new(graph: &'g Graph) -> Self {
+        Draft {
+            graph,
+            opset: BASE_OPSET,
+            nodes: Writer::default(),
+            initializers: Writer::default(),
+            names: graph.value_ids().map(|v| graph.value(v).name.clone()).collect(),
+            read_as: BTreeMap::new(),
+            written_as: BTreeMap::new(),
+        }
+    }
+
+    /// A name that nothing else in the file has.
+    fn fresh(&mut self, base: &str) -> String {
+        let mut name = base.to_string();
+        let mut suffix = 1;
+        while !self.names.insert(name.clone()) {
+            suffix += 1;
+            name = format!("{base}_{suffix}");
+        }
+        name
+    }
+
+    fn read_name(&self, v: ValueId) -> &str {
+        self.read_as.get(&v).unwrap_or(&self.graph.value(v).name)
+    }
+
+    fn write_name(&self, v: ValueId) -> &str {
+        self.written_as.get(&v).unwrap_or(&self.graph.value(v).name)
+    }
+
+    fn initializer(&mut self, name: &str, value: &Tensor) {
+        self.initializers.message(5, |t| node::tensor(name, value, t));
+    }
+
+    /// The constants that something reads, in the order of their ids.
+    fn constants(&mut self) {
+        let read: BTreeSet<ValueId> = self
+            .graph
+            .nodes
+            .iter()
+            .flat_map(|n| n.inputs.iter().flatten())
+            .chain(&self.graph.outputs)
+            .copied()
+            .collect();
+        for (&v, value) in self.graph.constants.iter().filter(|(v, _)| read.contains(v)) {
+            let name = self.graph.value(v).name.clone();
+            self.initializer(&name, value);
+        }
+    }
+
+    /// A node of the graph: one node of the file, or the pair that stands for Swish.
+    fn graph_node(&mut self, node: &Node) {
+        let inputs: Vec<String> = node
+            .inputs
+            .iter()
+            .map(|v| v.map_or(String::new(), |v| self.read_name(v).to_string()))
+            .collect();
+        let outputs: Vec<String> = node
+            .outputs
+            .iter()
+            .map(|&v| self.write_name(v).to_string())
+            .collect();
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        match (&node.op, &inputs[..], &outputs[..]) {
+            (Op::Unary(Unary::Swish { alpha }), [x], [y]) => self.swish(&node.name, *alpha, x, y),
+            (Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. }, ..) => {
+                let wide = |v: &Option<ValueId>| {
+                    let dtype = v.and_then(|v| self.graph.value(v).dtype);
+                    matches!(dtype, Some(DType::I16 | DType::U16))
+                };
+                if node.inputs.iter().any(wide) {
+                    self.opset = self.opset.max(21);
+                }
+                self.node(&node.name, &node.op, &inputs, &outputs);
+            }
+            _ => self.node(&node.name, &node.op, &inputs, &outputs),
+        }
+    }
+
+    /// `x · sigmoid(alpha · x)`, since most runtimes have no `Swish` (opset 24).
+    fn swish(&mut self, name: &str, alpha: f32, x: &str, y: &str) {
+        let mut inner = x.to_string();
+        if alpha != 1.0 {
+            let factor = self.fresh(&format!("{y}/alpha"));
+            self.initializer(&factor, &Tensor::scalar(alpha));
+            inner = self.fresh(&format!("{y}/scaled"));
+            self.node(
+                &format!("{name}/scaled"),
+                &Op::Binary(Binary::Mul),
+                &[x, &factor],
+                &[&inner],
+            );
+        }
+        let sigmoid = self.fresh(&format!("{y}/sigmoid"));
+        let op = Op::Unary(Unary::Sigmoid);
+        self.node(&format!("{name}/sigmoid"), &op, &[&inner], &[&sigmoid]);
+        self.node(name, &Op::Binary(Binary::Mul), &[x, &sigmoid], &[y]);
+    }
+
+    fn node(&mut self, name: &str, op: &Op, inputs: &[&str], outputs: &[&str]) {
+        let mut attributes = NodeWriter::new(inputs.len(), outputs.len(), &mut self.opset);
+        ops::write(op, &mut attributes);
+        let attributes = attributes.into_attributes();
+        self.nodes.message(1, |n| {
+            inputs.iter().for_each(|i| n.string(1, i));
+            outputs.iter().for_each(|o| n.string(2, o));
+            n.string(3, name);
+            n.string(4, op.name());
+            n.append(attributes);
+        });
+    }
+
+    fn finish(self, options: &WriteOptions) -> Result<Vec<u8>, WriteError> {
+        let graph = self.graph;
+        let mut ends = Writer::default();
+        for (field, what, list) in [(11, "input", &graph.inputs), (12, "output", &graph.outputs)] {
+            for &v in list {
+                let value = graph.value(v);
+                let name = value.name.clone();
+                let dtype = value.dtype.ok_or(WriteError::Untyped { what, name })?;
+                ends.message(field, |m| {
+                    node::value_info(&value.name, dtype, value.shape.as_deref(), m)
+                });
+            }
+        }
+        let mut model = Writer::default();
+        model.int(1, ir_version(self.opset));
+        model.string(2, "lowbit");
+        model.string(3, &options.producer_version);
+        model.message(7, |g| {
+            g.append(self.nodes);
+            g.string(
+                2,
+                if graph.name.is_empty() {
+                    "graph"
+                } else {
+                    &graph.name
+                },
+            );
+            g.append(self.initializers);
+            g.append(ends);
+        });
+        model.message(8, |o| {
+            o.string(1, "");
+            o.int(2, self.opset);
+        });
+        for (key, value) in &graph.metadata {
+            model.message(14, |m| {
+                m.string(1, key);
+                m.string(2, value);
+            });
+        }
+        let bytes = model.into_bytes();
+        if bytes.len() > i32::MAX as usize {
+            return Err(WriteError::TooLarge(bytes.len()));
+        }
+        Ok(bytes)
+    }
+}
+
+/// The oldest IR version that allows an opset.
+fn ir_version(opset: i64) -> i64 {
+    match opset {
+        ..=18 => 8,
+        19..=20 => 9,
+        21..=22 => 10,
+        _ => 11,
+    }
+}
