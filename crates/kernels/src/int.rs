@@ -6,18 +6,18 @@
 
 mod binary;
 mod conv;
-mod pick;
+mod copy;
 mod registry;
 mod resize;
 mod rule;
 mod simd;
-mod split;
 mod table;
 mod window;
 
-pub use binary::{Add, Broadcast, Mul};
-pub use conv::{Conv, ConvError, Epilogue, Out, Output, Pixels};
-pub use pick::{Picks, copy_channels, pick};
+pub use crate::{Broadcast, Out, Picks, Pixels, pick};
+pub use binary::{Add, Mul};
+pub use conv::{Conv, ConvError, Epilogue, Output};
+pub use copy::copy_channels;
 pub use registry::{Kernel, KernelOp, registry};
 pub use resize::{Linear, LinearAxis};
 pub use rule::{BoundError, Edge, bias_level, dequantize, quantize, requantize, rescale_table, scale_ratio};

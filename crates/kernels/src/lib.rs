@@ -4,12 +4,22 @@
 //! pictures have leading spatial axes of 1. Weights come in ONNX order and are packed when a kernel object is made:
 //! packed formats are private to this crate.
 
+mod broadcast;
 pub mod float;
+mod geometry;
 pub mod int;
 mod isa;
+pub mod layout;
+mod pick;
 mod pool;
 mod shape;
+mod split;
+mod view;
+mod window;
 
+pub use broadcast::Broadcast;
 pub use isa::Isa;
+pub use pick::{Picks, pick};
 pub use pool::Pool;
 pub use shape::{ConvShape, PoolShape};
+pub use view::{Out, Pixels};

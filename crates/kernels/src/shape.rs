@@ -44,3 +44,19 @@ pub struct PoolShape {
     pub dilation: [usize; 3],
     pub pad: [usize; 3],
 }
+
+impl PoolShape {
+    /// One window over all pixels of each picture.
+    pub(crate) fn whole(batch: usize, pixels: usize, channels: usize) -> PoolShape {
+        PoolShape {
+            batch,
+            channels,
+            input: [1, 1, pixels],
+            output: [1; 3],
+            kernel: [1, 1, pixels],
+            stride: [1; 3],
+            dilation: [1; 3],
+            pad: [0; 3],
+        }
+    }
+}

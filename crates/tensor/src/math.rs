@@ -56,6 +56,13 @@ pub fn tanh(x: f32) -> f32 {
     ((1.0 - t) / (1.0 + t)).copysign(x)
 }
 
+/// x · tanh(softplus(x)), with e = eˣ: tanh(ln(1 + e)) = n / (n + 2), n = e·(e + 2). Above 20 the quotient is 1.
+pub fn mish(x: f32) -> f32 {
+    let e = exp(if x > 20.0 { 20.0 } else { x });
+    let n = e * (e + 2.0);
+    x * (n / (n + 2.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +86,12 @@ mod tests {
             assert!(
                 (f64::from(sigmoid(x)) - want).abs() <= want * 1e-6,
                 "sigmoid({x})"
+            );
+            let x = f64::from(x);
+            let want = x * x.exp().ln_1p().tanh();
+            assert!(
+                (f64::from(mish(x as f32)) - want).abs() <= want.abs() * 1e-6 + 1e-30,
+                "mish({x})"
             );
         }
     }

@@ -7,20 +7,17 @@
 mod dense;
 mod depthwise;
 mod epilogue;
-mod geometry;
 mod scalar;
-mod view;
 
+use crate::geometry::Geometry;
 use crate::int::registry::{Entry, Facts, Kernel, KernelOp, choose_conv};
-use crate::{ConvShape, Isa, Pool};
+use crate::{ConvShape, Isa, Out, Pixels, Pool};
 use dense::Dense;
 use depthwise::Depthwise;
-use geometry::Geometry;
 
 pub(crate) use dense::{DenseRow, Finish, PANEL, ROW, TileCall, TileSize};
 pub(crate) use depthwise::{DepthwiseCall, DepthwiseRow};
 pub use epilogue::{ConvError, Epilogue, Output};
-pub use view::{Out, Pixels};
 
 /// A convolution packed for one kernel.
 #[derive(Debug)]
@@ -111,12 +108,12 @@ impl Conv {
 
     /// Computes codes from `x` `[batch, input…, in_channels]` into `y` `[batch, output…, out_channels]`.
     /// Panics when the object writes f32 or a view is too short.
-    pub fn run(&self, pool: &Pool, x: Pixels<'_>, mut y: Out<'_, u8>) {
+    pub fn run(&self, pool: &Pool, x: Pixels<'_, u8>, mut y: Out<'_, u8>) {
         assert!(
             matches!(self.epilogue.output, Output::U8 { .. }),
             "this convolution writes f32"
         );
-        self.check(&x, y.data.len(), y.stride, y.offset);
+        self.check(&x, &y);
         match &self.body {
             Body::Scalar(levels) => scalar::run(
                 pool,
@@ -133,12 +130,12 @@ impl Conv {
     }
 
     /// Computes f32 (1.4). Panics when the object writes codes or a view is too short.
-    pub fn run_f32(&self, pool: &Pool, x: Pixels<'_>, mut y: Out<'_, f32>) {
+    pub fn run_f32(&self, pool: &Pool, x: Pixels<'_, u8>, mut y: Out<'_, f32>) {
         assert!(
             matches!(self.epilogue.output, Output::F32),
             "this convolution writes codes"
         );
-        self.check(&x, y.data.len(), y.stride, y.offset);
+        self.check(&x, &y);
         match &self.body {
             Body::Scalar(levels) => scalar::run(
                 pool,
@@ -154,25 +151,15 @@ impl Conv {
         }
     }
 
-    fn check(&self, x: &Pixels<'_>, len: usize, stride: usize, offset: usize) {
+    fn check<T>(&self, x: &Pixels<'_, u8>, y: &Out<'_, T>) {
         let shape = &self.geometry.shape;
-        let pixels = |axes: [usize; 3]| shape.batch * axes.iter().product::<usize>();
-        let fits = |len: usize, stride: usize, offset: usize, pixels: usize, channels: usize| {
-            pixels == 0 || (offset + channels <= stride && len >= (pixels - 1) * stride + offset + channels)
-        };
-        assert!(
-            fits(
-                x.data.len(),
-                x.stride,
-                x.offset,
-                pixels(shape.input),
-                shape.in_channels
-            ),
-            "input is shorter than its shape"
+        x.check(
+            shape.batch * shape.input.iter().product::<usize>(),
+            shape.in_channels,
         );
-        assert!(
-            fits(len, stride, offset, pixels(shape.output), shape.out_channels),
-            "output is shorter than its shape"
+        y.check(
+            shape.batch * shape.output.iter().product::<usize>(),
+            shape.out_channels,
         );
     }
 

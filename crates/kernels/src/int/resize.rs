@@ -2,7 +2,7 @@
 
 use crate::Pool;
 use crate::int::rule::{BoundError, Edge, prove, requantize};
-use crate::int::split;
+use crate::split;
 
 /// One interpolated axis: for each output coordinate, two input neighbours and the fraction of the second.
 #[derive(Debug, Clone, PartialEq)]

@@ -78,7 +78,7 @@ pub fn rescale_table(from: Edge, to: Edge) -> [u8; 256] {
 /// 1.12: real values to codes.
 pub fn quantize(pool: &crate::Pool, edge: Edge, x: &[f32], y: &mut [u8]) {
     let (zero, hi) = (i32::from(edge.zero), i32::from(edge.hi));
-    super::split::chunks(pool, y, 1, 1 << 14, |start, part| {
+    crate::split::chunks(pool, y, 1, 1 << 14, |start, part| {
         for (q, &x) in part.iter_mut().zip(&x[start..]) {
             // NaN survives the clamp and becomes 0 in the cast, which is the zero point.
             let r = (x / edge.scale).round_ties_even().clamp(-65_536.0, 65_536.0) as i32;
@@ -90,7 +90,7 @@ pub fn quantize(pool: &crate::Pool, edge: Edge, x: &[f32], y: &mut [u8]) {
 /// 1.12: codes to real values.
 pub fn dequantize(pool: &crate::Pool, edge: Edge, x: &[u8], y: &mut [f32]) {
     let values: [f32; 256] = std::array::from_fn(|q| edge.scale * (q as i32 - i32::from(edge.zero)) as f32);
-    super::split::chunks(pool, y, 1, 1 << 14, |start, part| {
+    crate::split::chunks(pool, y, 1, 1 << 14, |start, part| {
         for (v, &q) in part.iter_mut().zip(&x[start..]) {
             *v = values[usize::from(q)];
         }

@@ -1,7 +1,7 @@
 //! Tables of 256 codes: unary operators (`FORMAT.md` 1.5) and changes of quantizer (1.8).
 
 use crate::int::registry::{Entry, KernelOp, choose};
-use crate::int::split;
+use crate::split;
 use crate::{Isa, Pool};
 
 /// `y[i] = table[x[i]]`.

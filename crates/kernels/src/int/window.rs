@@ -2,49 +2,8 @@
 
 use crate::int::registry::{Entry, KernelOp, choose};
 use crate::int::rule::{BoundError, Edge, prove, requantize};
-use crate::int::split;
+use crate::window::{for_pixels, pixel, window};
 use crate::{Isa, Pool, PoolShape};
-
-/// Input coordinates of one output coordinate's window along one axis, inside the picture.
-fn window(shape: &PoolShape, axis: usize, at: usize) -> impl Iterator<Item = usize> + Clone + use<> {
-    let begin = at * shape.stride[axis];
-    let (pad, len, dilation) = (shape.pad[axis], shape.input[axis], shape.dilation[axis]);
-    (0..shape.kernel[axis])
-        .map(move |k| begin + k * dilation)
-        .filter(move |&i| i >= pad && i - pad < len)
-        .map(move |i| i - pad)
-}
-
-/// Calls `visit(batch, [z, y, x] of the output, the output's pixel)` for every output pixel.
-fn for_pixels(
-    pool: &Pool,
-    shape: &PoolShape,
-    y: &mut [u8],
-    visit: impl Fn(usize, [usize; 3], &mut [u8]) + Sync,
-) {
-    let [depth, height, width] = shape.output;
-    assert_eq!(
-        y.len(),
-        shape.batch * depth * height * width * shape.channels,
-        "pool: output length"
-    );
-    if y.is_empty() {
-        return;
-    }
-    let grain = (1 << 13) / shape.kernel.iter().product::<usize>().clamp(1, 64);
-    split::chunks(pool, y, shape.channels, grain, |start, part| {
-        for (i, to) in part.chunks_mut(shape.channels).enumerate() {
-            let p = start / shape.channels + i;
-            let at = [p / (height * width) % depth, p / width % height, p % width];
-            visit(p / (depth * height * width), at, to);
-        }
-    });
-}
-
-/// Index of an input pixel.
-fn pixel(shape: &PoolShape, b: usize, z: usize, y: usize, x: usize) -> usize {
-    ((b * shape.input[0] + z) * shape.input[1] + y) * shape.input[2] + x
-}
 
 /// Largest code of each window; padding never wins. A global maximum is a window over the whole picture.
 pub fn max_pool(pool: &Pool, isa: Isa, shape: &PoolShape, x: &[u8], y: &mut [u8]) {
@@ -103,18 +62,7 @@ pub fn average_pool(
                 }
             }
         }
-        let n = match divisor {
-            Divisor::Inside => inside,
-            Divisor::Padded(end) => (0..3)
-                .map(|axis| {
-                    let begin = at[axis] * shape.stride[axis];
-                    (0..shape.kernel[axis])
-                        .filter(|k| begin + k * shape.dilation[axis] < end[axis])
-                        .count()
-                })
-                .product(),
-        };
-        let m = average_multiplier(from, to, n.max(1));
+        let m = average_multiplier(from, to, divisor.of(shape, at, inside));
         for (q, &sum) in out.iter_mut().zip(&sums) {
             let acc = i64::from(sum) - inside as i64 * i64::from(from.zero);
             *q = requantize(acc, m, to.zero, to.hi);
@@ -143,6 +91,24 @@ pub enum Divisor {
     Padded([usize; 3]),
 }
 
+impl Divisor {
+    /// n of the window at an output pixel, of whose elements `inside` lie inside the picture; at least 1.
+    pub(crate) fn of(self, shape: &PoolShape, at: [usize; 3], inside: usize) -> usize {
+        let n = match self {
+            Divisor::Inside => inside,
+            Divisor::Padded(end) => (0..3)
+                .map(|axis| {
+                    let begin = at[axis] * shape.stride[axis];
+                    (0..shape.kernel[axis])
+                        .filter(|k| begin + k * shape.dilation[axis] < end[axis])
+                        .count()
+                })
+                .product(),
+        };
+        n.max(1)
+    }
+}
+
 /// Mean over all pixels of each picture: `[batch, pixels, channels]` to `[batch, channels]`.
 ///
 /// # Errors
@@ -156,21 +122,12 @@ pub fn global_average(
     x: &[u8],
     y: &mut [u8],
 ) -> Result<(), BoundError> {
-    let whole = PoolShape {
-        batch,
-        channels,
-        input: [1, 1, pixels],
-        output: [1, 1, 1],
-        kernel: [1, 1, pixels],
-        stride: [1; 3],
-        dilation: [1; 3],
-        pad: [0; 3],
-    };
     let average = Average {
         divisor: Divisor::Inside,
         from,
         to,
     };
+    let whole = PoolShape::whole(batch, pixels, channels);
     average_pool(pool, isa, &whole, &average, x, y)
 }
 

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::geometry::{Geometry, Phase};
-use super::{Epilogue, Out, Output, Pixels};
-use crate::int::split::Parts;
+use super::{Epilogue, Output};
+use crate::geometry::{Geometry, Phase};
 use crate::int::table;
-use crate::{Isa, Pool};
+use crate::split::Parts;
+use crate::{Isa, Out, Pixels, Pool};
 
 /// Output channels of a weight panel.
 pub(crate) const PANEL: usize = 16;
@@ -219,7 +219,7 @@ impl Dense {
         pool: &Pool,
         geometry: &Geometry,
         epilogue: &Epilogue,
-        x: Pixels<'_>,
+        x: Pixels<'_, u8>,
         y: &mut Out<'_, u8>,
     ) {
         let Output::U8 { zero, hi, table } = &self.output else {
@@ -253,7 +253,7 @@ impl Dense {
         });
     }
 
-    pub(crate) fn run_f32(&self, pool: &Pool, geometry: &Geometry, x: Pixels<'_>, y: &mut Out<'_, f32>) {
+    pub(crate) fn run_f32(&self, pool: &Pool, geometry: &Geometry, x: Pixels<'_, u8>, y: &mut Out<'_, f32>) {
         self.run(pool, geometry, x, y, |sums, first, rows, out| {
             let multiplier = &self.multiplier[first..];
             for (i, out) in out.iter_mut().take(rows * ROW).enumerate() {
@@ -271,7 +271,7 @@ impl Dense {
         &self,
         pool: &Pool,
         geometry: &Geometry,
-        x: Pixels<'_>,
+        x: Pixels<'_, u8>,
         y: &mut Out<'_, T>,
         finish: impl Fn(Sums<'_>, usize, usize, &mut [T]) + Sync,
     ) {
@@ -451,7 +451,7 @@ impl Scratch {
 
 /// Addresses of input pixels, `need` bytes of which are read even where fewer channels are left.
 pub(super) struct Reader<'a> {
-    x: Pixels<'a>,
+    x: Pixels<'a, u8>,
     need: usize,
     /// The end of the picture, continued by zeros.
     tail: Vec<u8>,
@@ -459,7 +459,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(x: Pixels<'a>, need: usize) -> Reader<'a> {
+    pub(super) fn new(x: Pixels<'a, u8>, need: usize) -> Reader<'a> {
         let tail_start = x.data.len().saturating_sub(need);
         let mut tail = x.data[tail_start..].to_vec();
         tail.resize(tail.len() + need, 0);

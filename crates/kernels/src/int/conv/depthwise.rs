@@ -1,11 +1,11 @@
 //! Depthwise layers: four taps of a channel are one dot product, after bytes of four pixels are interleaved.
 
 use super::dense::Reader;
-use super::geometry::{Geometry, Phase};
-use super::{Epilogue, Out, Output, Pixels};
-use crate::int::split::Parts;
+use super::{Epilogue, Output};
+use crate::geometry::{Geometry, Phase};
 use crate::int::table;
-use crate::{Isa, Pool};
+use crate::split::Parts;
+use crate::{Isa, Out, Pixels, Pool};
 
 /// Output pixels of one call.
 const PIXELS: usize = 16;
@@ -126,7 +126,7 @@ impl Depthwise {
         pool: &Pool,
         geometry: &Geometry,
         epilogue: &Epilogue,
-        x: Pixels<'_>,
+        x: Pixels<'_, u8>,
         y: &mut Out<'_, u8>,
     ) {
         let Output::U8 { zero, hi, table } = &epilogue.output else {

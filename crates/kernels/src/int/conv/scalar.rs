@@ -1,9 +1,9 @@
 //! The scalar row: the meaning of all others, for every layer.
 
-use super::{Epilogue, Out, Pixels};
-use crate::Pool;
-use crate::int::conv::geometry::Geometry;
-use crate::int::split::Parts;
+use super::Epilogue;
+use crate::geometry::Geometry;
+use crate::split::Parts;
+use crate::{Out, Pixels, Pool};
 
 /// Computes every output as `finish(acc, multiplier)`.
 pub(super) fn run<T: Copy + Send>(
@@ -11,7 +11,7 @@ pub(super) fn run<T: Copy + Send>(
     geometry: &Geometry,
     epilogue: &Epilogue,
     levels: &[i32],
-    x: Pixels<'_>,
+    x: Pixels<'_, u8>,
     y: &mut Out<'_, T>,
     finish: impl Fn(i64, f32, &Epilogue) -> T + Sync,
 ) {

@@ -1,31 +1,8 @@
-//! Operators that move codes (`FORMAT.md` 1.8): channel copies and picks along spatial axes.
+//! Copies of whole pixels along spatial axes.
 
-use crate::Pool;
-use crate::int::conv::{Out, Pixels};
-use crate::int::split;
+use crate::{Pool, split};
 
-/// Copies `channels` codes of each pixel, from and to channel ranges of wider pixels: Concat, Split and channel Slice.
-/// A `table` changes the quantizer on the way.
-pub fn copy_channels(pool: &Pool, x: Pixels<'_>, channels: usize, table: Option<&[u8; 256]>, y: Out<'_, u8>) {
-    let stride = y.stride;
-    split::chunks(pool, y.data, stride, 1 << 14, |start, part| {
-        let rows = x.data.chunks(x.stride).skip(start / stride.max(1));
-        for (from, to) in rows.zip(part.chunks_mut(stride)) {
-            let from = &from[x.offset..x.offset + channels];
-            let to = &mut to[y.offset..y.offset + channels];
-            match table {
-                None => to.copy_from_slice(from),
-                Some(table) => {
-                    for (to, &q) in to.iter_mut().zip(from) {
-                        *to = table[usize::from(q)];
-                    }
-                }
-            }
-        }
-    });
-}
-
-/// For each output coordinate of depth, height and width, the input coordinate, or `None` for the fill code.
+/// For each output coordinate of depth, height and width, the input coordinate, or `None` for the fill value.
 ///
 /// Nearest Resize, spatial Slice with any step, Pad and Crop are all picks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,15 +20,15 @@ impl Picks {
     }
 }
 
-/// Writes the picked pixels of `x` `[batch, input…, channels]`; `fill` is the code of what lies outside.
-pub fn pick(
+/// Writes the picked pixels of `x` `[batch, input…, channels]`; `fill` is the value of what lies outside.
+pub fn pick<T: Copy + Send + Sync>(
     pool: &Pool,
     picks: &Picks,
     [batch, channels]: [usize; 2],
     input: [usize; 3],
-    fill: u8,
-    x: &[u8],
-    y: &mut [u8],
+    fill: T,
+    x: &[T],
+    y: &mut [T],
 ) {
     let [_, height, width] = picks.output();
     let row = width * channels;

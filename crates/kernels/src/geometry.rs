@@ -69,8 +69,8 @@ impl Geometry {
         self.shape.kernel.iter().product()
     }
 
-    /// Levels from ONNX order to [out channel][tap][in channel of the group].
-    pub(crate) fn by_output(&self, levels: &[i32]) -> Vec<i32> {
+    /// Weights from ONNX order to [out channel][tap][in channel of the group].
+    pub(crate) fn by_output<T: Copy>(&self, levels: &[T]) -> Vec<T> {
         let s = &self.shape;
         let (taps, cin, cout) = (self.taps(), s.in_channels / s.groups, s.out_channels / s.groups);
         let mut out = Vec::with_capacity(levels.len());
