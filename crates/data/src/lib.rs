@@ -1,1 +1,17 @@
 //! Data sets, pictures, letterbox, drawing, synthetic scenes.
+//!
+//! ```text
+//! bytes ─picture::decode─▶ Picture ─prepare─▶ (Tensor, Placement) … ─▶ [Detection] ─draw, write─▶ Picture, text
+//! DIR   ─read::open─▶ Dataset { names, pictures: [Entry { path, objects }], notes }
+//! ```
+//!
+//! Pictures and annotation files are untrusted: sizes are checked before anything is allocated, every error says
+//! which file and where, nothing panics. This crate writes no file: [`write`] and [`picture`] return text and bytes.
+
+pub mod picture;
+mod prepare;
+pub mod read;
+pub mod resize;
+
+pub use picture::Picture;
+pub use prepare::{PrepareError, prepare, prepare_into};

@@ -1,0 +1,64 @@
+//! Why a data set could not be read.
+
+use std::path::{Path, PathBuf};
+
+/// What went wrong; the variant tells whose fault it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadFault {
+    /// The operating system refused.
+    #[error("{0}")]
+    Io(String),
+    /// A file or list that should be there is not.
+    #[error("{0}")]
+    Missing(String),
+    /// The text is not what the format says.
+    #[error("{0}")]
+    Syntax(String),
+    /// A limit was hit.
+    #[error("{0}; raise the limit, or use a smaller data set")]
+    Limit(String),
+}
+
+/// A [`ReadFault`] with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Line, counted from 1, where one is to blame.
+    pub line: Option<usize>,
+    /// What went wrong.
+    pub fault: ReadFault,
+}
+
+impl ReadError {
+    pub(super) fn new(path: &Path, fault: ReadFault) -> Self {
+        ReadError {
+            path: path.to_owned(),
+            line: None,
+            fault,
+        }
+    }
+
+    pub(super) fn io(path: &Path, error: &std::io::Error) -> Self {
+        ReadError::new(path, ReadFault::Io(error.to_string()))
+    }
+
+    pub(super) fn syntax(path: &Path, line: usize, what: impl Into<String>) -> Self {
+        ReadError {
+            line: Some(line),
+            ..ReadError::new(path, ReadFault::Syntax(what.into()))
+        }
+    }
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.fault)
+    }
+}
+
+impl std::error::Error for ReadError {}
