@@ -1,1 +1,11 @@
 //! Quantize any ONNX detector to 2-8 bits and run it in integers.
+
+pub mod control;
+mod error;
+pub mod output;
+pub mod provenance;
+pub mod text;
+
+pub use control::{Control, Progress};
+pub use error::{Error, ErrorKind, Result};
+pub use provenance::{Provenance, SCHEMA_VERSION, TOOL_VERSION};

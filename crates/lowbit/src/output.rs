@@ -1,0 +1,384 @@
+//! The only code that writes files. A file appears whole or not at all: temporary file in the same folder, write, sync, rename, sync of
+//! the folder. Nothing is written over an input, through a symbolic link, or onto something that is no regular file.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Component, Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::{Error, Result};
+
+const PREFIX: &str = ".lowbit-";
+const SUFFIX: &str = ".tmp";
+
+/// Bytes handed to the system at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Writes a file whole or not at all. `inputs` are the files that the bytes were made from.
+///
+/// # Errors
+/// [`Usage`](crate::ErrorKind::Usage) when the path is an input, a folder, a symbolic link or a device;
+/// [`Io`](crate::ErrorKind::Io) when the system refuses: then the old file, if any, is untouched.
+///
+/// ```
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("out.txt");
+/// lowbit::output::file(&path, b"whole", &[]).unwrap();
+/// assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+/// assert!(lowbit::output::file(&path, b"over itself", &[&path]).is_err());
+/// ```
+pub fn file(path: &Path, bytes: &[u8], inputs: &[&Path]) -> Result<()> {
+    check(path, inputs)?;
+    let folder = folder_of(path);
+    remove_stale(folder);
+    write_whole(path, folder, bytes).map_err(|e| {
+        let needed = format!("writing {} bytes: {e}", bytes.len());
+        Error::new(crate::ErrorKind::Io, needed)
+            .at(path.display())
+            .help("nothing was changed; give another path with -o, or make room")
+    })
+}
+
+/// Whether [`file`] would accept the path: asked before long work, so that it is not lost in the end.
+///
+/// # Errors
+/// As [`file`], without writing.
+pub fn check(path: &Path, inputs: &[&Path]) -> Result<()> {
+    let refuse = |why: &str| Error::usage(format!("the output {why}")).at(path.display());
+    if path.file_name().is_none() {
+        return Err(refuse("is no file name").help("give a file with -o"));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_symlink() => {
+            return Err(refuse("is a symbolic link").help("give the path it points to, or remove it"));
+        }
+        Ok(meta) if meta.is_dir() => return Err(refuse("is a folder").help("give a file with -o")),
+        Ok(meta) if !meta.is_file() => {
+            return Err(refuse("is not a regular file").help("give a file with -o"));
+        }
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let folder = folder_of(path);
+            let meta = fs::metadata(folder).map_err(|e| {
+                Error::io(folder, &e).help("the folder of the output must exist: create it first")
+            })?;
+            if !meta.is_dir() {
+                return Err(refuse("lies in something that is no folder"));
+            }
+        }
+        Err(e) => return Err(Error::io(path, &e)),
+    }
+    for input in inputs {
+        if same_file(path, input) {
+            return Err(
+                refuse("is the input itself, which is never overwritten").help("give another path with -o")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A folder of results, locked while it is written to.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// The lock goes with the handle.
+    _lock: File,
+}
+
+impl Folder {
+    /// Creates a folder, or takes an empty one; one with files in it only when `exist_ok`.
+    ///
+    /// # Errors
+    /// A folder that holds files, a symbolic link, another process writing there, the system's refusal.
+    pub fn create(path: &Path, exist_ok: bool) -> Result<Folder> {
+        let io = |e: io::Error| Error::io(path, &e);
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.file_type().is_symlink() => {
+                return Err(Error::usage("the output folder is a symbolic link")
+                    .at(path.display())
+                    .help("give the path it points to"));
+            }
+            Ok(meta) if !meta.is_dir() => {
+                return Err(Error::usage("the output is a file, a folder is needed").at(path.display()));
+            }
+            Ok(_) => {
+                remove_stale(path);
+                let used = fs::read_dir(path).map_err(io)?.next().is_some();
+                if used && !exist_ok {
+                    return Err(Error::usage("the output folder is not empty")
+                        .at(path.display())
+                        .help("give a new folder, or --exist-ok to replace files of the same names"));
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                boundary().and_then(|()| fs::create_dir_all(path)).map_err(io)?;
+            }
+            Err(e) => return Err(io(e)),
+        }
+        let lock = File::open(path).map_err(io)?;
+        lock.try_lock().map_err(|_| {
+            Error::new(crate::ErrorKind::Io, "another lowbit process writes to this folder")
+                .at(path.display())
+                .help("wait for it, or give another folder")
+        })?;
+        Ok(Folder {
+            path: path.to_path_buf(),
+            _lock: lock,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file of the folder, or of a folder below it (`"Annotations/a.xml"`), whole or not at all.
+    ///
+    /// # Errors
+    /// As [`file`]; names that leave the folder are refused.
+    pub fn write(&self, name: &str, bytes: &[u8], inputs: &[&Path]) -> Result<PathBuf> {
+        let inside = Path::new(name);
+        let normal = inside.components().all(|c| matches!(c, Component::Normal(_)));
+        if !normal || name.is_empty() {
+            return Err(
+                Error::bad(format!("\"{name}\" is no name of a file below the folder"))
+                    .at(self.path.display()),
+            );
+        }
+        let path = self.path.join(inside);
+        if let Some(parent) = path.parent().filter(|p| *p != self.path) {
+            fs::create_dir_all(parent).map_err(|e| Error::io(parent, &e))?;
+            let meta = fs::symlink_metadata(parent).map_err(|e| Error::io(parent, &e))?;
+            if meta.file_type().is_symlink() {
+                return Err(Error::usage("the output folder is a symbolic link").at(parent.display()));
+            }
+        }
+        file(&path, bytes, inputs)?;
+        Ok(path)
+    }
+}
+
+/// A file name made from any text: letters, digits, `.`, `-`, `_` stay, all else becomes `_`; never empty, hidden or longer than 100 bytes.
+///
+/// ```
+/// assert_eq!(lowbit::output::safe_name("../../etc/passwd\n"), "_.._etc_passwd_");
+/// assert_eq!(lowbit::output::safe_name("2007_000027"), "2007_000027");
+/// ```
+pub fn safe_name(text: &str) -> String {
+    let keep = |c: char| {
+        if c.is_alphanumeric() || matches!(c, '.' | '-' | '_') {
+            c
+        } else {
+            '_'
+        }
+    };
+    let mut name: String = text.trim_start_matches('.').chars().map(keep).collect();
+    while name.len() > 100 {
+        name.pop();
+    }
+    if name.is_empty() { "_".into() } else { name }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    }
+}
+
+fn write_whole(path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temp = locked_temp(folder)?;
+    for chunk in bytes.chunks(CHUNK) {
+        boundary()?;
+        temp.write_all(chunk)?;
+    }
+    boundary()?;
+    temp.as_file().sync_all()?;
+    boundary()?;
+    // The rename replaces a name, never what a link points to.
+    temp.persist(path).map_err(|e| e.error)?;
+    boundary_after_rename();
+    sync_folder(folder)
+}
+
+/// A temporary file that holds its own lock: one without a lock was left behind by a process that died.
+fn locked_temp(folder: &Path) -> io::Result<NamedTempFile> {
+    loop {
+        boundary()?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX).suffix(SUFFIX);
+        #[cfg(unix)]
+        let permissions = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
+        #[cfg(unix)]
+        builder.permissions(permissions);
+        let temp = builder.tempfile_in(folder)?;
+        temp.as_file().lock()?;
+        // Between creation and lock another process may have taken it for stale.
+        if temp.path().exists() {
+            return Ok(temp);
+        }
+    }
+}
+
+/// Removes temporary files of processes that died. Failing to do so harms nobody.
+fn remove_stale(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let ours = name
+            .to_str()
+            .is_some_and(|n| n.starts_with(PREFIX) && n.ends_with(SUFFIX));
+        let regular = entry.file_type().is_ok_and(|t| t.is_file());
+        if ours && regular {
+            let path = entry.path();
+            if File::open(&path).is_ok_and(|f| f.try_lock().is_ok()) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        match File::open(folder)?.sync_all() {
+            // Some file systems cannot sync a folder; the rename stands all the same.
+            Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+            other => other,
+        }
+    } else {
+        Ok(())
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        match (fs::metadata(a), fs::metadata(b)) {
+            (Ok(a), Ok(b)) => a.dev() == b.dev() && a.ino() == b.ino(),
+            _ => false,
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+    }
+}
+
+/// Stands before every call of the system that changes a file. Debug builds read `LOWBIT_TEST_FAULT` = `fail:K` or `kill:K`: the K-th
+/// boundary of the process fails as a full disk does, or the process dies there as if killed.
+fn boundary() -> io::Result<()> {
+    #[cfg(debug_assertions)]
+    if let Some(kind) = fault::due() {
+        return Err(kind.into());
+    }
+    Ok(())
+}
+
+/// The new file is in place: a fault here can only be a kill.
+fn boundary_after_rename() {
+    #[cfg(debug_assertions)]
+    let _ = fault::due();
+}
+
+#[cfg(debug_assertions)]
+mod fault {
+    use std::io::ErrorKind;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static PASSED: AtomicUsize = AtomicUsize::new(0);
+
+    pub(super) fn due() -> Option<ErrorKind> {
+        let setting = std::env::var("LOWBIT_TEST_FAULT").ok()?;
+        let (what, k) = setting.split_once(':')?;
+        let passed = PASSED.fetch_add(1, Ordering::Relaxed) + 1;
+        if passed != k.parse::<usize>().ok()? {
+            return None;
+        }
+        if what == "kill" {
+            std::process::abort();
+        }
+        Some(ErrorKind::StorageFull)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn left_over(folder: &Path) -> usize {
+        fs::read_dir(folder)
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(PREFIX))
+            .count()
+    }
+
+    #[test]
+    fn replaces_whole_and_leaves_no_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("日本 ü.onnx");
+        file(&path, b"one", &[]).unwrap();
+        file(&path, b"two", &[]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(left_over(dir.path()), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn refuses_links_folders_devices_and_the_input_under_any_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let input = dir.path().join("in");
+        fs::write(&input, "in").unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&input, &link).unwrap();
+        let dangling = dir.path().join("dangling");
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), &dangling).unwrap();
+        let hard = dir.path().join("hard");
+        fs::hard_link(&input, &hard).unwrap();
+        let dotted = dir.path().join("./in");
+        for bad in [&input, &link, &dangling, &hard, &dotted, &dir.path().to_path_buf()] {
+            let e = file(bad, b"x", &[&input]).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Usage, "{e}");
+        }
+        assert_eq!(file(Path::new("/dev/full"), b"x", &[]).unwrap_err().kind(), ErrorKind::Usage);
+        assert_eq!(fs::read(&input).unwrap(), b"in");
+        assert_eq!(left_over(dir.path()), 0);
+    }
+
+    #[test]
+    fn a_missing_folder_is_an_io_error_with_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let e = file(&dir.path().join("no/out"), b"x", &[]).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Io);
+        assert!(e.to_string().contains("no"), "{e}");
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_removed_and_a_live_one_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let dead = dir.path().join(".lowbit-dead.tmp");
+        fs::write(&dead, "half").unwrap();
+        let live = locked_temp(dir.path()).unwrap();
+        file(&dir.path().join("out"), b"x", &[]).unwrap();
+        assert!(!dead.exists());
+        assert!(live.path().exists());
+    }
+
+    #[test]
+    fn a_folder_is_new_or_empty_or_allowed_and_has_one_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs/a");
+        let folder = Folder::create(&path, false).unwrap();
+        folder.write("x/y.txt", b"1", &[]).unwrap();
+        for bad in ["../z", "/z", "", "x/../../z"] {
+            assert!(folder.write(bad, b"1", &[]).is_err(), "{bad}");
+        }
+        let e = Folder::create(&path, true).unwrap_err();
+        assert!(e.to_string().contains("another lowbit process"), "{e}");
+        drop(folder);
+        assert_eq!(Folder::create(&path, false).unwrap_err().kind(), ErrorKind::Usage);
+        Folder::create(&path, true).unwrap();
+    }
+}

@@ -1,0 +1,123 @@
+//! Names from files on their way to a terminal or a table.
+
+use std::borrow::Cow;
+
+/// Text with control characters escaped: no name can move a cursor, colour a line or fake one.
+///
+/// ```
+/// assert_eq!(lowbit::text::printable("conv\u{1b}[2J\nok: 日本"), "conv\\u{1b}[2J\\nok: 日本");
+/// ```
+pub fn printable(text: &str) -> Cow<'_, str> {
+    // Bidirectional overrides reorder what a reader sees (CVE-2021-42574).
+    let hostile = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if hostile(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A name shortened in the middle to at most `width` characters, control characters escaped.
+pub fn shortened(text: &str, width: usize) -> String {
+    let text = printable(text);
+    let count = text.chars().count();
+    if count <= width || width < 3 {
+        return text.into_owned();
+    }
+    let head = (width - 1) / 2;
+    let tail = width - 1 - head;
+    let start: String = text.chars().take(head).collect();
+    let end: String = text.chars().skip(count - tail).collect();
+    format!("{start}…{end}")
+}
+
+/// Columns padded to equal width; the first is left-aligned, the others right-aligned.
+///
+/// ```
+/// let table = lowbit::text::table(&["layer", "ms"], &[vec!["a".into(), "12.0".into()]]);
+/// assert_eq!(table, "layer    ms\na      12.0\n");
+/// ```
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let columns = header.len();
+    let mut width: Vec<usize> = header.iter().map(|h| h.chars().count()).collect();
+    for row in rows {
+        for (w, cell) in width.iter_mut().zip(row) {
+            *w = (*w).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    let mut line = |cells: &[&str]| {
+        let mut text = String::new();
+        for (i, cell) in cells.iter().enumerate().take(columns) {
+            let pad = " ".repeat(width[i] - cell.chars().count());
+            if i > 0 {
+                text.push_str("  ");
+            }
+            match i {
+                0 => text.extend([*cell, &pad]),
+                _ => text.extend([&pad, *cell]),
+            }
+        }
+        out.push_str(text.trim_end());
+        out.push('\n');
+    };
+    line(header);
+    for row in rows {
+        line(&row.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    out
+}
+
+/// A number of bytes with a binary unit.
+///
+/// ```
+/// assert_eq!(lowbit::text::bytes(3 << 20), "3.00 MiB");
+/// ```
+pub fn bytes(n: usize) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (n as f64, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{n} B")
+    } else {
+        format!("{value:.2} {}", UNITS[unit])
+    }
+}
+
+/// A number with its SI prefix: MACs, parameters, operations.
+///
+/// ```
+/// assert_eq!(lowbit::text::count(1_234_000), "1.23 M");
+/// ```
+pub fn count(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => format!("{:.2} k", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} M", n as f64 / 1e6),
+        _ => format!("{:.2} G", n as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_keep_both_ends() {
+        assert_eq!(shortened("/model/backbone/stage1/conv", 11), "/mode…/conv");
+        assert_eq!(shortened("short", 11), "short");
+        assert!(shortened("a\u{202e}b", 40).contains("\\u{202e}"));
+    }
+}
