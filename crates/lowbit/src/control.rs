@@ -60,7 +60,10 @@ impl Control {
     /// [`ErrorKind::Interrupted`] after [`Control::cancel`], [`ErrorKind::Limit`] after the deadline.
     pub fn check(&self) -> Result<()> {
         if self.cancel.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Interrupted, "interrupted; no file was changed"));
+            return Err(Error::new(
+                ErrorKind::Interrupted,
+                "interrupted; no file was changed",
+            ));
         }
         match self.deadline {
             Some((at, limit)) if Instant::now() >= at => Err(Error::limit(format!(

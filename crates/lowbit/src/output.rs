@@ -119,9 +119,12 @@ impl Folder {
         }
         let lock = File::open(path).map_err(io)?;
         lock.try_lock().map_err(|_| {
-            Error::new(crate::ErrorKind::Io, "another lowbit process writes to this folder")
-                .at(path.display())
-                .help("wait for it, or give another folder")
+            Error::new(
+                crate::ErrorKind::Io,
+                "another lowbit process writes to this folder",
+            )
+            .at(path.display())
+            .help("wait for it, or give another folder")
         })?;
         Ok(Folder {
             path: path.to_path_buf(),
@@ -311,7 +314,13 @@ mod tests {
     fn left_over(folder: &Path) -> usize {
         fs::read_dir(folder)
             .unwrap()
-            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with(PREFIX))
+            .filter(|e| {
+                e.as_ref()
+                    .unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with(PREFIX)
+            })
             .count()
     }
 
@@ -338,11 +347,21 @@ mod tests {
         let hard = dir.path().join("hard");
         fs::hard_link(&input, &hard).unwrap();
         let dotted = dir.path().join("./in");
-        for bad in [&input, &link, &dangling, &hard, &dotted, &dir.path().to_path_buf()] {
+        for bad in [
+            &input,
+            &link,
+            &dangling,
+            &hard,
+            &dotted,
+            &dir.path().to_path_buf(),
+        ] {
             let e = file(bad, b"x", &[&input]).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::Usage, "{e}");
         }
-        assert_eq!(file(Path::new("/dev/full"), b"x", &[]).unwrap_err().kind(), ErrorKind::Usage);
+        assert_eq!(
+            file(Path::new("/dev/full"), b"x", &[]).unwrap_err().kind(),
+            ErrorKind::Usage
+        );
         assert_eq!(fs::read(&input).unwrap(), b"in");
         assert_eq!(left_over(dir.path()), 0);
     }

@@ -10,7 +10,8 @@ use std::borrow::Cow;
 pub fn printable(text: &str) -> Cow<'_, str> {
     // Bidirectional overrides reorder what a reader sees (CVE-2021-42574).
     let hostile = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     if !text.contains(hostile) {
         return Cow::Borrowed(text);

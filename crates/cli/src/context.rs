@@ -1,0 +1,132 @@
+//! Flags that every command has, and what they become.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use lowbit::{Control, Provenance};
+
+use crate::progress::Bar;
+use crate::values;
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Common {
+    /// Result as JSON, with version, commit, CPU, threads, seed and hashes
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress on stderr
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Threads; 0 takes all cores. Results do not depend on it
+    #[arg(long, short = 't', default_value_t = 0)]
+    pub(crate) threads: usize,
+    /// Seed of everything that draws
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Refuse to take more memory for models, activations and pictures, such as 512MiB or 2GiB
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    pub(crate) limit_mem: Option<usize>,
+    /// Stop after this time, such as 90s or 10m
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) limit_time: Option<Duration>,
+    /// Take flags from a TOML file; flags given on the command line win
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the merged configuration in that form, and stop
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+/// Which model, and how to read it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ModelFlags {
+    /// Head description; without it: the model's own metadata, NAME.json beside the model, what the graph tells
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) head: Option<PathBuf>,
+    /// Size of a dynamic dimension, by its name or by input and position (repeatable): N=1, images:0=1
+    #[arg(long = "dim", value_name = "NAME=N", value_parser = values::dimension)]
+    pub(crate) dims: Vec<(String, usize)>,
+}
+
+/// What the commands are run with.
+pub(crate) struct Context {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) threads: usize,
+    pub(crate) seed: u64,
+    pub(crate) control: Control,
+}
+
+/// What a command found: printed by `main` alone.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// For people.
+    pub(crate) text: String,
+    /// For programs.
+    pub(crate) json: Option<serde_json::Value>,
+    /// Why the exit code is 1.
+    pub(crate) gate: Option<String>,
+}
+
+impl Context {
+    pub(crate) fn new(common: &Common, control: Control) -> Context {
+        let mut control = control;
+        if let Some(bytes) = common.limit_mem {
+            control = control.with_memory(bytes);
+        }
+        if let Some(limit) = common.limit_time {
+            control = control.with_time(limit);
+        }
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Context {
+            json: common.json,
+            quiet: common.quiet,
+            threads: if common.threads == 0 {
+                cores
+            } else {
+                common.threads
+            },
+            seed: common.seed,
+            control,
+        }
+    }
+
+    /// Progress on stderr.
+    pub(crate) fn bar(&self) -> Bar {
+        Bar::new(self.quiet)
+    }
+
+    /// A note on stderr, not a result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{}", lowbit::text::printable(text));
+        }
+    }
+
+    /// Head of a JSON result.
+    pub(crate) fn provenance(&self, model: Option<&str>, data: Option<&str>) -> Provenance {
+        let mut p = Provenance::new(self.threads, self.seed);
+        p.model_sha256 = model.map(str::to_owned);
+        p.data_sha256 = data.map(str::to_owned);
+        p
+    }
+}
+
+impl Outcome {
+    /// Text, and JSON of the provenance followed by the fields of `result`.
+    pub(crate) fn new(text: String, provenance: &Provenance, result: &impl serde::Serialize) -> Outcome {
+        let mut json = serde_json::to_value(provenance).unwrap_or_default();
+        if let (Some(all), Ok(serde_json::Value::Object(more))) =
+            (json.as_object_mut(), serde_json::to_value(result))
+        {
+            all.extend(more);
+        }
+        Outcome {
+            text,
+            json: Some(json),
+            gate: None,
+        }
+    }
+}
