@@ -5,12 +5,16 @@
 //! [annotations](crate::annotation): a grid with codes and scales on a weight, a quantizer on an edge.
 
 pub mod annotation;
+mod evaluate;
 mod function;
 mod graph;
 pub mod onnx;
 mod op;
+pub mod passes;
+pub mod shape;
 
 pub use annotation::{EdgeQuantizer, Point, WeightAnnotation};
+pub use evaluate::{Evaluate, NoEvaluator};
 pub use function::real_function;
 pub use graph::{Graph, GraphError, Node, NodeId, Value, ValueId};
 pub use op::*;

@@ -1,0 +1,182 @@
+//! Sliding windows: how many fit, and what padding they need.
+
+use super::{Dim, ShapeFault};
+use crate::op::Padding;
+
+/// A window along one axis, and the padding at its ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Axis {
+    pub kernel: usize,
+    pub stride: usize,
+    pub dilation: usize,
+}
+
+impl Axis {
+    /// Axes of a convolution or pool, with lists checked against each other.
+    pub(super) fn list(
+        kernel: &[usize],
+        strides: &[usize],
+        dilations: &[usize],
+        padding: &Padding,
+    ) -> Result<Vec<Axis>, ShapeFault> {
+        let axes = kernel.len();
+        let pads = match padding {
+            Padding::Explicit(pads) => pads.len(),
+            _ => 2 * axes,
+        };
+        if axes == 0 || strides.len() != axes || dilations.len() != axes || pads != 2 * axes {
+            return Err(ShapeFault::bad(format!(
+                "kernel, strides, dilations and pads have {axes}, {}, {} and {pads} entries, which do not agree",
+                strides.len(),
+                dilations.len()
+            )));
+        }
+        kernel
+            .iter()
+            .zip(strides)
+            .zip(dilations)
+            .map(|((&kernel, &stride), &dilation)| {
+                if kernel == 0 || stride == 0 || dilation == 0 {
+                    return Err(ShapeFault::bad(format!(
+                        "kernel {kernel}, stride {stride}, dilation {dilation}: none may be 0"
+                    )));
+                }
+                Ok(Axis {
+                    kernel,
+                    stride,
+                    dilation,
+                })
+            })
+            .collect()
+    }
+
+    /// Elements from the first to the last that one window reads.
+    pub(super) fn span(&self) -> Result<usize, ShapeFault> {
+        (self.kernel - 1)
+            .checked_mul(self.dilation)
+            .and_then(|n| n.checked_add(1))
+            .ok_or_else(too_large)
+    }
+
+    /// Windows along an axis of `input` elements with this padding.
+    pub(super) fn count(
+        &self,
+        input: usize,
+        (begin, end): (usize, usize),
+        ceil: bool,
+    ) -> Result<usize, ShapeFault> {
+        let span = self.span()?;
+        let padded = input
+            .checked_add(begin)
+            .and_then(|n| n.checked_add(end))
+            .ok_or_else(too_large)?;
+        let Some(room) = padded.checked_sub(span) else {
+            return Err(ShapeFault::bad(format!(
+                "the window spans {span} elements, the padded input has {padded}"
+            ))
+            .help("use a larger input size"));
+        };
+        if !ceil {
+            return Ok(room / self.stride + 1);
+        }
+        let count = room.div_ceil(self.stride) + 1;
+        // A window that would start in the padding at the end is left out.
+        let starts_inside = (count - 1)
+            .checked_mul(self.stride)
+            .is_some_and(|at| at < input.saturating_add(begin));
+        Ok(if starts_inside { count } else { count - 1 })
+    }
+
+    /// Padding that gives ⌈input / stride⌉ windows; the odd element goes to the end when `upper`.
+    pub(super) fn same(&self, input: usize, upper: bool) -> Result<(usize, usize), ShapeFault> {
+        let count = input.div_ceil(self.stride);
+        let needed = count
+            .saturating_sub(1)
+            .checked_mul(self.stride)
+            .and_then(|n| n.checked_add(self.span().ok()?))
+            .ok_or_else(too_large)?;
+        let total = needed.saturating_sub(input);
+        let (less, more) = (total / 2, total - total / 2);
+        Ok(if upper { (less, more) } else { (more, less) })
+    }
+}
+
+/// The padding's begins and ends of one axis.
+pub(super) fn pad_of(
+    padding: &Padding,
+    axis: usize,
+    window: &Axis,
+    input: usize,
+) -> Result<(usize, usize), ShapeFault> {
+    match padding {
+        Padding::Valid => Ok((0, 0)),
+        Padding::SameUpper => window.same(input, true),
+        Padding::SameLower => window.same(input, false),
+        Padding::Explicit(pads) => {
+            let at = |i: usize| pads.get(i).copied().unwrap_or(0);
+            Ok((at(axis), at(axis + pads.len() / 2)))
+        }
+    }
+}
+
+/// Padding of a convolution or pool in elements: all begins, then all ends.
+///
+/// # Errors
+/// When the lists differ in length, hold a 0, or the arithmetic overflows.
+pub fn explicit_pads(
+    padding: &Padding,
+    input: &[usize],
+    kernel: &[usize],
+    strides: &[usize],
+    dilations: &[usize],
+) -> Result<Vec<usize>, ShapeFault> {
+    let axes = Axis::list(kernel, strides, dilations, padding)?;
+    if input.len() != axes.len() {
+        return Err(wrong_rank(input.len() + 2, axes.len() + 2));
+    }
+    let (mut begins, mut ends) = (Vec::new(), Vec::new());
+    for (i, (window, &n)) in axes.iter().zip(input).enumerate() {
+        let (begin, end) = pad_of(padding, i, window, n)?;
+        begins.push(begin);
+        ends.push(end);
+    }
+    begins.append(&mut ends);
+    Ok(begins)
+}
+
+/// Spatial dimensions of a convolution's or pool's output.
+pub(super) fn output(
+    axes: &[Axis],
+    padding: &Padding,
+    input: &[Dim],
+    ceil: bool,
+) -> Result<Vec<Dim>, ShapeFault> {
+    if input.len() != axes.len() {
+        return Err(wrong_rank(input.len() + 2, axes.len() + 2));
+    }
+    axes.iter()
+        .zip(input)
+        .enumerate()
+        .map(|(i, (window, &n))| {
+            let Some(n) = n else { return Ok(None) };
+            match padding {
+                Padding::SameUpper | Padding::SameLower => {
+                    window.same(n, true)?;
+                    Ok(Some(n.div_ceil(window.stride)))
+                }
+                _ => window.count(n, pad_of(padding, i, window, n)?, ceil).map(Some),
+            }
+        })
+        .collect()
+}
+
+/// The fault of an input whose number of dimensions does not fit the kernel.
+pub(super) fn wrong_rank(have: usize, want: usize) -> ShapeFault {
+    ShapeFault::bad(format!(
+        "its input has {have} dimensions, its kernel asks for {want}"
+    ))
+}
+
+pub(super) fn too_large() -> ShapeFault {
+    ShapeFault::bad("kernel, stride, dilation and padding give a size beyond what a machine can address")
+}
