@@ -1,6 +1,7 @@
 //! Conv and ConvTranspose.
 
 use super::{Context, Parsed, Row, row};
+use crate::graph::ValueId;
 use crate::onnx::attributes::{Attributes, wrong_count};
 use crate::onnx::error::{Load, LoadError};
 use crate::onnx::write::NodeWriter;
@@ -35,14 +36,14 @@ fn conv_transpose(c: &mut Context<'_, '_, '_>) -> Load<Parsed> {
 }
 
 fn window(c: &Context<'_, '_, '_>) -> Load<Conv> {
-    let from_weight = match c.input(1).and_then(|w| c.builder.known_shape(w)) {
+    let from_weight = match c.input(1).and_then(|w| weight_shape(c, w)) {
         Some(shape) if shape.len() < 3 => {
             let rank = shape.len();
             return Err(LoadError::bad(format!(
                 "the weight has {rank} dimensions, a convolution wants 3 or more"
             )));
         }
-        Some(shape) => shape.get(2..).map(<[usize]>::to_vec),
+        Some(shape) => shape.get(2..).and_then(|kernel| kernel.iter().copied().collect()),
         None => None,
     };
     let kernel = match (c.attrs.ints("kernel_shape")?, from_weight) {
@@ -62,7 +63,7 @@ fn window(c: &Context<'_, '_, '_>) -> Load<Conv> {
         (None, Some(kernel)) => kernel,
         (None, None) => {
             return Err(
-                LoadError::unsupported("kernel_shape is not given and the weight is not a constant")
+                LoadError::unsupported("kernel_shape is not given and the weight's shape is not known")
                     .help("export the model with constant weights"),
             );
         }
@@ -83,6 +84,14 @@ fn window(c: &Context<'_, '_, '_>) -> Load<Conv> {
         kernel,
         group,
     })
+}
+
+/// Shape of a weight: a constant's, or what a graph input declares.
+fn weight_shape(c: &Context<'_, '_, '_>, weight: ValueId) -> Option<Vec<Option<usize>>> {
+    match c.builder.known_shape(weight) {
+        Some(shape) => Some(shape.iter().copied().map(Some).collect()),
+        None => c.builder.graph.value(weight).shape.clone(),
+    }
 }
 
 /// `auto_pad` and `pads` of convolutions and pools; `pads` has no meaning beside another `auto_pad`.

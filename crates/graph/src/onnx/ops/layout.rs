@@ -47,6 +47,8 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row("SpaceToDepth", (1, 1), (1, 1), |c| {
         let block = block(c)?;
+        // The other order, CRD, came with opset 28.
+        c.attrs.choice("mode", "DCR", &[("DCR", ())])?;
         Ok(Op::SpaceToDepth { block }.into())
     }),
 ];
