@@ -109,6 +109,7 @@ impl<'a> Attributes<'a> {
                     quoted(value),
                     known.join(", ")
                 ))
+                .help("export the model with one of these")
             })
     }
 

@@ -66,7 +66,8 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions<'_>) -> Load<Graph> {
     let opsets = checked_opsets(&model)?;
     let proto = GraphProto::parse(message, &options.limits)?;
     if proto.sparse {
-        return Err(LoadError::unsupported("sparse initializers are not supported"));
+        return Err(LoadError::unsupported("sparse initializers are not supported")
+            .help("export the model with dense weights"));
     }
     let mut functions = HashMap::new();
     for f in model.functions {

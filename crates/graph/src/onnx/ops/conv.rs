@@ -62,10 +62,10 @@ fn window(c: &Context<'_, '_, '_>) -> Load<Conv> {
         }
         (None, Some(kernel)) => kernel,
         (None, None) => {
-            return Err(
-                LoadError::unsupported("kernel_shape is not given and the weight's shape is not known")
-                    .help("export the model with constant weights"),
-            );
+            return Err(LoadError::unsupported(
+                "kernel_shape is not given and the weight's shape is not known",
+            )
+            .help("export the model with constant weights"));
         }
     };
     let axes = kernel.len();

@@ -186,7 +186,8 @@ impl Row {
             let want = range(self.outputs);
             return Err(LoadError::unsupported(format!(
                 "{outputs} outputs are asked for, {want} are supported"
-            )));
+            ))
+            .help("export the model without the others"));
         }
         Ok(())
     }
