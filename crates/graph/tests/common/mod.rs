@@ -1,5 +1,7 @@
 //! Shared data of the project, found by the environment alone.
 
+pub(crate) mod proto;
+
 use std::path::PathBuf;
 
 /// The folder `LOWBIT_DATA`; prints SKIPPED without it, fails where `LOWBIT_REQUIRE` lists `data`.
@@ -18,6 +20,7 @@ pub(crate) fn data(test: &str) -> Option<PathBuf> {
 }
 
 /// All shared models, sorted.
+#[allow(dead_code)]
 pub(crate) fn models(test: &str) -> Option<Vec<PathBuf>> {
     let folder = data(test)?.join("models");
     let mut out: Vec<PathBuf> = std::fs::read_dir(&folder)
