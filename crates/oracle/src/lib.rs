@@ -1,1 +1,21 @@
 //! Plain scalar meaning of every operator, float and integer.
+//!
+//! [`evaluate`] computes one operator on tensors in ONNX order, with the exact steps of `FORMAT.md` 1.15.
+//! Speed is no aim, agreement is: the fast kernels must give the same bytes.
+
+mod ops;
+
+use graph::Op;
+use tensor::Tensor;
+
+pub use ops::evaluate;
+
+/// [`evaluate`] as what the passes of `graph` fold constants with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reference;
+
+impl graph::Evaluate for Reference {
+    fn evaluate(&self, op: &Op, inputs: &[Option<&Tensor>], outputs: usize) -> Result<Vec<Tensor>, String> {
+        evaluate(op, inputs, outputs)
+    }
+}
