@@ -4,18 +4,17 @@ use tensor::DType;
 
 use super::dims::{normalize_axes, normalize_axis, show, size, unify};
 use super::{Call, Dim, ShapeFault, TensorType, one};
-use crate::op::{Op, ReduceKind};
+use crate::op::Op;
 
 pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
     let x = call.input(0)?;
     match op {
         Op::Reduce {
-            kind,
             keep_dims,
             noop_with_empty_axes,
+            ..
         } => {
-            let ordered = matches!(kind, ReduceKind::Max | ReduceKind::Min);
-            if x.dtype == Some(DType::Bool) && !ordered {
+            if x.dtype == Some(DType::Bool) {
                 return Err(ShapeFault::bad("its input must hold numbers, it is Bool"));
             }
             call.expect_ints(1, "the axes")?;

@@ -1,0 +1,162 @@
+//! Copies between strided views.
+
+use std::sync::Mutex;
+
+use kernels::Pool;
+use tensor::{Data, Tensor};
+
+use crate::view::{View, onnx_order};
+
+/// The elements of a view, in ONNX order.
+pub(crate) fn gather<T: Copy + Default + Send + Sync>(from: &[T], view: &View) -> Tensor
+where
+    Data: From<Vec<T>>,
+{
+    let mut out = vec![T::default(); view.len()];
+    let to = View::dense(view.buffer, &view.shape, &onnx_order(view.shape.len()));
+    Copies::new(view, &to).run(&Pool::new(1), from, &mut out);
+    Tensor::new(view.shape.clone(), out).expect("as many elements as the view has")
+}
+
+/// A copy with its loops: (count, step in the source, step in the target), by falling step in the target, merged where both
+/// sides go on without a gap.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Copies {
+    loops: Vec<(usize, usize, usize)>,
+    from: usize,
+    to: usize,
+}
+
+/// Elements that one task copies at least.
+const GRAIN: usize = 1 << 14;
+
+impl Copies {
+    /// From one view to another of the same shape.
+    pub(crate) fn new(from: &View, to: &View) -> Copies {
+        assert_eq!(from.shape, to.shape, "copy: shapes");
+        let mut loops: Vec<(usize, usize, usize)> = Vec::new();
+        for axis in to.order() {
+            let (count, source, target) = (to.shape[axis], from.strides[axis], to.strides[axis]);
+            if count == 1 {
+                continue;
+            }
+            match loops.last_mut() {
+                Some(outer) if outer.1 == source * count && outer.2 == target * count => {
+                    *outer = (outer.0 * count, source, target);
+                }
+                _ => loops.push((count, source, target)),
+            }
+        }
+        Copies {
+            loops,
+            from: from.offset,
+            to: to.offset,
+        }
+    }
+
+    /// Runs it. The target's elements must not overlap each other.
+    pub(crate) fn run<T: Copy + Send + Sync>(&self, pool: &Pool, x: &[T], y: &mut [T]) {
+        let Some((&(count, source, target), inner)) = self.loops.split_first() else {
+            y[self.to] = x[self.from];
+            return;
+        };
+        if self.loops.iter().any(|l| l.0 == 0) {
+            return;
+        }
+        let each: usize = inner.iter().map(|l| l.0).product();
+        let rows = (GRAIN / each.max(1)).clamp(1, count);
+        let y = &mut y[self.to..];
+        if rows == count {
+            return walk(&self.loops, &x[self.from..], y);
+        }
+        let parts: Vec<Mutex<&mut [T]>> = y.chunks_mut(rows * target).map(Mutex::new).collect();
+        pool.run(count.div_ceil(rows), &|i| {
+            let mut part = parts[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let rows_here = rows.min(count - i * rows);
+            let loops = [&[(rows_here, source, target)], inner].concat();
+            walk(&loops, &x[self.from + i * rows * source..], &mut part);
+        });
+    }
+}
+
+fn walk<T: Copy>(loops: &[(usize, usize, usize)], x: &[T], y: &mut [T]) {
+    match *loops {
+        [] => y[0] = x[0],
+        [(count, 1, 1)] => y[..count].copy_from_slice(&x[..count]),
+        [(count, 0, 1)] => y[..count].fill(x[0]),
+        [(count, source, 1)] => {
+            for (y, x) in y[..count].iter_mut().zip(x.iter().step_by(source)) {
+                *y = *x;
+            }
+        }
+        [(count, source, target)] => {
+            for i in 0..count {
+                y[i * target] = x[i * source];
+            }
+        }
+        // Two transposed axes: blocks, so that lines of the source are used up while they are near.
+        [(rows, 1, target), (count, source, 1)] if rows > 1 && source > 1 => {
+            const BLOCK: usize = 16;
+            for first in (0..rows).step_by(BLOCK) {
+                let last = rows.min(first + BLOCK);
+                for c in (0..count).step_by(BLOCK) {
+                    for r in first..last {
+                        let x = &x[r..];
+                        for c in c..count.min(c + BLOCK) {
+                            y[r * target + c] = x[c * source];
+                        }
+                    }
+                }
+            }
+        }
+        [(count, source, target), ref inner @ ..] => {
+            for i in 0..count {
+                walk(inner, &x[i * source..], &mut y[i * target..]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::{BufferId, channels_last};
+
+    #[test]
+    fn layouts_and_slices_arrive() {
+        let shape = [2, 40, 17, 19];
+        let count = shape.iter().product::<usize>();
+        let x: Vec<f32> = (0..count).map(|i| i as f32).collect();
+        let from = View::dense(BufferId(0), &shape, &onnx_order(4));
+        let to = View::dense(BufferId(1), &shape, &channels_last(4));
+        for pool in [Pool::new(1), Pool::new(3)] {
+            let mut y = vec![0f32; count];
+            Copies::new(&from, &to).run(&pool, &x, &mut y);
+            for n in 0..2 {
+                for c in 0..40 {
+                    for p in 0..17 * 19 {
+                        assert_eq!(y[(n * 17 * 19 + p) * 40 + c], x[(n * 40 + c) * 17 * 19 + p]);
+                    }
+                }
+            }
+            // And a slice of it with steps comes back in ONNX order.
+            let part = to.sliced(2, 1, 3, 5).sliced(1, 2, 2, 10);
+            let t = gather(&y, &part);
+            for (i, &v) in t.as_f32().unwrap().iter().enumerate() {
+                let (w, h, c, n) = (i % 19, i / 19 % 5, i / 95 % 10, i / 950);
+                let want = ((n * 40 + 2 + 2 * c) * 17 + 1 + 3 * h) * 19 + w;
+                assert_eq!(v, want as f32);
+            }
+        }
+    }
+
+    #[test]
+    fn repeats_are_written_out() {
+        let x = View::dense(BufferId(0), &[3, 1], &[0, 1]);
+        let t = gather(&[1f32, 2.0, 3.0], &x.expanded(&[2, 3, 2]).unwrap());
+        assert_eq!(
+            t.as_f32().unwrap(),
+            [1., 1., 2., 2., 3., 3., 1., 1., 2., 2., 3., 3.]
+        );
+    }
+}

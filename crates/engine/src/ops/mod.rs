@@ -1,0 +1,137 @@
+//! How each operator becomes calls of kernels; one file per family, named as in `graph`.
+//!
+//! `integer` of a family emits the integer form, or says in half a sentence why there is none and emits nothing; `float` emits
+//! the f32 form.
+
+mod binary;
+mod conv;
+mod fallback;
+mod geometry;
+mod layout;
+mod linear;
+mod pool;
+mod resize;
+mod softmax;
+mod unary;
+mod weights;
+
+use graph::{EdgeQuantizer, NodeId, Op, ValueId};
+use kernels::int::Edge;
+use tensor::Tensor;
+
+use crate::compile::Compiler;
+use crate::error::Fault;
+use crate::plan::Numbers;
+use crate::run::{Io, SliceMut};
+
+/// Emits the instructions of one node.
+pub(crate) fn lower(cx: &mut Compiler<'_>, n: NodeId) -> Result<Numbers, Fault> {
+    let reason = match integer(cx, n) {
+        Ok(()) => return Ok(Numbers::Integer),
+        Err(reason) => reason,
+    };
+    float(cx, n)?;
+    Ok(Numbers::Float { reason })
+}
+
+fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
+    let node = cx.node(n);
+    let values = node
+        .outputs
+        .iter()
+        .chain(node.inputs.first().into_iter().flatten());
+    for &v in values {
+        if !cx.is_plain(v) || cx.shape(v).is_ok_and(|s| s.contains(&0)) {
+            return Err(format!("\"{}\" is no f32 value of a fixed shape", cx.name(v)));
+        }
+    }
+    match &node.op {
+        op if conv::covers(op) => conv::integer(cx, n),
+        op if linear::covers(op) => linear::integer(cx, n),
+        op if layout::covers(op) => layout::integer(cx, n),
+        op if unary::covers(op) => unary::integer(cx, n),
+        op if pool::covers(op) => pool::integer(cx, n),
+        Op::Resize(_) => resize::integer(cx, n),
+        Op::Binary(_) => binary::integer(cx, n),
+        op => Err(format!("{} has no integer rule", op.name())),
+    }
+}
+
+fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
+    let node = cx.node(n);
+    let constant = |v: &ValueId| cx.graph.is_constant(*v);
+    let plain = |v: &ValueId| cx.is_plain(*v) && cx.shape(*v).is_ok_and(|s| !s.contains(&0));
+    let data = |count: usize| node.inputs.iter().take(count).flatten().all(plain);
+    if !node.outputs.iter().all(plain) || !data(1) || node.inputs.iter().flatten().all(constant) {
+        return fallback::float(cx, n);
+    }
+    match &node.op {
+        op if conv::covers(op) => conv::float(cx, n),
+        op if linear::covers(op) => linear::float(cx, n),
+        Op::Concat { .. } if !data(node.inputs.len()) => fallback::float(cx, n),
+        op if layout::covers(op) => layout::float(cx, n),
+        op if unary::activation(cx.graph, node).is_some() && unary::covers(op) => unary::float(cx, n),
+        op if binary::kernel(op, node.inputs.len()).is_some() && data(2) => binary::float(cx, n),
+        op if pool::covers(op) && pool::is_window(cx, n) => pool::float(cx, n),
+        Op::Resize(_) if resize::is_spatial(cx, n) => resize::float(cx, n),
+        Op::Softmax { axis } => softmax::float(cx, n, *axis),
+        _ => fallback::float(cx, n),
+    }
+}
+
+/// 1.13: `largest · m` stays within i32.
+fn within(largest: f64, m: f32) -> Result<(), String> {
+    let reach = largest * f64::from(m);
+    match m.is_finite() && m >= 0.0 && reach <= 2_147_482_624.0 {
+        true => Ok(()),
+        false => Err(format!("scaled sums reach {reach:.3e}, integer rules allow 2^31")),
+    }
+}
+
+/// The first input.
+pub(crate) fn first_input(cx: &Compiler<'_>, n: NodeId) -> Option<ValueId> {
+    cx.node(n).inputs.first().copied().flatten()
+}
+
+/// The quantizer of an input that an integer rule reads.
+pub(crate) fn edge_in(cx: &Compiler<'_>, n: NodeId, i: usize) -> Result<(ValueId, Edge), String> {
+    let input = cx.node(n).inputs.get(i).copied().flatten();
+    let v = input.ok_or_else(|| format!("input {i} is missing"))?;
+    match cx.edges.get(&v) {
+        Some(&edge) => Ok((v, edge)),
+        None => Err(format!("input \"{}\" carries no quantizer", cx.name(v))),
+    }
+}
+
+/// The kernels' form of a quantizer.
+pub(crate) fn edge_of(q: &EdgeQuantizer) -> Edge {
+    Edge {
+        scale: q.scale,
+        zero: q.zero_point,
+        hi: q.max_code(),
+    }
+}
+
+/// An axis that may count from the end.
+pub(crate) fn axis_of(axis: i64, rank: usize) -> Result<usize, Fault> {
+    let at = if axis < 0 { axis + rank as i64 } else { axis };
+    match usize::try_from(at) {
+        Ok(at) if at < rank => Ok(at),
+        _ => Err(Fault(format!("axis {axis} of {rank} axes"))),
+    }
+}
+
+/// Puts a tensor where an instruction writes.
+pub(crate) fn store(io: &mut Io<'_>, i: usize, tensor: Tensor) {
+    if let Some(SliceMut::Tensor(slot)) = io.writes.get_mut(i) {
+        **slot = Some(tensor);
+    }
+}
+
+/// Whether the operator multiplies by a weight.
+fn is_product(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Conv(_) | Op::ConvTranspose(_) | Op::Gemm { .. } | Op::MatMul
+    )
+}

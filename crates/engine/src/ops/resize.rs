@@ -1,0 +1,263 @@
+//! Resize, nearest and linear (`FORMAT.md` 1.8, 1.10, 1.15).
+
+use graph::{CoordinateTransform, NearestMode, NodeId, Op, Resize, ResizeMode};
+use kernels::float::resize_linear;
+use kernels::int::{self, Edge, Linear, LinearAxis};
+use kernels::{Picks, pick};
+
+use super::{axis_of, edge_in, first_input, geometry, within};
+use crate::compile::{Compiler, Repr, Want};
+use crate::error::Fault;
+use crate::memory::Kind;
+use crate::view::{View, channels_last};
+
+/// What is done along the three spatial axes.
+enum Plan {
+    Nearest(Picks),
+    Linear(Linear),
+}
+
+fn attributes<'c>(cx: &Compiler<'c>, n: NodeId) -> Result<&'c Resize, Fault> {
+    match &cx.node(n).op {
+        Op::Resize(resize) => Ok(resize),
+        op => Err(Fault(format!("{} is no Resize", op.name()))),
+    }
+}
+
+/// Scale of each axis where scales are given; sizes give none.
+fn scales(cx: &Compiler<'_>, n: NodeId, rank: usize) -> Result<Option<Vec<f64>>, Fault> {
+    let node = cx.node(n);
+    let op = attributes(cx, n)?;
+    let given = |i: usize| node.inputs.get(i).copied().flatten();
+    let Some(v) = given(2).filter(|v| cx.graph.constants.get(v).is_none_or(|t| !t.is_empty())) else {
+        return match given(3).is_none_or(|v| cx.graph.is_constant(v)) {
+            true => Ok(None),
+            false => Err("its sizes are computed".into()),
+        };
+    };
+    let tensor = cx.graph.constants.get(&v).and_then(|t| t.as_f32());
+    let given = tensor.ok_or("its scales are computed")?;
+    let axes: Vec<i64> = match op.axes.is_empty() {
+        true => (0..rank as i64).collect(),
+        false => op.axes.clone(),
+    };
+    if given.len() != axes.len() {
+        return Err("its scales and axes differ in length".into());
+    }
+    let mut out = vec![1.0; rank];
+    for (&axis, &scale) in axes.iter().zip(given) {
+        out[axis_of(axis, rank)?] = f64::from(scale);
+    }
+    Ok(Some(out))
+}
+
+fn plan(cx: &Compiler<'_>, n: NodeId) -> Result<Plan, Fault> {
+    let op = attributes(cx, n)?;
+    let x = cx.shape(first_input(cx, n).ok_or("its input is missing")?)?;
+    let y = cx.shape(cx.node(n).outputs[0])?;
+    let (_, _, input) = geometry::picture(&x)?;
+    let scales = scales(cx, n, x.len())?;
+    let axis = |i: usize| Axis {
+        input: x[i],
+        output: y[i],
+        scale: scales.as_ref().map(|s| s[i]),
+    };
+    if (0..2).any(|i| axis(i).changes()) {
+        return Err("it resizes batch or channels".into());
+    }
+    let axes: Vec<Axis> = (2..x.len()).map(axis).collect();
+    Ok(match op.mode {
+        ResizeMode::Nearest => {
+            let picks =
+                |a: &Axis| -> Vec<Option<usize>> { (0..a.output).map(|o| Some(a.nearest(op, o))).collect() };
+            let picks: Vec<_> = axes.iter().map(picks).collect();
+            let lead = 3usize
+                .checked_sub(picks.len())
+                .ok_or("more than 3 spatial axes")?;
+            let mut all = vec![Picks::all(1); lead];
+            all.extend(picks);
+            Plan::Nearest(Picks(all.try_into().map_err(|_| "more than 3 spatial axes")?))
+        }
+        ResizeMode::Linear => {
+            let taps = |a: &Axis| {
+                let taps = (0..a.output).map(|o| a.linear(op, o)).collect();
+                a.changes().then_some(LinearAxis { taps })
+            };
+            let taps: Vec<_> = axes.iter().map(taps).collect();
+            let lead = 3usize.checked_sub(taps.len()).ok_or("more than 3 spatial axes")?;
+            let mut all = vec![None; lead];
+            all.extend(taps);
+            Plan::Linear(Linear {
+                axes: all.try_into().map_err(|_| "more than 3 spatial axes")?,
+                input: geometry::three(input, 1)?,
+            })
+        }
+    })
+}
+
+/// One axis of a Resize.
+struct Axis {
+    input: usize,
+    output: usize,
+    scale: Option<f64>,
+}
+
+impl Axis {
+    fn changes(&self) -> bool {
+        self.input != self.output || self.scale.is_some_and(|s| s != 1.0)
+    }
+
+    /// From an output coordinate to an input coordinate, by the step of the axis.
+    fn step(&self, x: f64) -> f64 {
+        match self.scale {
+            Some(scale) => x / scale,
+            None => x * self.input as f64 / self.output as f64,
+        }
+    }
+
+    fn coordinate(&self, op: &Resize, o: usize) -> f64 {
+        let (input, output, at) = (self.input as f64, self.output as f64, o as f64);
+        match op.coordinates {
+            CoordinateTransform::HalfPixel => self.step(at + 0.5) - 0.5,
+            CoordinateTransform::PytorchHalfPixel if self.output == 1 => 0.0,
+            CoordinateTransform::PytorchHalfPixel => self.step(at + 0.5) - 0.5,
+            CoordinateTransform::Asymmetric => self.step(at),
+            CoordinateTransform::AlignCorners if self.output == 1 => 0.0,
+            CoordinateTransform::AlignCorners => at * (input - 1.0) / (output - 1.0),
+            CoordinateTransform::HalfPixelSymmetric => {
+                let adjust = self.scale.map_or(1.0, |s| output / (input * s));
+                (input / 2.0) * (1.0 - adjust) + self.step(at + 0.5) - 0.5
+            }
+        }
+    }
+
+    fn clamped(&self, x: f64) -> usize {
+        x.clamp(0.0, self.input.max(1) as f64 - 1.0) as usize
+    }
+
+    fn nearest(&self, op: &Resize, o: usize) -> usize {
+        if !self.changes() {
+            return o;
+        }
+        let c = self.coordinate(op, o);
+        self.clamped(match op.nearest {
+            NearestMode::Floor => c.floor(),
+            NearestMode::Ceil => c.ceil(),
+            NearestMode::RoundPreferFloor => (c - 0.5).ceil(),
+            NearestMode::RoundPreferCeil => (c + 0.5).floor(),
+        })
+    }
+
+    fn linear(&self, op: &Resize, o: usize) -> (usize, usize, f64) {
+        let c = self.coordinate(op, o);
+        let left = c.floor();
+        (self.clamped(left), self.clamped(left + 1.0), c - left)
+    }
+}
+
+/// Whether the kernels compute the node.
+pub(super) fn is_spatial(cx: &Compiler<'_>, n: NodeId) -> bool {
+    plan(cx, n).is_ok()
+}
+
+pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
+    let (v, from) = edge_in(cx, n, 0)?;
+    let output = cx.node(n).outputs[0];
+    let to = cx.edges.get(&output).copied();
+    match plan(cx, n).map_err(|f| f.0)? {
+        Plan::Nearest(picks) => {
+            let y = picked(cx, n, picks, Repr::Codes).map_err(|f| f.0)?;
+            let to = *cx.edges.entry(output).or_insert(from);
+            let y = match to == from {
+                true => y,
+                false => super::unary::table(cx, &y, int::rescale_table(from, to)),
+            };
+            cx.hold(output, Repr::Codes, y);
+        }
+        Plan::Linear(linear) => {
+            let to = to.ok_or_else(|| format!("output \"{}\" carries no quantizer", cx.name(output)))?;
+            within_linear(&linear, from, to)?;
+            let x = cx.need(v, Repr::Codes, &Want::ChannelsLast).map_err(|f| f.0)?;
+            let (sizes, y) = out(cx, n, Kind::Codes).map_err(|f| f.0)?;
+            cx.emit("linear_u8u8", &[x.buffer], &[y.buffer], {
+                let x = x.offset..x.offset + x.len();
+                Box::new(move |mut io| {
+                    let (pool, x) = (io.pool, &io.codes(0)[x.clone()]);
+                    let run = linear.run(pool, sizes, from, to, x, io.out_codes());
+                    run.map_err(|e| e.to_string())
+                })
+            });
+            cx.hold(output, Repr::Codes, y);
+        }
+    }
+    Ok(())
+}
+
+/// 1.13 for 1.10.
+fn within_linear(linear: &Linear, from: Edge, to: Edge) -> Result<(), String> {
+    let axes = linear.axes.iter().flatten().count() as u32;
+    let unit = (1u64 << (axes * if axes == 3 { 7 } else { 11 })) as f64;
+    let m = (f64::from(from.scale) / (f64::from(to.scale) * unit)) as f32;
+    within(f64::from(from.hi) * unit, m)
+}
+
+pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
+    let v = first_input(cx, n).ok_or("its input is missing")?;
+    let y = match plan(cx, n)? {
+        Plan::Nearest(picks) => picked(cx, n, picks, Repr::Real)?,
+        Plan::Linear(linear) => {
+            let x = cx.need(v, Repr::Real, &Want::ChannelsLast)?;
+            let (sizes, y) = out(cx, n, Kind::Reals)?;
+            let isa = cx.isa();
+            cx.emit("linear_f32", &[x.buffer], &[y.buffer], {
+                let x = x.offset..x.offset + x.len();
+                Box::new(move |mut io| {
+                    let (pool, x) = (io.pool, &io.reals(0)[x.clone()]);
+                    resize_linear(pool, isa, &linear, sizes, x, io.out_reals());
+                    Ok(())
+                })
+            });
+            y
+        }
+    };
+    cx.hold_float(cx.node(n).outputs[0], y);
+    Ok(())
+}
+
+/// Nearest: whole pixels are copied.
+fn picked(cx: &mut Compiler<'_>, n: NodeId, picks: Picks, repr: Repr) -> Result<View, Fault> {
+    let v = first_input(cx, n).ok_or("its input is missing")?;
+    let x = cx.need(v, repr, &Want::ChannelsLast)?;
+    let input = geometry::three(&x.shape[2..], 1)?;
+    let at = x.offset..x.offset + x.len();
+    let (sizes, y) = out(cx, n, crate::compile::kind(repr))?;
+    cx.emit(
+        "nearest",
+        &[x.buffer],
+        &[y.buffer],
+        match repr {
+            Repr::Codes => Box::new(move |mut io| {
+                let (pool, x) = (io.pool, &io.codes(0)[at.clone()]);
+                pick(pool, &picks, sizes, input, 0, x, io.out_codes());
+                Ok(())
+            }),
+            _ => Box::new(move |mut io| {
+                let (pool, x) = (io.pool, &io.reals(0)[at.clone()]);
+                pick(pool, &picks, sizes, input, 0.0, x, io.out_reals());
+                Ok(())
+            }),
+        },
+    );
+    Ok(y)
+}
+
+/// Batch and channels, and the output with its channels last.
+fn out(cx: &mut Compiler<'_>, n: NodeId, kind: Kind) -> Result<([usize; 2], View), Fault> {
+    let shape = cx.shape(cx.node(n).outputs[0])?;
+    let buffer = cx.buffer(kind, shape.iter().product());
+    let (batch, channels, _) = geometry::picture(&shape)?;
+    Ok((
+        [batch, channels],
+        View::dense(buffer, &shape, &channels_last(shape.len())),
+    ))
+}
