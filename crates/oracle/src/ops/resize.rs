@@ -69,9 +69,8 @@ impl Axis {
     }
 }
 
-/// The axes of a Resize: x, roi?, scales?, sizes?.
-pub(crate) fn plan(i: Inputs<'_>, op: &Resize) -> Answer<Vec<Axis>> {
-    let shape = i.need(0)?.shape();
+/// The axes of a Resize of a tensor of some shape; inputs x, roi?, scales?, sizes?, of which x is not looked at.
+pub(crate) fn plan(shape: &[usize], i: Inputs<'_>, op: &Resize) -> Answer<Vec<Axis>> {
     let along = match op.axes.is_empty() {
         true => (0..shape.len()).collect(),
         false => axes(&op.axes, shape.len())?,
@@ -129,7 +128,7 @@ pub(crate) fn plan(i: Inputs<'_>, op: &Resize) -> Answer<Vec<Axis>> {
 
 pub(super) fn resize(i: Inputs<'_>, op: &Resize) -> Answer {
     let x = i.need(0)?;
-    let plan = plan(i, op)?;
+    let plan = plan(x.shape(), i, op)?;
     let shape: Vec<usize> = plan.iter().map(|a| a.output).collect();
     count(&shape, 8)?;
     let steps = strides(x.shape());
