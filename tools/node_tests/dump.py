@@ -109,9 +109,10 @@ def stored():
     for kind in ("simple", "pytorch-converted", "pytorch-operator"):
         for folder in sorted(glob.glob(os.path.join(root, kind, "*", ""))):
             model = onnx.load(os.path.join(folder, "model.onnx"))
-            # They are of opset 6; where the package can lift them, the recorded results stay valid.
-            with contextlib.suppress(Exception):
-                model = version_converter.convert_version(model, 13)
+            # They are of opset 6; where the package can lift them, the recorded results stay valid. (PRelu changed how it broadcasts.)
+            if "PReLU" not in folder:
+                with contextlib.suppress(Exception):
+                    model = version_converter.convert_version(model, 13)
             sets = []
             for d in sorted(glob.glob(os.path.join(folder, "test_data_set_*"))):
                 values = []

@@ -8,10 +8,12 @@
 //! Pictures and annotation files are untrusted: sizes are checked before anything is allocated, every error says
 //! which file and where, nothing panics. This crate writes no file: [`write`] and [`picture`] return text and bytes.
 
+pub mod draw;
 pub mod picture;
 mod prepare;
 pub mod read;
 pub mod resize;
+pub mod write;
 
 pub use picture::Picture;
 pub use prepare::{PrepareError, prepare, prepare_into};

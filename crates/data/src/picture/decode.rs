@@ -46,8 +46,37 @@ const SCRATCH: u64 = 8;
 /// When the bytes are no picture, cut off, damaged, of an unsupported form, or the picture exceeds `limits`. Never
 /// panics, whatever the bytes: a panic inside a decoder is caught and reported as damage.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, PictureError> {
+    guarded(bytes, |format| {
+        let (mut decoder, (width, height)) = header(format, bytes, limits)?;
+        let fault = |e| PictureError::from(image_fault(format, e));
+        let color = decoder.color_type();
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let mut samples = zeroed(decoder.total_bytes())?;
+        decoder.read_image_boxed(&mut samples).map_err(fault)?;
+        let rgb = to_rgb(color, samples, width * height)?;
+        Ok(orient(Picture { width, height, rgb }, orientation))
+    })
+}
+
+/// Width and height after the orientation is applied, from the header alone.
+///
+/// # Errors
+/// As [`decode`], but for damage that only decoding would find.
+pub fn size(bytes: &[u8], limits: &Limits) -> Result<(usize, usize), PictureError> {
+    guarded(bytes, |format| {
+        let (mut decoder, (width, height)) = header(format, bytes, limits)?;
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        Ok(if is_turned(orientation) {
+            (height, width)
+        } else {
+            (width, height)
+        })
+    })
+}
+
+fn guarded<T>(bytes: &[u8], work: impl FnOnce(Format) -> Result<T, PictureError>) -> Result<T, PictureError> {
     let format = Format::of(bytes)?;
-    catch_unwind(AssertUnwindSafe(|| decode_as(format, bytes, limits))).unwrap_or_else(|_| {
+    catch_unwind(AssertUnwindSafe(|| work(format))).unwrap_or_else(|_| {
         Err(Fault::Broken(format!(
             "the {} decoder could not make sense of it",
             format.name()
@@ -102,28 +131,25 @@ impl Format {
     }
 }
 
-fn decode_as(format: Format, bytes: &[u8], limits: &Limits) -> Result<Picture, PictureError> {
+/// A decoder whose size has been checked, and the size.
+type Header<'a> = (Box<dyn ImageDecoder + 'a>, (usize, usize));
+
+fn header<'a>(format: Format, bytes: &'a [u8], limits: &Limits) -> Result<Header<'a>, PictureError> {
     if format == Format::Jpeg {
         jpeg::check(bytes)?;
     }
     let fault = |e| PictureError::from(image_fault(format, e));
     let stream = Cursor::new(bytes);
-    let mut decoder: Box<dyn ImageDecoder + '_> = match format {
+    let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
         Format::Jpeg => Box::new(JpegDecoder::new(stream).map_err(fault)?),
         Format::Png => Box::new(PngDecoder::with_limits(stream, image_limits(limits)).map_err(fault)?),
         Format::Bmp => Box::new(BmpDecoder::new(stream).map_err(fault)?),
         Format::WebP => Box::new(WebPDecoder::new(stream).map_err(fault)?),
     };
     let (width, height) = decoder.dimensions();
-    let color = decoder.color_type();
-    check_size(format, (width, height), color, bytes.len(), limits)?;
+    check_size(format, (width, height), decoder.color_type(), bytes.len(), limits)?;
     decoder.set_limits(image_limits(limits)).map_err(fault)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut samples = zeroed(decoder.total_bytes())?;
-    decoder.read_image_boxed(&mut samples).map_err(fault)?;
-    let (width, height) = (width as usize, height as usize);
-    let rgb = to_rgb(color, samples, width * height)?;
-    Ok(orient(Picture { width, height, rgb }, orientation))
+    Ok((decoder, (width as usize, height as usize)))
 }
 
 fn check_size(
@@ -264,4 +290,9 @@ fn orient(picture: Picture, orientation: Orientation) -> Picture {
         }
     }
     Picture { width, height, rgb }
+}
+
+fn is_turned(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }

@@ -7,7 +7,7 @@ mod jpeg;
 
 use std::path::Path;
 
-pub use decode::{Limits, decode};
+pub use decode::{Limits, decode, size};
 pub use encode::{EncodeError, encode_jpeg, encode_png};
 pub use error::{Fault, PictureError};
 
@@ -100,6 +100,16 @@ pub fn has_picture_name(path: &Path) -> bool {
 pub fn load(path: &Path, limits: &Limits) -> Result<Picture, PictureError> {
     read_file(path, limits)
         .and_then(|bytes| decode(&bytes, limits))
+        .map_err(|e| e.at(path))
+}
+
+/// Width and height of a picture file after its orientation is applied, from its header.
+///
+/// # Errors
+/// As [`load`], but for damage that only decoding would find.
+pub fn load_size(path: &Path, limits: &Limits) -> Result<(usize, usize), PictureError> {
+    read_file(path, limits)
+        .and_then(|bytes| size(&bytes, limits))
         .map_err(|e| e.at(path))
 }
 

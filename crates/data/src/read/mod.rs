@@ -2,16 +2,21 @@
 //!
 //! | format | list | boxes |
 //! |---|---|---|
+//! | COCO | `DIR/annotations/instances_SPLIT.json`, a name that contains SPLIT, or the file itself | in the same file |
+//! | YOLO | `train`, `val`, `test` of `DIR/data.yaml`, or the file itself | `labels/NAME.txt` for `images/NAME.jpg` |
 //! | VOC | `DIR/SPLIT.txt` or `DIR/ImageSets/Main/SPLIT.txt` | `DIR/Annotations/NAME.xml`, pictures in `JPEGImages` or `images` |
 //!
 //! Boxes are continuous pixel coordinates, as `data/check/evaluate.py` takes them. What a file holds that is odd is
 //! either an error with file and line, or has a rule that is counted in [`Dataset::notes`]: see [`Rule`].
 
+mod coco;
 mod error;
 mod notes;
 mod place;
 mod text;
 mod voc;
+mod yaml;
+mod yolo;
 
 use std::path::{Path, PathBuf};
 
@@ -119,7 +124,9 @@ pub struct Dataset {
 
 /// Reads a data set.
 ///
-/// `path` is a folder. Without `split` the only list there is taken. Without `format` the folder is looked at.
+/// `path` is a folder, a COCO annotation file or a YOLO data file. Without `split` the only list there is taken
+/// (YOLO: `val`). Without `format` the folder is looked at; a folder that is several is read as the first of VOC,
+/// COCO, YOLO that has the split, and the notes say so.
 ///
 /// # Errors
 /// When nothing is found, a file cannot be read or is malformed, or a limit is exceeded; the error names file and line.
@@ -129,8 +136,70 @@ pub fn open(
     format: Option<Format>,
     limits: &Limits,
 ) -> Result<Dataset, ReadError> {
-    let _ = format;
-    voc::read(path, split, limits)
+    let meta = std::fs::metadata(path).map_err(|e| ReadError::io(path, &e))?;
+    if meta.is_file() {
+        return open_file(path, split, format, limits);
+    }
+    let found = formats(path, split);
+    let chosen = match (format, &found[..]) {
+        (Some(format), _) => format,
+        (None, [first, ..]) => *first,
+        (None, []) => {
+            let what = "no data set here (VOC: Annotations/*.xml with NAME.txt; COCO: annotations/instances_NAME.json; \
+                        YOLO: data.yaml)";
+            return Err(ReadError::new(path, ReadFault::Missing(what.into())));
+        }
+    };
+    let mut set = match chosen {
+        Format::Voc => voc::read(path, split, limits)?,
+        Format::Coco => coco::read(&coco::choose(path, split)?, limits)?,
+        Format::Yolo => yolo::read(&yolo::choose(path)?, split, limits)?,
+    };
+    for other in found.iter().filter(|f| format.is_none() && **f != chosen) {
+        set.notes
+            .add(Rule::SeveralFormats, || format!("{}: {other:?}", path.display()));
+    }
+    Ok(set)
+}
+
+fn open_file(
+    path: &Path,
+    split: Option<&str>,
+    format: Option<Format>,
+    limits: &Limits,
+) -> Result<Dataset, ReadError> {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    match (format, ending) {
+        (Some(Format::Coco), _) | (None, "json") => coco::read(path, limits),
+        (Some(Format::Yolo), _) | (None, "yaml" | "yml") => yolo::read(path, split, limits),
+        _ => {
+            let what = "a data set is a folder, a COCO annotation file (.json) or a YOLO data file (.yaml)";
+            Err(ReadError::new(path, ReadFault::Missing(what.into())))
+        }
+    }
+}
+
+/// What a folder looks like; those that have the split come alone, unless none has it.
+fn formats(path: &Path, split: Option<&str>) -> Vec<Format> {
+    let mut all = Vec::new();
+    if path.join("Annotations").is_dir() {
+        let there = voc::splits(path);
+        all.push((
+            Format::Voc,
+            split.is_none_or(|s| there.iter().any(|(n, _)| n == s)),
+        ));
+    }
+    if !coco::splits(path).is_empty() {
+        all.push((Format::Coco, coco::choose(path, split).is_ok()));
+    }
+    if !yolo::configs(path).is_empty() {
+        all.push((Format::Yolo, true));
+    }
+    let fit = all.iter().any(|(_, fits)| *fits);
+    all.into_iter()
+        .filter(|(_, fits)| *fits || !fit)
+        .map(|(f, _)| f)
+        .collect()
 }
 
 /// All pictures below a folder, sorted by path; a file is returned alone. Folders are entered to a depth of 8, links

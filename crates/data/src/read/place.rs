@@ -12,6 +12,7 @@ pub(super) fn choose_split(
     root: &Path,
     split: Option<&str>,
     found: Vec<(String, PathBuf)>,
+    what: &str,
 ) -> Result<PathBuf, ReadError> {
     let names = || {
         found
@@ -22,9 +23,7 @@ pub(super) fn choose_split(
     };
     let missing = |what: String| ReadError::new(root, ReadFault::Missing(what));
     match (split, &found[..]) {
-        (_, []) => Err(missing(
-            "no list of pictures (NAME.txt or ImageSets/Main/NAME.txt) here".into(),
-        )),
+        (_, []) => Err(missing(format!("no {what} here"))),
         (None, [(_, only)]) => Ok(only.clone()),
         (None, _) => Err(missing(format!("several splits here: choose one of {}", names()))),
         (Some(split), _) => match found.iter().find(|(name, _)| name == split) {

@@ -3,7 +3,7 @@
 //! VOC counts pixels from 1 and names the first and the last pixel that belongs to an object: the box 1…1 is one
 //! pixel. In continuous coordinates that is `xmin − 1 … xmax`, as `data/check/evaluate.py` reads it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use roxmltree::{Document, Node, ParsingOptions};
@@ -32,15 +32,23 @@ pub(super) fn splits(root: &Path) -> Vec<(String, PathBuf)> {
     out
 }
 
-/// Reads the pictures of a list and their boxes.
+/// Reads the pictures of a list and their boxes. A folder without any list is read whole.
 pub(super) fn read(root: &Path, split: Option<&str>, limits: &Limits) -> Result<Dataset, ReadError> {
-    let list = place::choose_split(root, split, splits(root))?;
+    let found = splits(root);
     let mut notes = Notes::default();
-    let mut files: Vec<Parsed> = Vec::new();
+    let mut classes = Classes::default();
+    let mut pictures: Vec<Entry> = Vec::new();
     let mut seen = HashSet::new();
     let mut objects = 0;
-    let listed = text::read(&list, limits)?;
-    for (number, name) in text::lines(&listed) {
+    let (list, names) = if split.is_none() && found.is_empty() {
+        (root.join("Annotations"), all_names(root)?)
+    } else {
+        let what = "list of pictures (NAME.txt or ImageSets/Main/NAME.txt)";
+        let list = place::choose_split(root, split, found, what)?;
+        let names = text::read(&list, limits)?;
+        (list, names)
+    };
+    for (number, name) in text::lines(&names) {
         let here = || format!("{}:{number}", list.display());
         if !text::stays_inside(Path::new(name)) {
             notes.add(Rule::PictureOutside, here);
@@ -60,33 +68,22 @@ pub(super) fn read(root: &Path, split: Option<&str>, limits: &Limits) -> Result<
             notes.add(Rule::MissingAnnotation, here);
             continue;
         }
-        let xml = text::read(&annotation, limits)?;
-        let mut parsed = parse(&annotation, &xml, &mut notes)?;
-        parsed.picture = picture;
-        parsed.id = PictureId::of_name(stem);
-        objects += parsed.objects.len();
-        place::check_counts(root, files.len() + 1, objects, limits)?;
-        files.push(parsed);
+        let mut entry = parse(
+            &annotation,
+            &text::read(&annotation, limits)?,
+            &mut classes,
+            &mut notes,
+        )?;
+        entry.path = picture;
+        entry.id = PictureId::of_name(stem);
+        objects += entry.objects.len();
+        place::check_counts(root, pictures.len() + 1, objects, limits)?;
+        pictures.push(entry);
     }
-    let names: BTreeSet<&str> = files
-        .iter()
-        .flat_map(|f| f.objects.iter().map(|(name, _)| name.as_str()))
-        .collect();
-    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-    let pictures = files
-        .into_iter()
-        .map(|f| Entry {
-            path: f.picture,
-            id: f.id,
-            objects: f
-                .objects
-                .into_iter()
-                .map(|(name, object)| with_class(&names, &name, object))
-                .collect(),
-            width: f.width,
-            height: f.height,
-        })
-        .collect();
+    let (names, sorted) = classes.sort();
+    for object in pictures.iter_mut().flat_map(|p| &mut p.objects) {
+        object.class = sorted[object.class];
+    }
     Ok(Dataset {
         format: Format::Voc,
         category_ids: (1..=names.len() as i64).collect(),
@@ -96,23 +93,47 @@ pub(super) fn read(root: &Path, split: Option<&str>, limits: &Limits) -> Result<
     })
 }
 
-fn with_class(names: &[String], name: &String, object: Object) -> Object {
-    let class = names
-        .binary_search(name)
-        .expect("names were collected from these objects");
-    Object { class, ..object }
+/// One name a line for each XML file, sorted.
+fn all_names(root: &Path) -> Result<String, ReadError> {
+    let folder = root.join("Annotations");
+    let mut names: Vec<String> = std::fs::read_dir(&folder)
+        .map_err(|e| ReadError::io(&folder, &e))?
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "xml"))
+        .filter_map(|p| Some(p.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names.join("\n"))
 }
 
-/// One file: objects with the names of their classes, whose index is not known yet.
-struct Parsed {
-    picture: PathBuf,
-    id: PictureId,
-    objects: Vec<(String, Object)>,
-    width: Option<usize>,
-    height: Option<usize>,
+/// Class names in the order of their appearance.
+#[derive(Default)]
+struct Classes(HashMap<String, usize>);
+
+impl Classes {
+    fn index(&mut self, name: &str) -> usize {
+        let next = self.0.len();
+        match self.0.get(name) {
+            Some(&known) => known,
+            None => *self.0.entry(name.to_owned()).or_insert(next),
+        }
+    }
+
+    /// The names sorted, and the new index of each old one.
+    fn sort(self) -> (Vec<String>, Vec<usize>) {
+        let mut pairs: Vec<(String, usize)> = self.0.into_iter().collect();
+        pairs.sort();
+        let mut sorted = vec![0; pairs.len()];
+        for (new, (_, old)) in pairs.iter().enumerate() {
+            sorted[*old] = new;
+        }
+        (pairs.into_iter().map(|(name, _)| name).collect(), sorted)
+    }
 }
 
-fn parse(path: &Path, xml: &str, notes: &mut Notes) -> Result<Parsed, ReadError> {
+/// One file. Path and id are the caller's to fill.
+fn parse(path: &Path, xml: &str, classes: &mut Classes, notes: &mut Notes) -> Result<Entry, ReadError> {
     if xml.trim().is_empty() {
         return Err(ReadError::new(
             path,
@@ -171,18 +192,18 @@ fn parse(path: &Path, xml: &str, notes: &mut Notes) -> Result<Parsed, ReadError>
         if !place::check_box(&bbox, width, height, notes, here) {
             continue;
         }
-        let mut object = Object::new(0, bbox);
+        let mut object = Object::new(classes.index(name), bbox);
         if flag(node, "difficult") {
             notes.add(Rule::Difficult, here);
             object.status = Status::Difficult;
         }
-        objects.push((name.to_owned(), object));
+        objects.push(object);
     }
     if objects.is_empty() {
         notes.add(Rule::Empty, || path.display().to_string());
     }
-    Ok(Parsed {
-        picture: PathBuf::new(),
+    Ok(Entry {
+        path: PathBuf::new(),
         id: PictureId::Number(0),
         objects,
         width,

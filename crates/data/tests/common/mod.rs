@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+pub(crate) mod rng;
+
 /// The folder `LOWBIT_DATA`; prints SKIPPED without it, fails where `LOWBIT_REQUIRE` lists `data`.
 #[allow(dead_code)]
 pub(crate) fn data(test: &str) -> Option<PathBuf> {

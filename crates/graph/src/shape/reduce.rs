@@ -4,17 +4,18 @@ use tensor::DType;
 
 use super::dims::{normalize_axes, normalize_axis, show, size, unify};
 use super::{Call, Dim, ShapeFault, TensorType, one};
-use crate::op::Op;
+use crate::op::{Op, ReduceKind};
 
 pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
     let x = call.input(0)?;
     match op {
         Op::Reduce {
+            kind,
             keep_dims,
             noop_with_empty_axes,
-            ..
         } => {
-            if x.dtype == Some(DType::Bool) {
+            let ordered = matches!(kind, ReduceKind::Max | ReduceKind::Min);
+            if x.dtype == Some(DType::Bool) && !ordered {
                 return Err(ShapeFault::bad("its input must hold numbers, it is Bool"));
             }
             call.expect_ints(1, "the axes")?;

@@ -28,7 +28,7 @@ pub(super) fn binary(i: Inputs<'_>, op: Binary) -> Answer {
             pair!(a, b, [F32, F64, I8, U8, I16, U16, I32, U32, I64, U64], (x, y) => z.try_map(x, y, Number::fmod)?)?
         }
         Binary::Mod { fmod: false } => {
-            pair!(a, b, [I8, U8, I16, U16, I32, U32, I64, U64], (x, y) => z.try_map(x, y, floor_mod)?)?
+            pair!(a, b, [F32, F64, I8, U8, I16, U16, I32, U32, I64, U64], (x, y) => z.try_map(x, y, floor_mod)?)?
         }
         Binary::Pow => pow(a, b, &z)?,
         Binary::PRelu => {

@@ -67,32 +67,31 @@ fn dump(python: &std::ffi::OsStr) -> PathBuf {
     let hash = text
         .iter()
         .chain(&version.stdout)
-        .fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        .fold(0xcbf2_9ce4_8422_2325u64, |h, &b| {
+            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+        });
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let file = folder.join(format!("node_tests_{hash:016x}.bin"));
     if !file.exists() {
         let partial = folder.join(format!("node_tests_{hash:016x}.{}.tmp", std::process::id()));
-        let status = Command::new(python)
-            .arg(&script)
-            .arg(&partial)
-            .status()
-            .unwrap();
+        let status = Command::new(python).arg(&script).arg(&partial).status().unwrap();
         assert!(status.success(), "{} failed", script.display());
         std::fs::rename(&partial, &file).unwrap();
     }
     file
 }
 
-struct Reader<'a>(&'a [u8]);
+/// The flat files of tools/node_tests and tools/models.
+pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> &'a [u8] {
+    pub fn take(&mut self, n: usize) -> &'a [u8] {
         let (head, rest) = self.0.split_at(n);
         self.0 = rest;
         head
     }
 
-    fn u32(&mut self) -> usize {
+    pub fn u32(&mut self) -> usize {
         u32::from_le_bytes(self.take(4).try_into().unwrap()) as usize
     }
 
@@ -120,7 +119,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn tensor(&mut self) -> Named {
+    pub fn tensor(&mut self) -> Named {
         let (name, kind) = (self.text(), self.text());
         let rank = self.u32();
         let shape: Vec<usize> = (0..rank)
@@ -158,8 +157,16 @@ fn data(kind: &str, raw: &[u8]) -> Option<Data> {
     })
 }
 
+/// Cases whose recorded results are not exact to 1e-5; they keep the package's own tolerance of 1e-3.
+const LOOSE: &[&str] = &[
+    // Written down with four digits.
+    "test_averagepool_2d_ceil_last_window_starts_on_pad",
+    // The package sums 480 float32 values in another order.
+    "test_nllloss_NCd1d2d3d4d5_mean_weight_expanded",
+];
+
 /// Compares a result with the recorded one: type, shape, and values: exact for integers, 1e-5 (or what the type can hold) for floats.
-pub fn compare(have: &Tensor, want: &Named) -> Result<(), String> {
+pub fn compare(case: &str, have: &Tensor, want: &Named) -> Result<(), String> {
     let name = &want.name;
     let Some(expected) = &want.tensor else {
         return Err(format!("output {name} is of a type that lowbit does not have"));
@@ -180,6 +187,7 @@ pub fn compare(have: &Tensor, want: &Named) -> Result<(), String> {
     }
     // Half types are computed in f32 here and rounded after each operator there.
     let tolerance = match want.kind.as_str() {
+        _ if LOOSE.contains(&case) => 1e-3,
         "float16" => 2e-3,
         "bfloat16" => 1.6e-2,
         _ => 1e-5,
@@ -201,7 +209,9 @@ pub fn compare(have: &Tensor, want: &Named) -> Result<(), String> {
     };
     for (i, (&x, &y)) in a.iter().zip(&b).enumerate() {
         let same = x == y || (x.is_nan() && y.is_nan());
-        if !same && (x - y).abs().partial_cmp(&(tolerance * y.abs().max(1.0))) != Some(std::cmp::Ordering::Less) {
+        if !same
+            && (x - y).abs().partial_cmp(&(tolerance * y.abs().max(1.0))) != Some(std::cmp::Ordering::Less)
+        {
             return Err(format!("output {name}[{i}] is {x}, not {y}"));
         }
     }
@@ -225,10 +235,7 @@ impl Lists {
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
         let passed = read("node_tests_passed.txt");
         let lines: Vec<&str> = passed.lines().collect();
-        assert!(
-            lines.is_sorted(),
-            "node_tests_passed.txt is not sorted"
-        );
+        assert!(lines.is_sorted(), "node_tests_passed.txt is not sorted");
         Lists {
             folder: folder.into(),
             passed: lines.into_iter().map(Into::into).collect(),
@@ -247,9 +254,15 @@ impl Lists {
         }
         let mut faults = Vec::new();
         for (name, result) in results {
-            match (result, self.passed.contains(name), self.unsupported.contains_key(name)) {
+            match (
+                result,
+                self.passed.contains(name),
+                self.unsupported.contains_key(name),
+            ) {
                 (Err(why), true, _) => faults.push(format!("{name} fails: {why}")),
-                (Ok(()), false, _) => faults.push(format!("{name} passes now: add it to node_tests_passed.txt")),
+                (Ok(()), false, _) => {
+                    faults.push(format!("{name} passes now: add it to node_tests_passed.txt"))
+                }
                 (Err(why), false, false) => faults.push(format!(
                     "{name} is in neither list; mend it, or add it to node_tests_unsupported.txt: {why}"
                 )),
@@ -275,9 +288,14 @@ impl Lists {
             .filter(|(_, r)| r.is_ok())
             .map(|(name, _)| format!("{name}\n"))
             .collect();
+        // A reason once written by hand stays.
+        let reason = |name, why: &String| {
+            let known = self.unsupported.get(name);
+            known.cloned().unwrap_or_else(|| why.replace('\n', " "))
+        };
         let failed: String = results
             .iter()
-            .filter_map(|(name, r)| Some(format!("{name}: {}\n", r.as_ref().err()?.replace('\n', " "))))
+            .filter_map(|(name, r)| Some(format!("{name}: {}\n", reason(name, r.as_ref().err()?))))
             .collect();
         std::fs::write(self.folder.join("node_tests_passed.txt"), passed).unwrap();
         std::fs::write(self.folder.join("node_tests_unsupported.txt"), failed).unwrap();
