@@ -13,7 +13,7 @@ use image::error::{ImageError, LimitErrorKind};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder};
 
-use super::{Fault, Picture, PictureError, jpeg};
+use super::{Fault, Picture, PictureError, jpeg, webp};
 
 /// What a picture may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,8 +135,10 @@ impl Format {
 type Header<'a> = (Box<dyn ImageDecoder + 'a>, (usize, usize));
 
 fn header<'a>(format: Format, bytes: &'a [u8], limits: &Limits) -> Result<Header<'a>, PictureError> {
-    if format == Format::Jpeg {
-        jpeg::check(bytes)?;
+    match format {
+        Format::Jpeg => jpeg::check(bytes)?,
+        Format::WebP => webp::check(bytes)?,
+        Format::Png | Format::Bmp => {}
     }
     let fault = |e| PictureError::from(image_fault(format, e));
     let stream = Cursor::new(bytes);

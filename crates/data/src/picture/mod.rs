@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 mod error;
 mod jpeg;
+mod webp;
 
 use std::path::Path;
 
