@@ -86,10 +86,10 @@ fn range(call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
 fn real_range(call: &Call<'_>) -> Result<Dim, ShapeFault> {
     let bounds: Option<Vec<f32>> = (0..3).map(|i| call.known(i)?.reals()?.first().copied()).collect();
     Ok(match bounds.as_deref() {
-        Some(&[_, _, step]) if step == 0.0 => return Err(ShapeFault::bad("the step is 0")),
+        Some(&[_, _, 0.0]) => return Err(ShapeFault::bad("the step is 0")),
         Some(&[start, limit, step]) => {
             let steps = ((f64::from(limit) - f64::from(start)) / f64::from(step)).ceil();
-            (steps < 1e15).then(|| if steps > 0.0 { steps as usize } else { 0 })
+            (steps < 1e15).then_some(if steps > 0.0 { steps as usize } else { 0 })
         }
         _ => None,
     })

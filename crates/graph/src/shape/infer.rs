@@ -17,7 +17,7 @@ pub fn infer(graph: &mut Graph) -> Result<(), ShapeError> {
 }
 
 /// As [`infer`], and gives the elements of small tensors that are known, wholly or in part.
-fn infer_known(graph: &mut Graph) -> Result<HashMap<ValueId, Known>, ShapeError> {
+pub(crate) fn infer_known(graph: &mut Graph) -> Result<HashMap<ValueId, Known>, ShapeError> {
     let mut elements: HashMap<ValueId, Known> = graph
         .constants
         .iter()

@@ -153,7 +153,11 @@ pub(crate) struct SliceAxis {
     pub step: i64,
 }
 
+/// A list whose elements may be unknown, or which is unknown altogether.
 type Ints = Option<Vec<Option<i64>>>;
+
+/// Sliced axes, each with its bounds where they are known.
+type Cuts = Vec<(usize, Option<SliceAxis>)>;
 
 /// The sliced axes, with `None` for the bounds of an axis where they are unknown; `None` where the axes themselves are.
 pub(super) fn slice_bounds(
@@ -162,7 +166,7 @@ pub(super) fn slice_bounds(
     axes: Option<Option<Vec<i64>>>,
     steps: Option<Ints>,
     rank: usize,
-) -> Result<Option<Vec<(usize, Option<SliceAxis>)>>, ShapeFault> {
+) -> Result<Option<Cuts>, ShapeFault> {
     let count = [starts, ends].into_iter().flatten().map(Vec::len).next();
     let axes: Vec<i64> = match (axes, count) {
         (Some(None), _) | (None, None) => return Ok(None),

@@ -30,7 +30,8 @@ pub use conv::transposed_pads;
 pub use dims::normalize_axis;
 pub use fault::{ShapeError, ShapeFault};
 pub use infer::infer;
-use known::Known;
+pub(crate) use infer::infer_known;
+pub(crate) use known::Known;
 pub use macs::macs;
 pub use window::explicit_pads;
 
