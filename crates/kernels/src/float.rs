@@ -6,8 +6,11 @@
 mod activation;
 mod binary;
 mod conv;
+mod element;
 mod matmul;
 mod resize;
+mod rows;
+mod simd;
 mod softmax;
 mod window;
 

@@ -1,5 +1,7 @@
 //! Which input pixels an output pixel reads.
 
+use std::ops::Range;
+
 use crate::ConvShape;
 
 /// The geometry of a convolution or a transposed one, by phases.
@@ -116,6 +118,87 @@ impl Geometry {
     pub(crate) fn shift(&self, phase: &Phase, t: usize) -> isize {
         let axes = phase.axes.iter().zip(self.shape.input).zip(phase.taps_by_axis[t]);
         axes.fold(0, |p, ((axis, len), tap)| p * len as isize + axis.shifts[tap])
+    }
+}
+
+/// A row of output pixels of one phase.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line {
+    /// Output pixel of x = 0; pixel x is at `output + x · `[`Row::output_step`].
+    pub(crate) output: usize,
+    batch: usize,
+    at: [usize; 2],
+}
+
+/// What all lines of a phase share along x.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// Pixels of a line.
+    pub(crate) width: usize,
+    pub(crate) output_step: usize,
+    /// Those whose taps all lie inside along x; pixel x reads tap 0 at `input + (x − inside.start) · input_step`.
+    pub(crate) inside: Range<usize>,
+    pub(crate) input: usize,
+    pub(crate) input_step: usize,
+}
+
+impl Geometry {
+    /// What all lines of a phase share.
+    pub(crate) fn row(&self, phase: &Phase) -> Row {
+        let x = &phase.axes[2];
+        let first = x.inside.iter().position(|&i| i).unwrap_or(0);
+        let count = x.inside[first..].iter().take_while(|&&i| i).count();
+        let stride = self.shape.stride[2];
+        Row {
+            width: x.outputs.len(),
+            output_step: if self.transposed { stride } else { 1 },
+            inside: first..first + count,
+            input: x.inputs.get(first * x.taps.len()).copied().flatten().unwrap_or(0),
+            input_step: if self.transposed { 1 } else { stride },
+        }
+    }
+
+    /// Line number `n` of a phase (planes and pictures follow each other).
+    pub(crate) fn line(&self, phase: &Phase, n: usize) -> Line {
+        let [z, y, x] = &phase.axes;
+        let at = [n / y.outputs.len() % z.outputs.len(), n % y.outputs.len()];
+        let batch = n / (y.outputs.len() * z.outputs.len());
+        let [depth, height, width] = self.shape.output;
+        let plane = batch * depth + z.outputs[at[0]];
+        Line {
+            output: (plane * height + y.outputs[at[1]]) * width + x.outputs[0],
+            batch,
+            at,
+        }
+    }
+
+    /// First pixel of the input line under tap `t` of the phase, if that line is inside the picture.
+    pub(crate) fn input_line(&self, phase: &Phase, line: Line, t: usize) -> Option<usize> {
+        let [z, y, _] = &phase.axes;
+        let tap = phase.taps_by_axis[t];
+        let plane = line.batch * self.shape.input[0] + z.inputs[line.at[0] * z.taps.len() + tap[0]]?;
+        let y = y.inputs[line.at[1] * y.taps.len() + tap[1]]?;
+        Some((plane * self.shape.input[1] + y) * self.shape.input[2])
+    }
+
+    /// Input x under tap `t` of pixel `x` of a line, if inside.
+    pub(crate) fn input_x(&self, phase: &Phase, x: usize, t: usize) -> Option<usize> {
+        let axis = &phase.axes[2];
+        axis.inputs[x * axis.taps.len() + phase.taps_by_axis[t][2]]
+    }
+
+    /// Whether all taps' lines lie inside the picture.
+    pub(crate) fn line_inside(&self, phase: &Phase, line: Line) -> bool {
+        phase.axes[0].inside[line.at[0]] && phase.axes[1].inside[line.at[1]]
+    }
+
+    /// Taps along x that follow each other in memory when pixels have no gaps; 1 when they do not.
+    pub(crate) fn joined_taps(&self) -> usize {
+        if self.transposed || self.shape.dilation[2] != 1 {
+            1
+        } else {
+            self.shape.kernel[2]
+        }
     }
 }
 

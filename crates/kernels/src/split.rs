@@ -23,6 +23,19 @@ impl<'a, T> Parts<'a, T> {
         }
     }
 
+    /// Address of element `at`, from which `len` elements follow; panics outside of the slice.
+    ///
+    /// # Safety
+    /// What is written there belongs to no other part that is alive.
+    pub(crate) unsafe fn pointer(&self, at: usize, len: usize) -> *mut T {
+        assert!(
+            at <= self.len && len <= self.len - at,
+            "part outside of the output"
+        );
+        // SAFETY: in bounds by the assertion.
+        unsafe { self.start.add(at) }
+    }
+
     /// Elements `at .. at + len`; panics outside of the slice.
     ///
     /// # Safety

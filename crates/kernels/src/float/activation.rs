@@ -2,6 +2,7 @@
 
 use tensor::math;
 
+use super::rows::rows;
 use crate::{Isa, Pool, split};
 
 /// A function applied to each element, alone or behind a convolution.
@@ -36,6 +37,7 @@ pub enum Activation {
 
 impl Activation {
     /// The scalar meaning.
+    #[inline(always)]
     pub fn apply(self, x: f32) -> f32 {
         match self {
             Activation::None => x,
@@ -60,27 +62,54 @@ impl Activation {
 }
 
 /// `low` where x < low: NaN and −0 stay.
+#[inline(always)]
 fn at_least(x: f32, low: f32) -> f32 {
     if x < low { low } else { x }
 }
 
 /// `high` where x > high: NaN stays.
+#[inline(always)]
 fn at_most(x: f32, high: f32) -> f32 {
     if x > high { high } else { x }
 }
 
+#[inline(always)]
 fn hard_sigmoid(x: f32, alpha: f32, beta: f32) -> f32 {
     at_most(at_least(x.mul_add(alpha, beta), 0.0), 1.0)
 }
 
+/// The scalar row; inlined where vector instructions may be used, the other rows too. One loop per function: the choice stays
+/// outside.
+#[inline(always)]
+pub(super) fn activate_row(activation: Activation, y: &mut [f32]) {
+    #[inline(always)]
+    fn each(y: &mut [f32], f: impl Fn(f32) -> f32) {
+        for y in y {
+            *y = f(*y);
+        }
+    }
+    match activation {
+        Activation::None => {}
+        Activation::Relu => each(y, |x| Activation::Relu.apply(x)),
+        Activation::LeakyRelu { alpha } => each(y, |x| Activation::LeakyRelu { alpha }.apply(x)),
+        Activation::Clip { low, high } => each(y, |x| Activation::Clip { low, high }.apply(x)),
+        Activation::Sigmoid => each(y, |x| Activation::Sigmoid.apply(x)),
+        Activation::Swish { alpha } => each(y, |x| Activation::Swish { alpha }.apply(x)),
+        Activation::HardSigmoid { alpha, beta } => {
+            each(y, |x| Activation::HardSigmoid { alpha, beta }.apply(x))
+        }
+        Activation::HardSwish => each(y, |x| Activation::HardSwish.apply(x)),
+        Activation::Mish => each(y, |x| Activation::Mish.apply(x)),
+        Activation::Tanh => each(y, |x| Activation::Tanh.apply(x)),
+        Activation::Exp => each(y, |x| Activation::Exp.apply(x)),
+    }
+}
+
 /// Applies a function to every element.
 pub fn activate(pool: &Pool, isa: Isa, activation: Activation, y: &mut [f32]) {
-    let _ = isa;
     if activation != Activation::None {
-        split::chunks(pool, y, 1, 1 << 13, |_, part| {
-            for y in part {
-                *y = activation.apply(*y);
-            }
-        });
+        let row = rows(isa).activate;
+        // SAFETY: `rows` gives only what this CPU runs.
+        split::chunks(pool, y, 1, 1 << 13, |_, part| unsafe { row(activation, part) });
     }
 }

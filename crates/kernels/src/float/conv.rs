@@ -1,10 +1,47 @@
 //! Convolution, transposed convolution and Gemm.
 
+mod dense;
+mod depthwise;
 mod scalar;
 
 use crate::float::Activation;
+use crate::float::rows::rows;
 use crate::geometry::Geometry;
 use crate::{ConvShape, Isa, Out, Pixels, Pool};
+use dense::Dense;
+use depthwise::Depthwise;
+
+pub(crate) use dense::{DenseRow, TileCall, TileSize};
+pub(crate) use depthwise::{DepthwiseRow, RunCall};
+
+/// `v = low > v ? low : v`, then `high < v ? high : v`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clamp {
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+}
+
+/// What follows a sum: a clamp in the kernel, or another function over the finished rows while they are in the cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Finish {
+    pub(crate) clamp: Option<Clamp>,
+    pub(crate) activation: Option<Activation>,
+}
+
+impl Finish {
+    fn new(activation: Activation) -> Finish {
+        let clamp = match activation {
+            Activation::Relu => Some((0.0, f32::INFINITY)),
+            Activation::Clip { low, high } => Some((low, high)),
+            _ => None,
+        };
+        let other = clamp.is_none() && activation != Activation::None;
+        Finish {
+            clamp: clamp.map(|(low, high)| Clamp { low, high }),
+            activation: other.then_some(activation),
+        }
+    }
+}
 
 /// An argument's length does not follow from the shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +65,19 @@ impl std::error::Error for LengthError {}
 #[derive(Debug)]
 pub struct Conv {
     geometry: Geometry,
-    bias: Vec<f32>,
-    activation: Activation,
-    /// [out channel][tap][in channel of the group].
-    weights: Vec<f32>,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Scalar {
+        /// [out channel][tap][in channel of the group].
+        weights: Vec<f32>,
+        bias: Vec<f32>,
+        activation: Activation,
+    },
+    Dense(Dense),
+    Depthwise(Depthwise),
 }
 
 impl Conv {
@@ -73,7 +119,6 @@ impl Conv {
         activation: Activation,
         isa: Isa,
     ) -> Result<Conv, LengthError> {
-        let _ = isa;
         let (groups, outputs) = (shape.groups.max(1), shape.out_channels);
         let depth = shape.kernel.iter().product::<usize>() * (shape.in_channels / groups);
         let lengths = [
@@ -90,17 +135,28 @@ impl Conv {
             return Err(LengthError { what, want, have });
         }
         let geometry = Geometry::new(shape, transposed);
-        Ok(Conv {
-            weights: geometry.by_output(weights),
-            geometry,
-            bias: bias.map_or_else(|| vec![0.0; outputs], <[f32]>::to_vec),
-            activation,
-        })
+        let (weights, finish) = (geometry.by_output(weights), Finish::new(activation));
+        let bias = bias.map_or_else(|| vec![0.0; outputs], <[f32]>::to_vec);
+        // AVX-512's depthwise row wants 16 channels; the next one is content with 8.
+        let depthwise = Isa::ALL.iter().rev().filter(|&&i| i <= isa).find_map(|&i| {
+            let row = rows(i).depthwise?;
+            (shape.is_depthwise() && outputs >= row.lanes).then_some(row)
+        });
+        let body = match (depthwise, rows(isa).dense) {
+            (Some(row), _) => Body::Depthwise(Depthwise::new(row, &geometry, &weights, &bias, finish)),
+            (None, Some(row)) => Body::Dense(Dense::new(row, &geometry, &weights, &bias, finish)),
+            (None, None) => Body::Scalar {
+                weights,
+                bias,
+                activation,
+            },
+        };
+        Ok(Conv { geometry, body })
     }
 
     /// Computes `y` `[batch, output…, out_channels]` from `x` `[batch, input…, in_channels]`.
     /// Panics when a view is too short.
-    pub fn run(&self, pool: &Pool, x: Pixels<'_, f32>, y: Out<'_, f32>) {
+    pub fn run(&self, pool: &Pool, x: Pixels<'_, f32>, mut y: Out<'_, f32>) {
         let shape = &self.geometry.shape;
         x.check(
             shape.batch * shape.input.iter().product::<usize>(),
@@ -110,24 +166,32 @@ impl Conv {
             shape.batch * shape.output.iter().product::<usize>(),
             shape.out_channels,
         );
-        scalar::run(
-            pool,
-            &self.geometry,
-            &self.weights,
-            &self.bias,
-            self.activation,
-            x,
-            y,
-        );
+        match &self.body {
+            Body::Scalar {
+                weights,
+                bias,
+                activation,
+            } => scalar::run(pool, &self.geometry, weights, bias, *activation, x, y),
+            Body::Dense(dense) => dense.run(pool, &self.geometry, x, &mut y),
+            Body::Depthwise(body) => body.run(pool, &self.geometry, x, &mut y),
+        }
     }
 
-    /// The registry row that runs.
+    /// The kernel that runs.
     pub fn kernel_name(&self) -> &str {
-        "conv_f32_scalar_m1n1_nhwc"
+        match &self.body {
+            Body::Scalar { .. } => "conv_f32_scalar_m1n1_nhwc",
+            Body::Dense(dense) => dense.name(),
+            Body::Depthwise(body) => body.name(),
+        }
     }
 
     /// Bytes of the packed weights and constants.
     pub fn packed_bytes(&self) -> usize {
-        (self.weights.len() + self.bias.len()) * 4
+        match &self.body {
+            Body::Scalar { weights, bias, .. } => (weights.len() + bias.len()) * 4,
+            Body::Dense(dense) => dense.packed_bytes(),
+            Body::Depthwise(body) => body.packed_bytes(),
+        }
     }
 }

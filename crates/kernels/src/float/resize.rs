@@ -1,5 +1,6 @@
 //! Linear Resize.
 
+use super::rows::rows;
 use crate::int::Linear;
 use crate::{Isa, Pool, split};
 
@@ -12,7 +13,7 @@ pub fn resize_linear(
     x: &[f32],
     y: &mut [f32],
 ) {
-    let _ = isa;
+    let weigh = rows(isa).weigh;
     let [depth, height, width] = linear.output();
     let input = linear.input;
     assert_eq!(
@@ -42,9 +43,8 @@ pub fn resize_linear(
                                 continue;
                             }
                             let p = ((b * input[0] + z) * input[1] + y) * input[2] + i;
-                            for (acc, &x) in out.iter_mut().zip(&x[p * channels..]) {
-                                *acc = w.mul_add(x, *acc);
-                            }
+                            // SAFETY: `rows` gives only what this CPU runs.
+                            unsafe { weigh(w, out, &x[p * channels..]) };
                         }
                     }
                 }

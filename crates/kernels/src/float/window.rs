@@ -1,12 +1,13 @@
 //! Pools over windows.
 
+use super::rows::rows;
 use crate::int::Divisor;
 use crate::window::{for_pixels, pixel, window};
 use crate::{Isa, Pool, PoolShape};
 
 /// Largest element of each window; padding and NaN never win. A global maximum is a window over the whole picture.
 pub fn max_pool(pool: &Pool, isa: Isa, shape: &PoolShape, x: &[f32], y: &mut [f32]) {
-    let _ = isa;
+    let max = rows(isa).max;
     let c = shape.channels;
     for_pixels(pool, shape, y, |b, at, to| {
         to.fill(f32::NEG_INFINITY);
@@ -14,9 +15,8 @@ pub fn max_pool(pool: &Pool, isa: Isa, shape: &PoolShape, x: &[f32], y: &mut [f3
             for y in window(shape, 1, at[1]) {
                 for i in window(shape, 2, at[2]) {
                     let p = pixel(shape, b, z, y, i) * c;
-                    for (acc, &x) in to.iter_mut().zip(&x[p..p + c]) {
-                        *acc = if x > *acc { x } else { *acc };
-                    }
+                    // SAFETY: `rows` gives only what this CPU runs.
+                    unsafe { max(to, &x[p..p + c]) };
                 }
             }
         }
@@ -25,7 +25,7 @@ pub fn max_pool(pool: &Pool, isa: Isa, shape: &PoolShape, x: &[f32], y: &mut [f3
 
 /// Mean of each window: the sum in row-major order, then one division.
 pub fn average_pool(pool: &Pool, isa: Isa, shape: &PoolShape, divisor: Divisor, x: &[f32], y: &mut [f32]) {
-    let _ = isa;
+    let rows = rows(isa);
     let c = shape.channels;
     for_pixels(pool, shape, y, |b, at, to| {
         to.fill(0.0);
@@ -34,17 +34,15 @@ pub fn average_pool(pool: &Pool, isa: Isa, shape: &PoolShape, divisor: Divisor, 
             for y in window(shape, 1, at[1]) {
                 for i in window(shape, 2, at[2]) {
                     let p = pixel(shape, b, z, y, i) * c;
-                    for (acc, &x) in to.iter_mut().zip(&x[p..p + c]) {
-                        *acc += x;
-                    }
+                    // SAFETY: `rows` gives only what this CPU runs.
+                    unsafe { (rows.sum)(to, &x[p..p + c]) };
                     inside += 1;
                 }
             }
         }
         let n = divisor.of(shape, at, inside) as f32;
-        for y in to {
-            *y /= n;
-        }
+        // SAFETY: `rows` gives only what this CPU runs.
+        unsafe { (rows.divide)(to, n) };
     });
 }
 

@@ -1,4 +1,4 @@
-//! Random layers for the integer tests.
+//! Random layers.
 #![allow(dead_code, unreachable_pub)]
 
 use kernels::int::{self, Broadcast, Edge, Epilogue, Output};
@@ -120,7 +120,7 @@ fn fill(rng: &mut Rng, shape: &ConvShape, limit: i64, codes: bool) -> (Vec<i32>,
 }
 
 /// Any layer: groups, depthwise, strides, dilations, pads, 1 to 3 spatial axes.
-pub fn random_conv(rng: &mut Rng, transposed: bool) -> (ConvShape, Vec<i32>, Epilogue, Vec<u8>) {
+pub fn random_shape(rng: &mut Rng, transposed: bool) -> ConvShape {
     let depthwise = rng.range(0, 3) == 0;
     let groups = if depthwise {
         rng.range(1, 140)
@@ -147,7 +147,7 @@ pub fn random_conv(rng: &mut Rng, transposed: bool) -> (ConvShape, Vec<i32>, Epi
             (input[i] + 2 * pad[i]).saturating_sub(reach + 1) / stride[i] + 1
         }
     });
-    let shape = ConvShape {
+    ConvShape {
         batch: rng.range(1, 2),
         in_channels: groups * cin,
         out_channels: groups * cout,
@@ -158,7 +158,12 @@ pub fn random_conv(rng: &mut Rng, transposed: bool) -> (ConvShape, Vec<i32>, Epi
         stride,
         dilation,
         pad,
-    };
+    }
+}
+
+/// A [`random_shape`] with levels, an epilogue and an input.
+pub fn random_conv(rng: &mut Rng, transposed: bool) -> (ConvShape, Vec<i32>, Epilogue, Vec<u8>) {
+    let shape = random_shape(rng, transposed);
     let limit = rng.pick(&[1, 8, 64, 127, 127, 255, 32_768]);
     let codes = rng.range(0, 3) > 0;
     let (levels, epilogue, x) = fill(rng, &shape, limit, codes);

@@ -1,0 +1,54 @@
+//! The float kernels of each instruction set.
+
+use super::activation::{self, Activation};
+use super::binary::BinaryOp;
+use super::conv::{DenseRow, DepthwiseRow};
+use super::element;
+use super::simd;
+use crate::Isa;
+
+/// All kernels of one instruction set.
+pub(crate) struct Rows {
+    pub(crate) isa: Isa,
+    /// Matrix products by tiles; the scalar set has none.
+    pub(crate) dense: Option<&'static DenseRow>,
+    pub(crate) depthwise: Option<&'static DepthwiseRow>,
+    pub(crate) activate: unsafe fn(Activation, &mut [f32]),
+    pub(crate) binary: unsafe fn(BinaryOp, &[f32], &[f32], &mut [f32]),
+    /// `acc = x > acc ? x : acc`.
+    pub(crate) max: unsafe fn(&mut [f32], &[f32]),
+    /// `acc += x`.
+    pub(crate) sum: unsafe fn(&mut [f32], &[f32]),
+    /// `acc = fma(w, x, acc)`.
+    pub(crate) weigh: unsafe fn(f32, &mut [f32], &[f32]),
+    /// `y /= n`.
+    pub(crate) divide: unsafe fn(&mut [f32], f32),
+    /// `y = exp(y − most)`.
+    pub(crate) exp_less: unsafe fn(&mut [f32], f32),
+}
+
+/// Worst to best.
+static ROWS: &[Rows] = &[
+    Rows {
+        isa: Isa::Scalar,
+        dense: None,
+        depthwise: None,
+        activate: activation::activate_row,
+        binary: element::binary,
+        max: element::max,
+        sum: element::sum,
+        weigh: element::weigh,
+        divide: element::divide,
+        exp_less: element::exp_less,
+    },
+    #[cfg(target_arch = "x86_64")]
+    simd::avx2::ROWS,
+    #[cfg(target_arch = "x86_64")]
+    simd::avx512::ROWS,
+];
+
+/// The best set up to an instruction set that this CPU runs.
+pub(crate) fn rows(isa: Isa) -> &'static Rows {
+    let runs = |rows: &&Rows| rows.isa <= isa && rows.isa.is_available();
+    ROWS.iter().rev().find(runs).unwrap_or(&ROWS[0])
+}
