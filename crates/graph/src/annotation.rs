@@ -81,6 +81,62 @@ impl WeightAnnotation {
         out
     }
 
+    /// Whether the parts agree: lengths, ranges, positive finite scales. Everything else here relies on it.
+    ///
+    /// # Errors
+    /// A sentence that names the part at fault.
+    pub fn check(&self) -> Result<(), String> {
+        /// Integers of this size and their differences are exact in f32.
+        const LARGEST: u32 = 1 << 23;
+        if !(1..=8).contains(&self.bits) {
+            return Err(format!("a code has {} bits; 1 to 8 are possible", self.bits));
+        }
+        if self.grid.is_empty() || self.grid.len() > 64 || !self.grid.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(format!("{:?} is not a grid name", self.grid));
+        }
+        if self.levels.len() != 1 << self.bits {
+            let (have, bits) = (self.levels.len(), self.bits);
+            return Err(format!("{have} levels are given for codes of {bits} bits"));
+        }
+        let Some(&channels) = self.shape.get(self.axis) else {
+            return Err(format!("axis {} is not one of shape {:?}", self.axis, self.shape));
+        };
+        let count = tensor::numel(&self.shape).map_err(|e| e.to_string())?;
+        if count == 0 {
+            return Err(format!("shape {:?} holds no weight", self.shape));
+        }
+        let Some(first) = self.points.first() else {
+            return Err("there is no point".into());
+        };
+        for point in &self.points {
+            if point.codes.len() != count {
+                let have = point.codes.len();
+                return Err(format!("{have} codes are given for shape {:?}", self.shape));
+            }
+            if let Some(code) = point.codes.iter().find(|&&c| usize::from(c) >= self.levels.len()) {
+                return Err(format!("code {code} does not fit {} bits", self.bits));
+            }
+            if ![1, channels].contains(&point.scales.len()) {
+                let have = point.scales.len();
+                return Err(format!("{have} scales are given for {channels} output channels"));
+            }
+            if let Some(s) = point.scales.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
+                return Err(format!("a scale is {s}; scales are finite and positive"));
+            }
+        }
+        if let Some(z) = &self.zero_points
+            && z.len() != first.scales.len()
+        {
+            let (have, want) = (z.len(), first.scales.len());
+            return Err(format!("{have} zero points are given for {want} scales"));
+        }
+        let mut integers = self.levels.iter().chain(self.zero_points.iter().flatten());
+        match integers.find(|v| v.unsigned_abs() > LARGEST) {
+            Some(v) => Err(format!("{v} is outside −2^23 … 2^23")),
+            None => Ok(()),
+        }
+    }
+
     /// Bits that the codes and scales take in a file.
     pub fn stored_bits(&self) -> usize {
         let scales: usize = self.points.iter().map(|p| p.scales.len() * 32).sum();
@@ -101,6 +157,27 @@ pub struct EdgeQuantizer {
 }
 
 impl EdgeQuantizer {
+    /// Whether the numbers are in their ranges.
+    ///
+    /// # Errors
+    /// A sentence that names the number at fault.
+    pub fn check(&self) -> Result<(), String> {
+        if !(1..=8).contains(&self.bits) {
+            return Err(format!("a code has {} bits; 1 to 8 are possible", self.bits));
+        }
+        if !(self.scale.is_finite() && self.scale > 0.0) {
+            let s = self.scale;
+            return Err(format!("the scale is {s}; scales are finite and positive"));
+        }
+        if self.zero_point > self.max_code() {
+            return Err(format!(
+                "zero point {} does not fit {} bits",
+                self.zero_point, self.bits
+            ));
+        }
+        Ok(())
+    }
+
     /// Largest code.
     pub fn max_code(&self) -> u8 {
         ((1u16 << self.bits) - 1) as u8

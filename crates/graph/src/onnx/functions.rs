@@ -1,6 +1,7 @@
-//! Model-local functions: other people's are inlined, call by call.
+//! Model-local functions: other people's are inlined, call by call; lowbit's own is an annotation.
 
 use super::error::{Load, LoadError, quoted};
+use super::packed;
 use super::proto::{Attribute, NodeProto};
 use super::read::{Builder, Scope, version_of};
 use super::{MAX_OPSET, MIN_OPSET};
@@ -42,6 +43,9 @@ pub(crate) fn try_inline<'a, 'n>(
     scope: &Scope<'a, '_>,
 ) -> Load<Option<Call<'a, 'n>>> {
     let node = call.node;
+    if node.domain == packed::DOMAIN {
+        return packed::decode(builder, call).map(|()| None);
+    }
     let key = (node.domain, node.op_type, node.overload);
     let Some(function) = builder.functions.get(&key) else {
         return Ok(Some(call));

@@ -140,6 +140,7 @@ impl<'a> GraphProto<'a> {
 /// `FunctionProto`.
 #[derive(Debug, Default)]
 pub(crate) struct Function<'a> {
+    pub message: Bytes<'a>,
     pub name: &'a str,
     pub domain: &'a str,
     pub overload: &'a str,
@@ -153,7 +154,10 @@ pub(crate) struct Function<'a> {
 
 impl<'a> Function<'a> {
     fn parse(message: Bytes<'a>, limits: &Limits) -> Load<Self> {
-        let mut out = Function::default();
+        let mut out = Function {
+            message,
+            ..Function::default()
+        };
         let mut r = Reader::new(message);
         while let Some(f) = r.next()? {
             match f.number {

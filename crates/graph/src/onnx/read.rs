@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use tensor::Tensor;
+use tensor::{DType, Tensor};
 
 use super::attributes::Attributes;
 use super::error::{Load, LoadError, quoted};
 use super::functions::{self, Call};
 use super::io::{self, ElemType, Loaded};
+use super::lift;
 use super::ops::{self, Context, Parsed};
+use super::packed;
 use super::proto::{Attribute, Dim, Function, GraphProto, Model, NodeProto, OpsetId, TensorProto, ValueInfo};
 use super::wire::Bytes;
 use super::{MAX_OPSET, MIN_OPSET, ReadOptions, Source};
+use crate::annotation::WeightAnnotation;
 use crate::graph::{Graph, GraphError, Node, ValueId};
 use crate::op::Op;
 
@@ -63,6 +66,7 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions<'_>) -> Load<Graph> {
         return Err(LoadError::bad("the file holds no graph")
             .help("is it an ONNX model, and was it downloaded completely?"));
     };
+    packed::check(bytes, &model)?;
     let opsets = checked_opsets(&model)?;
     let proto = GraphProto::parse(message, &options.limits)?;
     if proto.sparse {
@@ -81,7 +85,11 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions<'_>) -> Load<Graph> {
     }
     let mut graph = Graph::new(proto.name);
     graph.opset = version_of(&opsets, "").unwrap_or(1);
-    for (key, value) in model.metadata {
+    for (key, value) in model
+        .metadata
+        .into_iter()
+        .filter(|(key, _)| *key != packed::DIGEST_KEY)
+    {
         if graph
             .metadata
             .insert(key.to_string(), value.to_string())
@@ -114,7 +122,7 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions<'_>) -> Load<Graph> {
     } = builder;
     graph.sort().map_err(structure)?;
     graph.check().map_err(structure)?;
-    let _ = narrow;
+    lift::run(&mut graph, &narrow)?;
     Ok(graph)
 }
 
@@ -300,8 +308,16 @@ impl<'a> Builder<'a, '_> {
             } else {
                 format!(" of {}", quoted(node.domain))
             };
-            return Err(LoadError::unsupported(format!("operator {}{domain} is not supported", quoted(node.op_type)))
-                .help("export the model without it, or cut the graph before it; `lowbit doctor` lists the operators"));
+            let integer = node.op_type.starts_with("QLinear") || node.op_type.ends_with("Integer");
+            return Err(LoadError::unsupported(format!(
+                "operator {}{domain} is not supported",
+                quoted(node.op_type)
+            ))
+            .help(if integer {
+                "quantize the model in the QDQ format (quant_format=QuantFormat.QDQ), which is read"
+            } else {
+                "export the model without it, or cut the graph before it; `lowbit doctor` lists the operators"
+            }));
         };
         let opset = match (node.domain, opset) {
             ("", Some(v)) => v,
@@ -400,6 +416,26 @@ impl<'a> Builder<'a, '_> {
             self.narrow.insert(id, bits);
         }
         self.graph.constants.insert(id, value);
+    }
+
+    /// Makes a value a quantized weight.
+    pub(crate) fn set_weight(&mut self, id: ValueId, weight: WeightAnnotation) {
+        let v = self.graph.value_mut(id);
+        v.dtype = Some(DType::F32);
+        v.shape = Some(weight.shape.iter().map(|&d| Some(d)).collect());
+        self.graph.weights.insert(id, weight);
+    }
+
+    /// Counts bytes that are decoded besides the tensors of the file.
+    pub(crate) fn count_constant(&mut self, bytes: usize) -> Load<()> {
+        let most = self.options.limits.constant_bytes;
+        if bytes > most.saturating_sub(self.constant_bytes) {
+            return Err(LoadError::limit(format!(
+                "the model's constants take more than {most} bytes in all"
+            )));
+        }
+        self.constant_bytes += bytes;
+        Ok(())
     }
 
     /// Notes that `to` has the shape of `from`.

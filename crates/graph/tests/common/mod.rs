@@ -1,5 +1,7 @@
 //! Shared data of the project, found by the environment alone.
 
+#[allow(dead_code)]
+pub(crate) mod annotated;
 pub(crate) mod proto;
 
 use std::path::PathBuf;

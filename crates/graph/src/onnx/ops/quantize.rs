@@ -1,4 +1,4 @@
-//! QuantizeLinear and DequantizeLinear as plain nodes; `passes::from_qdq` turns them into annotations where it can.
+//! QuantizeLinear and DequantizeLinear as plain nodes; `lift` turns them into annotations where it can.
 
 use tensor::DType;
 

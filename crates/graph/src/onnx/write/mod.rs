@@ -1,18 +1,24 @@
 //! From the graph to a file. The same graph gives the same bytes, always.
 
+mod edges;
 mod node;
+mod packed;
+mod qdq;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use tensor::{DType, Tensor};
 
 use super::error::quoted;
+use super::lift::before_clamps;
 use super::ops;
+use super::packed::{DIGEST_KEY, DOMAIN, VERSION, decode_function, seal};
 use super::wire::Writer;
+use crate::annotation::{EdgeQuantizer, WeightAnnotation};
 use crate::graph::{Graph, GraphError, Node, ValueId};
 use crate::op::{Binary, Op, Unary};
 
-pub(crate) use node::NodeWriter;
+pub(crate) use node::{NodeWriter, tensor as tensor_message};
 
 /// Opset that every operator of the graph can be written in unless it needs a newer one.
 const BASE_OPSET: i64 = 18;
@@ -58,17 +64,16 @@ pub enum WriteError {
 /// [`WriteError`]: a graph that is not whole, an annotation that the form cannot hold, more than 2 GiB.
 pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, WriteError> {
     graph.check()?;
-    let mut draft = Draft::new(graph);
-    if let Some(&v) = graph.weights.keys().chain(graph.edges.keys()).next() {
-        return Err(WriteError::Annotation {
-            form: options.form,
-            name: graph.value(v).name.clone(),
-            why: "this version writes graphs without annotations".into(),
-        });
+    let mut draft = Draft::new(graph, options.form)?;
+    draft.constants()?;
+    for &v in &graph.inputs {
+        draft.edge(v);
     }
-    draft.constants();
     for node in &graph.nodes {
         draft.graph_node(node);
+        for &v in &node.outputs {
+            draft.edge(v);
+        }
     }
     draft.finish(options)
 }
@@ -76,6 +81,7 @@ pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, WriteErro
 /// A model being written.
 struct Draft<'g> {
     graph: &'g Graph,
+    form: Form,
     opset: i64,
     nodes: Writer,
     initializers: Writer,
@@ -85,19 +91,68 @@ struct Draft<'g> {
     read_as: BTreeMap<ValueId, String>,
     /// Under which name its node writes it, where it is not its own.
     written_as: BTreeMap<ValueId, String>,
+    /// Edges whose quantizers the file spells out.
+    edges: BTreeMap<ValueId, EdgeQuantizer>,
+    quantizers: edges::Quantizers,
+    /// Initializers that hold a table of levels.
+    tables: BTreeMap<Vec<i32>, String>,
+    no_zero: Option<String>,
+    /// Whether a `Decode` node was written.
+    decodes: bool,
 }
 
 impl<'g> Draft<'g> {
-    fn new(graph: &'g Graph) -> Self {
-        Draft {
+    fn new(graph: &'g Graph, form: Form) -> Result<Self, WriteError> {
+        let fault = |v: ValueId, why: String| {
+            let name = graph.value(v).name.clone();
+            WriteError::Annotation { form, name, why }
+        };
+        for (&v, w) in &graph.weights {
+            w.check().map_err(|why| fault(v, why))?;
+        }
+        let written: HashSet<ValueId> = graph
+            .inputs
+            .iter()
+            .chain(graph.nodes.iter().flat_map(|n| &n.outputs))
+            .copied()
+            .collect();
+        let lent = before_clamps(graph, &|w| form == Form::Packed || qdq::bytes(w).is_some());
+        let mut edges = BTreeMap::new();
+        // Passes may leave the edge of a value that nothing writes any more.
+        for (&v, &q) in graph.edges.iter().filter(|(v, _)| written.contains(v)) {
+            q.check().map_err(|why| fault(v, why))?;
+            if graph.inputs.contains(&v) && graph.outputs.contains(&v) {
+                return Err(fault(
+                    v,
+                    "a graph input that is a graph output cannot be quantized".into(),
+                ));
+            }
+            if form != Form::Float && lent.get(&v) != Some(&q) {
+                edges.insert(v, q);
+            }
+        }
+        let mut draft = Draft {
             graph,
+            form,
             opset: BASE_OPSET,
             nodes: Writer::default(),
             initializers: Writer::default(),
-            names: graph.value_ids().map(|v| graph.value(v).name.clone()).collect(),
+            names: written
+                .iter()
+                .chain(graph.nodes.iter().flat_map(|n| n.inputs.iter().flatten()))
+                .chain(&graph.outputs)
+                .map(|&v| graph.value(v).name.clone())
+                .collect(),
             read_as: BTreeMap::new(),
             written_as: BTreeMap::new(),
-        }
+            edges,
+            quantizers: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            no_zero: None,
+            decodes: false,
+        };
+        draft.name_edges();
+        Ok(draft)
     }
 
     /// A name that nothing else in the file has.
@@ -123,25 +178,58 @@ impl<'g> Draft<'g> {
         self.initializers.message(5, |t| node::tensor(name, value, t));
     }
 
-    /// The constants that something reads, in the order of their ids.
-    fn constants(&mut self) {
-        let read: BTreeSet<ValueId> = self
-            .graph
-            .nodes
-            .iter()
-            .flat_map(|n| n.inputs.iter().flatten())
-            .chain(&self.graph.outputs)
-            .copied()
-            .collect();
-        for (&v, value) in self.graph.constants.iter().filter(|(v, _)| read.contains(v)) {
-            let name = self.graph.value(v).name.clone();
-            self.initializer(&name, value);
+    /// An initializer under a name of its own.
+    fn named(&mut self, base: &str, value: &Tensor) -> String {
+        let name = self.fresh(base);
+        self.initializer(&name, value);
+        name
+    }
+
+    /// The constants and weights that something reads, in the order in which they are first read.
+    fn constants(&mut self) -> Result<(), WriteError> {
+        let graph = self.graph;
+        let mut read = Vec::new();
+        for node in &graph.nodes {
+            let int_bias = self.form == Form::Qdq && self.bias_codes(node).is_some();
+            let inputs = node.inputs.iter().enumerate();
+            read.extend(
+                inputs
+                    .filter(|(i, _)| *i != 2 || !int_bias)
+                    .filter_map(|(_, v)| *v),
+            );
+        }
+        read.extend(&graph.outputs);
+        let mut written = HashSet::new();
+        for v in read.into_iter().filter(|&v| written.insert(v)) {
+            let name = &graph.value(v).name;
+            if let Some(value) = graph.constants.get(&v) {
+                self.initializer(name, value);
+            } else if let Some(w) = graph.weights.get(&v) {
+                self.weight(name, w).map_err(|why| WriteError::Annotation {
+                    form: self.form,
+                    name: name.clone(),
+                    why,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn weight(&mut self, name: &str, w: &WeightAnnotation) -> Result<(), String> {
+        match (self.form, qdq::bytes(w)) {
+            (Form::Packed, _) => self.packed_weight(name, w),
+            (Form::Qdq, Some(bytes)) => self.qdq_weight(name, w, bytes),
+            (Form::Qdq, None) | (Form::Float, _) => {
+                let value = Tensor::new(w.shape.clone(), w.decode()).map_err(|e| e.to_string())?;
+                self.initializer(name, &value);
+                Ok(())
+            }
         }
     }
 
     /// A node of the graph: one node of the file, or the pair that stands for Swish.
     fn graph_node(&mut self, node: &Node) {
-        let inputs: Vec<String> = node
+        let mut inputs: Vec<String> = node
             .inputs
             .iter()
             .map(|v| v.map_or(String::new(), |v| self.read_name(v).to_string()))
@@ -151,6 +239,12 @@ impl<'g> Draft<'g> {
             .iter()
             .map(|&v| self.write_name(v).to_string())
             .collect();
+        if self.form == Form::Qdq
+            && let Some(bias) = self.qdq_bias(node)
+            && let Some(slot) = inputs.get_mut(2)
+        {
+            *slot = bias;
+        }
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
         match (&node.op, &inputs[..], &outputs[..]) {
@@ -236,13 +330,25 @@ impl<'g> Draft<'g> {
             o.string(1, "");
             o.int(2, self.opset);
         });
-        for (key, value) in &graph.metadata {
+        if options.form == Form::Packed {
+            model.message(8, |o| {
+                o.string(1, DOMAIN);
+                o.int(2, VERSION);
+            });
+        }
+        if self.decodes {
+            model.bytes(25, &decode_function());
+        }
+        for (key, value) in graph.metadata.iter().filter(|(key, _)| *key != DIGEST_KEY) {
             model.message(14, |m| {
                 m.string(1, key);
                 m.string(2, value);
             });
         }
-        let bytes = model.into_bytes();
+        let mut bytes = model.into_bytes();
+        if options.form == Form::Packed {
+            seal(&mut bytes);
+        }
         if bytes.len() > i32::MAX as usize {
             return Err(WriteError::TooLarge(bytes.len()));
         }

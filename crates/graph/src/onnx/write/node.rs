@@ -25,7 +25,7 @@ impl<'o> NodeWriter<'o> {
     }
 
     /// The attribute fields of the node message.
-    pub(super) fn into_attributes(self) -> Writer {
+    pub(crate) fn into_attributes(self) -> Writer {
         self.attributes
     }
 

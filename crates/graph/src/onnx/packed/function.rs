@@ -1,0 +1,119 @@
+//! `Decode` in standard operators, for runtimes that have never heard of it.
+
+use tensor::Tensor;
+
+use super::super::wire::Writer;
+use super::super::write::{NodeWriter, tensor_message};
+use super::{DECODE, DOMAIN};
+
+/// Operators of this opset suffice.
+const OPSET: i64 = 18;
+
+/// The `FunctionProto`, always the same bytes. Shapes: P points, B bytes each, N weights of b bits, weight shape S.
+pub(in super::super) fn decode_function() -> Vec<u8> {
+    let mut f = Writer::default();
+    f.string(1, DECODE);
+    for name in ["codes", "levels", "scale", "zero_point"] {
+        f.string(4, name);
+    }
+    f.string(5, "weight");
+    for name in ["version", "grid", "bits", "axis", "shape"] {
+        f.string(6, name);
+    }
+    let mut b = Body { nodes: &mut f };
+    b.constant("eight", &Tensor::vector((0..8).collect::<Vec<u8>>()));
+    b.constant("one", &Tensor::scalar(1u8));
+    b.constant(
+        "powers",
+        &Tensor::vector((0..8).map(|k| 1u8 << k).collect::<Vec<u8>>()),
+    );
+    b.constant("at0", &Tensor::vector(vec![0i64]));
+    b.constant("at1", &Tensor::vector(vec![1i64]));
+    b.constant("at2", &Tensor::vector(vec![2i64]));
+    b.constant("rest", &Tensor::vector(vec![-1i64]));
+    b.attribute("width", "value_int", "bits", 2);
+    b.attribute("dims", "value_ints", "shape", 7);
+    b.node("Unsqueeze", &["width", "at0"], "b", |_| ());
+    b.node("ReduceProd", &["dims"], "n", |n| n.int("keepdims", 1));
+    b.node("Mul", &["n", "b"], "length", |_| ());
+    // The bits of every byte, lowest first: [P, B, 8].
+    b.node("Unsqueeze", &["codes", "at2"], "bytes", |_| ());
+    b.node("BitShift", &["bytes", "eight"], "shifted", |n| {
+        n.string("direction", "RIGHT")
+    });
+    b.node("BitwiseAnd", &["shifted", "one"], "bits8", |_| ());
+    // One stream per point, cut to N·b bits, b to a code: [P, N, b].
+    b.node("Concat", &["at0", "rest"], "to_stream", |n| n.int("axis", 0));
+    b.node("Reshape", &["bits8", "to_stream"], "stream", |_| ());
+    b.node("Slice", &["stream", "at0", "length", "at1"], "used", |_| ());
+    b.node("Concat", &["at0", "rest", "b"], "to_digits", |n| n.int("axis", 0));
+    b.node("Reshape", &["used", "to_digits"], "digits", |_| ());
+    // Code = Σ digit_k · 2^k: [P, N, 1].
+    b.node("Slice", &["powers", "at0", "b"], "places", |_| ());
+    b.node("Unsqueeze", &["places", "at1"], "column", |_| ());
+    b.node("MatMulInteger", &["digits", "column"], "code", |_| ());
+    b.node("Gather", &["levels", "code"], "level", |n| n.int("axis", 0));
+    b.node("Concat", &["at0", "dims"], "to_points", |n| n.int("axis", 0));
+    b.node("Reshape", &["level", "to_points"], "point", |_| ());
+    // Σ_points scale · (level − zero_point).
+    b.node("Sub", &["point", "zero_point"], "integer", |_| ());
+    b.node("Cast", &["integer"], "real", |n| n.int("to", 1));
+    b.node("Mul", &["real", "scale"], "term", |_| ());
+    b.node("ReduceSum", &["term", "at0"], "weight", |n| n.int("keepdims", 0));
+    f.message(9, |o| {
+        o.string(1, "");
+        o.int(2, OPSET);
+    });
+    f.string(10, DOMAIN);
+    f.into_bytes()
+}
+
+struct Body<'w> {
+    nodes: &'w mut Writer,
+}
+
+impl Body<'_> {
+    fn node(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        output: &str,
+        attributes: impl FnOnce(&mut NodeWriter<'_>),
+    ) {
+        let mut opset = OPSET;
+        let mut list = NodeWriter::new(inputs.len(), 1, &mut opset);
+        attributes(&mut list);
+        let list = list.into_attributes();
+        self.nodes.message(7, |n| {
+            inputs.iter().for_each(|i| n.string(1, i));
+            n.string(2, output);
+            n.string(4, op);
+            n.append(list);
+        });
+    }
+
+    fn constant(&mut self, name: &str, value: &Tensor) {
+        self.nodes.message(7, |n| {
+            n.string(2, name);
+            n.string(4, "Constant");
+            n.message(5, |a| {
+                a.string(1, "value");
+                a.message(5, |t| tensor_message("", value, t));
+                a.int(20, 4);
+            });
+        });
+    }
+
+    /// A constant that is an attribute of the caller; `kind` is its `AttributeType`.
+    fn attribute(&mut self, name: &str, field: &str, attribute: &str, kind: i64) {
+        self.nodes.message(7, |n| {
+            n.string(2, name);
+            n.string(4, "Constant");
+            n.message(5, |a| {
+                a.string(1, field);
+                a.int(20, kind);
+                a.string(21, attribute);
+            });
+        });
+    }
+}

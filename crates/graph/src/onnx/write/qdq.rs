@@ -1,0 +1,124 @@
+//! Quantized weights and biases in standard operators: 8 bit codes and DequantizeLinear.
+
+use tensor::{Data, Tensor};
+
+use super::Draft;
+use crate::annotation::WeightAnnotation;
+use crate::graph::Node;
+use crate::op::Op;
+
+/// A weight in 8 bits: int8 where its levels allow, uint8 with a zero point else.
+pub(super) struct Bytes {
+    codes: Data,
+    zero_points: Data,
+}
+
+/// The 8 bit form of a weight, unless its levels are larger or it has several points.
+pub(super) fn bytes(w: &WeightAnnotation) -> Option<Bytes> {
+    let [point] = &w.points[..] else { return None };
+    let zeros = w.zero_points.clone().unwrap_or(vec![0; point.scales.len()]);
+    let levels = || point.codes.iter().map(|&c| w.levels[usize::from(c)]);
+    fn all<T: TryFrom<i32>>(list: impl Iterator<Item = i32>) -> Option<Vec<T>> {
+        list.map(|v| T::try_from(v).ok()).collect()
+    }
+    let signed = || -> Option<Bytes> {
+        let codes: Vec<i8> = all(levels())?;
+        let zero_points: Vec<i8> = all(zeros.iter().copied())?;
+        Some(Bytes {
+            codes: codes.into(),
+            zero_points: zero_points.into(),
+        })
+    };
+    let unsigned = || -> Option<Bytes> {
+        let codes: Vec<u8> = all(levels())?;
+        let zero_points: Vec<u8> = all(zeros.iter().copied())?;
+        Some(Bytes {
+            codes: codes.into(),
+            zero_points: zero_points.into(),
+        })
+    };
+    if w.zero_points.is_none() {
+        signed()
+    } else {
+        unsigned().or_else(signed)
+    }
+}
+
+impl Draft<'_> {
+    pub(super) fn qdq_weight(
+        &mut self,
+        name: &str,
+        w: &WeightAnnotation,
+        bytes: Bytes,
+    ) -> Result<(), String> {
+        let vector = |data: Data| shaped(scale_shape(w), data);
+        let inputs = [
+            self.named(&format!("{name}/codes"), &shaped(w.shape.clone(), bytes.codes)?),
+            self.named(
+                &format!("{name}/scale"),
+                &vector(w.points[0].scales.clone().into())?,
+            ),
+            self.named(&format!("{name}/zero_point"), &vector(bytes.zero_points)?),
+        ];
+        let op = Op::DequantizeLinear { axis: w.axis as i64 };
+        self.node(
+            &format!("{name}/dequantize"),
+            &op,
+            &inputs.each_ref().map(String::as_str),
+            &[name],
+        );
+        Ok(())
+    }
+
+    /// The bias of an integer convolution or Gemm as int32 codes of scale s_x·s_c, as FORMAT.md 1.3 rounds it: what
+    /// other runtimes need for an integer kernel. `None` where the bias stays float.
+    pub(super) fn qdq_bias(&mut self, node: &Node) -> Option<String> {
+        let (codes, scales) = self.bias_codes(node)?;
+        let name = self.graph.value(*node.outputs.first()?).name.clone();
+        let (to, scalar) = (self.fresh(&format!("{name}/bias")), scales.len() == 1);
+        let shape = if scalar { Vec::new() } else { vec![scales.len()] };
+        let inputs = [
+            self.named(&format!("{name}/bias_codes"), &Tensor::vector(codes)),
+            self.named(&format!("{name}/bias_scale"), &shaped(shape, scales).ok()?),
+        ];
+        let op = Op::DequantizeLinear { axis: 0 };
+        let inputs = inputs.each_ref().map(String::as_str);
+        self.node(&format!("{name}/bias_dequantize"), &op, &inputs, &[&to]);
+        Some(to)
+    }
+
+    /// Codes and scales of the bias where it can be int32.
+    pub(super) fn bias_codes(&self, node: &Node) -> Option<(Vec<i32>, Vec<f32>)> {
+        if !matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Gemm { .. }) {
+            return None;
+        }
+        let input = |i: usize| node.inputs.get(i).copied().flatten();
+        let x = self.graph.edges.get(&input(0)?)?;
+        let w = self.graph.weights.get(&input(1)?)?;
+        bytes(w)?;
+        let bias = self.graph.constant_input(node, 2)?;
+        let (values, scales) = (bias.as_f32()?, &w.points[0].scales);
+        if bias.rank() != 1 || (scales.len() != 1 && scales.len() != values.len()) {
+            return None;
+        }
+        let exact = |c: usize| f64::from(x.scale) * f64::from(scales[c]);
+        let codes = values.iter().enumerate().map(|(i, &b)| {
+            let code = (f64::from(b) / exact(if scales.len() == 1 { 0 } else { i })).round_ties_even();
+            (code.abs() <= f64::from(i32::MAX)).then_some(code as i32)
+        });
+        let codes: Vec<i32> = codes.collect::<Option<_>>()?;
+        let scales: Vec<f32> = (0..scales.len()).map(|c| exact(c) as f32).collect();
+        scales.iter().all(|s| s.is_normal()).then_some((codes, scales))
+    }
+}
+
+fn scale_shape(w: &WeightAnnotation) -> Vec<usize> {
+    match w.points[0].scales.len() {
+        1 => Vec::new(),
+        n => vec![n],
+    }
+}
+
+fn shaped(shape: Vec<usize>, data: impl Into<Data>) -> Result<Tensor, String> {
+    Tensor::new(shape, data).map_err(|e| e.to_string())
+}

@@ -1,0 +1,171 @@
+//! Random annotated graphs: every grid width, scales per tensor and per channel, zero points, several points.
+
+use graph::{
+    Binary, Conv, ConvTranspose, EdgeQuantizer, Graph, Op, Padding, Point, Unary, ValueId, WeightAnnotation,
+};
+use tensor::{DType, Tensor};
+
+/// SplitMix64.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    pub(crate) fn unit(&mut self) -> f32 {
+        self.below(1 << 24) as f32 / (1 << 24) as f32
+    }
+}
+
+/// A weight of random codes. `wide` levels leave int8.
+pub(crate) fn weight(
+    r: &mut Random,
+    shape: &[usize],
+    axis: usize,
+    bits: u32,
+    points: usize,
+) -> WeightAnnotation {
+    let count: usize = shape.iter().product();
+    let scales = if r.below(2) == 0 { 1 } else { shape[axis] };
+    let affine = r.below(3) == 0;
+    let half = 1 << (bits - 1);
+    let (grid, levels): (String, Vec<i32>) = match r.below(3) {
+        _ if affine => (format!("affine{bits}"), (0..1 << bits).collect()),
+        0 if (2..=5).contains(&bits) => {
+            let power = |c: i32| {
+                if c == 0 || c == half {
+                    0
+                } else {
+                    c.signum() << (c.abs() - 1)
+                }
+            };
+            let signed = |c: i32| if c > half { c - 2 * half } else { c };
+            (
+                format!("pow2-{bits}"),
+                (0..1 << bits).map(|c| power(signed(c))).collect(),
+            )
+        }
+        _ => {
+            let signed = |c: i32| if c > half { c - 2 * half } else { c % half };
+            (format!("int{bits}"), (0..1 << bits).map(signed).collect())
+        }
+    };
+    let points = (0..points)
+        .map(|_| Point {
+            codes: (0..count).map(|_| r.below(1 << bits) as u8).collect(),
+            scales: (0..scales).map(|_| 0.001 + 0.01 * r.unit()).collect(),
+        })
+        .collect();
+    WeightAnnotation {
+        grid,
+        bits,
+        shape: shape.to_vec(),
+        axis,
+        levels,
+        zero_points: affine.then(|| (0..scales).map(|_| r.below(1 << bits) as i32).collect()),
+        points,
+    }
+}
+
+fn edge(r: &mut Random) -> EdgeQuantizer {
+    let bits = if r.below(2) == 0 { 8 } else { 1 + r.below(8) as u32 };
+    EdgeQuantizer {
+        scale: 0.01 + 0.05 * r.unit(),
+        zero_point: r.below(1 << bits) as u8,
+        bits,
+    }
+}
+
+fn window(kernel: usize, group: usize) -> Conv {
+    Conv {
+        kernel: vec![kernel; 2],
+        strides: vec![1; 2],
+        dilations: vec![1; 2],
+        padding: Padding::Explicit(vec![kernel / 2; 4]),
+        group,
+    }
+}
+
+/// A small network with every place an annotation can stand: [1, 3, 6, 6] → [1, 5] quantized, [1, 7] float.
+pub(crate) fn graph(seed: u64) -> Graph {
+    let r = &mut Random(seed);
+    let mut g = Graph::new("annotated");
+    g.metadata.insert("names".into(), "[\"cat\", \"dög\"]".into());
+    g.metadata.insert("seed".into(), seed.to_string());
+    let x = g.add_value("x", Some(DType::F32), Some([1, 3, 6, 6].map(Some).to_vec()));
+    g.inputs.push(x);
+    g.edges.insert(x, edge(r));
+    let layer = |g: &mut Graph, r: &mut Random, op: Op, from: ValueId, name: &str, shape: &[usize]| {
+        let axis = match &op {
+            Op::Conv(_) => 0,
+            Op::Gemm { trans_b: true, .. } => 0,
+            _ => 1,
+        };
+        let channels = shape[axis];
+        let id = g.add_value(
+            &format!("{name}.w"),
+            Some(DType::F32),
+            Some(shape.iter().map(|&d| Some(d)).collect()),
+        );
+        let (bits, points) = (1 + r.below(8) as u32, if name == "last" { 3 } else { 1 });
+        g.weights.insert(id, weight(r, shape, axis, bits, points));
+        let bias: Vec<f32> = (0..channels).map(|_| r.unit() - 0.5).collect();
+        if matches!(op, Op::MatMul) {
+            return g.add_node(op, &[from, id], name);
+        }
+        let bias = g.add_constant(&format!("{name}.b"), Tensor::vector(bias));
+        g.add_node(op, &[from, id, bias], name)
+    };
+    let a = layer(&mut g, r, Op::Conv(window(3, 1)), x, "a", &[4, 3, 3, 3]);
+    let relu = g.add_node(Op::Unary(Unary::Relu), &[a], "a.relu");
+    let q = edge(r);
+    // FORMAT.md 1.5: the edge before the clamp has the clamp's quantizer.
+    g.edges.insert(a, q);
+    g.edges.insert(relu, q);
+    let b = layer(&mut g, r, Op::Conv(window(3, 4)), relu, "b", &[4, 1, 3, 3]);
+    g.edges.insert(b, edge(r));
+    let swish = g.add_node(
+        Op::Unary(Unary::Swish {
+            alpha: [1.0, 1.5][r.below(2) as usize],
+        }),
+        &[b],
+        "b.swish",
+    );
+    g.edges.insert(swish, edge(r));
+    let sum = g.add_node(Op::Binary(Binary::Add), &[relu, swish], "sum");
+    g.edges.insert(sum, edge(r));
+    let op = Op::ConvTranspose(ConvTranspose {
+        conv: window(3, 1),
+        output_padding: vec![0; 2],
+        output_shape: None,
+    });
+    let c = layer(&mut g, r, op, sum, "c", &[4, 5, 3, 3]);
+    g.edges.insert(c, edge(r));
+    let mean = g.add_node(Op::GlobalAveragePool, &[c], "mean");
+    g.edges.insert(mean, edge(r));
+    let flat = g.add_node(Op::Flatten { axis: 1 }, &[mean], "flat");
+    g.edges.insert(flat, g.edges[&mean]);
+    let gemm = Op::Gemm {
+        alpha: 1.0,
+        beta: 1.0,
+        trans_a: false,
+        trans_b: true,
+    };
+    let y = layer(&mut g, r, gemm, flat, "y", &[5, 5]);
+    g.edges.insert(y, edge(r));
+    let z = layer(&mut g, r, Op::MatMul, y, "last", &[5, 7]);
+    for (v, n) in [(y, 5), (z, 7)] {
+        g.value_mut(v).dtype = Some(DType::F32);
+        g.value_mut(v).shape = Some(vec![Some(1), Some(n)]);
+        g.outputs.push(v);
+    }
+    g
+}
