@@ -13,6 +13,7 @@ pub mod picture;
 mod prepare;
 pub mod read;
 pub mod resize;
+pub mod synth;
 pub mod write;
 
 pub use picture::Picture;
