@@ -5,10 +5,10 @@ mod common;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use common::annotated::{self, Random};
+use common::annotated;
+use graph::Graph;
 use graph::onnx::{Form, ReadOptions, WriteOptions, read, write};
-use graph::{Graph, Op};
-use tensor::{DType, Tensor};
+use tensor::Tensor;
 
 fn bytes(g: &Graph, form: Form) -> Vec<u8> {
     let options = WriteOptions {
@@ -92,39 +92,12 @@ fn the_float_form_holds_the_decoded_weights() {
     }
 }
 
-/// One convolution of N = 37·5·3·3 weights.
-fn one_layer(bits: u32, points: usize) -> Graph {
-    let mut g = Graph::new("one");
-    let x = g.add_value("x", Some(DType::F32), Some([1, 5, 4, 4].map(Some).to_vec()));
-    g.inputs.push(x);
-    let shape = [37, 5, 3, 3];
-    let w = g.add_value("w", Some(DType::F32), Some(shape.map(Some).to_vec()));
-    let mut w0 = annotated::weight(&mut Random(7), &shape, 0, bits, points);
-    w0.zero_points = None;
-    for p in &mut w0.points {
-        p.scales = (0..37).map(|c| 0.25 + c as f32).collect();
-    }
-    g.weights.insert(w, w0);
-    let op = Op::Conv(graph::Conv {
-        kernel: vec![3; 2],
-        strides: vec![1; 2],
-        dilations: vec![1; 2],
-        padding: graph::Padding::Valid,
-        group: 1,
-    });
-    let y = g.add_node(op, &[x, w], "y");
-    g.value_mut(y).dtype = Some(DType::F32);
-    g.value_mut(y).shape = Some([1, 37, 2, 2].map(Some).to_vec());
-    g.outputs.push(y);
-    g
-}
-
 #[test]
 fn a_layer_takes_its_bits_and_its_scales() {
     let count = 37 * 5 * 3 * 3usize;
     for bits in 1..=8 {
         for points in [1, 2] {
-            let g = one_layer(bits, points);
+            let g = annotated::one_layer(bits, points);
             let file = bytes(&g, Form::Packed);
             let payload = points * ((count * bits as usize).div_ceil(8) + 37 * 4);
             // The codes stand in the file as they are packed, once.
@@ -167,7 +140,7 @@ fn any_runtime_computes_what_the_file_says() {
         pairs.push(path);
     };
     for bits in 1..=8 {
-        let g = one_layer(bits, 1 + bits as usize % 3);
+        let g = annotated::one_layer(bits, 1 + bits as usize % 3);
         put(format!("float{bits}.onnx"), bytes(&g, Form::Float));
         put(format!("packed{bits}.onnx"), bytes(&g, Form::Packed));
     }
@@ -185,6 +158,97 @@ fn any_runtime_computes_what_the_file_says() {
         put(format!("edges_packed_{seed}.onnx"), bytes(&g, Form::Packed));
     }
     let mut arguments = vec![OsStr::new("0")];
+    arguments.extend(pairs.iter().map(|p| p.as_os_str()));
+    common::python(test, "tests/python/same_outputs.py", &arguments);
+}
+
+/// Guards the format: files of version 1 must load for ever. `LOWBIT_BLESS=1` writes the file anew.
+#[test]
+fn the_golden_file_is_read_and_written() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/packed_v1.onnx");
+    let g = annotated::graph(20_261_126);
+    if std::env::var_os("LOWBIT_BLESS").is_some() {
+        std::fs::write(&path, bytes(&g, Form::Packed)).unwrap();
+    }
+    let file = std::fs::read(&path).unwrap();
+    assert_same(&g, &back(&file), "golden");
+    assert!(bytes(&g, Form::Packed) == file, "the writer gives other bytes");
+}
+
+#[test]
+fn sixty_lines_of_python_decode_the_same_weights() {
+    use sha2::{Digest, Sha256};
+    let test = "sixty_lines_of_python_decode_the_same_weights";
+    let script = "../../docs/read_lowbit.py";
+    let text =
+        std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).unwrap();
+    assert!(text.lines().count() <= 60);
+    let folder = common::scratch(test);
+    for seed in [3, 4, 5, 20_261_126] {
+        let g = annotated::graph(seed);
+        let path = folder.join(format!("{seed}.onnx"));
+        std::fs::write(&path, bytes(&g, Form::Packed)).unwrap();
+        let Some(report) = common::python(test, script, &[path.as_os_str()]) else {
+            return;
+        };
+        let mut want: Vec<String> = g
+            .weights
+            .iter()
+            .map(|(&v, w)| {
+                let raw: Vec<u8> = w.decode().iter().flat_map(|x| x.to_le_bytes()).collect();
+                let hash: String = Sha256::digest(raw).iter().map(|b| format!("{b:02x}")).collect();
+                let shape: Vec<String> = w.shape.iter().map(ToString::to_string).collect();
+                format!(
+                    "{} {} {}x{} {hash}",
+                    g.value(v).name,
+                    w.grid,
+                    shape.join("x"),
+                    w.points.len()
+                )
+            })
+            .collect();
+        want.sort();
+        let mut have: Vec<&str> = report.lines().collect();
+        have.sort_unstable();
+        assert_eq!(have, want, "seed {seed}");
+    }
+}
+
+/// onnxruntime's quantizer, per tensor and per channel, u8 and i8: nothing stays a quantizer node, and the packed
+/// file computes the same.
+#[test]
+fn files_of_other_quantizers_become_annotated_graphs() {
+    let test = "files_of_other_quantizers_become_annotated_graphs";
+    let folder = common::scratch(test);
+    let mut pairs: Vec<PathBuf> = Vec::new();
+    for name in [
+        "qdq_i8",
+        "qdq_u8_per_channel",
+        "qdq_u8_per_tensor",
+        "qdq_yolov5_raw",
+    ] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/models/{name}.onnx"));
+        let g = graph::onnx::read_file(&path, &ReadOptions::default()).unwrap();
+        let left = g
+            .nodes
+            .iter()
+            .filter(|n| n.op.name().ends_with("zeLinear"))
+            .count();
+        let convolutions = g.nodes.iter().filter(|n| n.op.name() == "Conv").count();
+        println!(
+            "{name}: {} weights, {} edges, {left} quantizer nodes",
+            g.weights.len(),
+            g.edges.len()
+        );
+        assert_eq!((left, g.weights.len()), (0, convolutions), "{name}");
+        let packed = bytes(&g, Form::Packed);
+        assert_same(&g, &back(&packed), name);
+        let copy = folder.join(format!("{name}.onnx"));
+        std::fs::write(&copy, packed).unwrap();
+        pairs.extend([path, copy]);
+    }
+    // Without its optimizer onnxruntime computes both in float, quantizer by quantizer.
+    let mut arguments = vec![OsStr::new("1e-6:plain")];
     arguments.extend(pairs.iter().map(|p| p.as_os_str()));
     common::python(test, "tests/python/same_outputs.py", &arguments);
 }

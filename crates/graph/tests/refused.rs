@@ -80,7 +80,7 @@ fn cases() -> Vec<Case> {
                 &[],
             )
             .model(18),
-        r#"node "the QLinearConv" (QLinearConv, opset 18): operator "QLinearConv" is not supported (at byte 51); export the model without it, or cut the graph before it; `lowbit doctor` lists the operators"#,
+        r#"node "the QLinearConv" (QLinearConv, opset 18): operator "QLinearConv" is not supported (at byte 51); quantize the model in the QDQ format (quant_format=QuantFormat.QDQ), which is read"#,
     );
     case(
         "unknown domain",

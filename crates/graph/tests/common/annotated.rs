@@ -169,3 +169,30 @@ pub(crate) fn graph(seed: u64) -> Graph {
     }
     g
 }
+
+/// One convolution of N = 37·5·3·3 weights.
+pub(crate) fn one_layer(bits: u32, points: usize) -> Graph {
+    let mut g = Graph::new("one");
+    let x = g.add_value("x", Some(DType::F32), Some([1, 5, 4, 4].map(Some).to_vec()));
+    g.inputs.push(x);
+    let shape = [37, 5, 3, 3];
+    let w = g.add_value("w", Some(DType::F32), Some(shape.map(Some).to_vec()));
+    let mut w0 = weight(&mut Random(7), &shape, 0, bits, points);
+    w0.zero_points = None;
+    for p in &mut w0.points {
+        p.scales = (0..37).map(|c| 0.25 + c as f32).collect();
+    }
+    g.weights.insert(w, w0);
+    let op = Op::Conv(Conv {
+        kernel: vec![3; 2],
+        strides: vec![1; 2],
+        dilations: vec![1; 2],
+        padding: Padding::Valid,
+        group: 1,
+    });
+    let y = g.add_node(op, &[x, w], "y");
+    g.value_mut(y).dtype = Some(DType::F32);
+    g.value_mut(y).shape = Some([1, 37, 2, 2].map(Some).to_vec());
+    g.outputs.push(y);
+    g
+}

@@ -1,6 +1,6 @@
-"""same_outputs.py TOLERANCE A B [A B …]: onnx.checker passes B, and onnxruntime gives the same outputs for A and B.
+"""same_outputs.py TOLERANCE[:plain] A B [A B …]: onnx.checker passes B, and onnxruntime gives the same outputs for A and B.
 
-Inputs are seeded noise, unknown dimensions 1. The largest difference of each pair is printed; above TOLERANCE (0: equal
+`plain` turns onnxruntime's optimizer off. Inputs are seeded noise, unknown dimensions 1. The largest difference of each pair is printed; above TOLERANCE (0: equal
 bytes), or another output name, type or shape, exits with 1.
 """
 import sys
@@ -13,9 +13,11 @@ ort.set_default_logger_severity(3)
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
-def run(path):
+def run(path, plain):
     options = ort.SessionOptions()
     options.intra_op_num_threads = 2
+    if plain:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     feed = {}
     for i in session.get_inputs():
@@ -28,10 +30,11 @@ def run(path):
 
 
 def main():
-    tolerance, paths, bad = float(sys.argv[1]), sys.argv[2:], 0
+    tolerance, _, plain = sys.argv[1].partition(":")
+    tolerance, paths, bad = float(tolerance), sys.argv[2:], 0
     for a, b in zip(paths[::2], paths[1::2]):
         onnx.checker.check_model(b, full_check=True)
-        want, have = run(a), run(b)
+        want, have = run(a, plain), run(b, plain)
         worst = 0.0
         if list(want) != list(have):
             print(b, "outputs", list(want), list(have))

@@ -117,3 +117,17 @@ impl Body<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn the_function_is_the_one_that_the_format_names() {
+        let digest = Sha256::digest(super::decode_function());
+        let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+        let format = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../FORMAT.md");
+        let text = std::fs::read_to_string(format).unwrap();
+        assert!(text.contains(&hex), "FORMAT.md does not name {hex}");
+    }
+}
