@@ -16,15 +16,7 @@ mod view;
 
 pub use compile::compile;
 pub use error::{CompileError, RunError};
+pub use oracle::Held;
 pub use plan::{Layer, MemoryUse, Numbers, Options, Plan};
 pub use run::{Observe, RunControl, Timed};
 pub use step::Step;
-
-/// A value as it flows: what an observer of a run sees.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Held {
-    /// Codes of the edge's quantizer, U8 in ONNX order.
-    Codes(tensor::Tensor),
-    /// Real values in ONNX order.
-    Real(tensor::Tensor),
-}

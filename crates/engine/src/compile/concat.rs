@@ -70,11 +70,13 @@ impl Concats {
 }
 
 impl Compiler<'_> {
-    /// Where a kernel that writes pixels puts a value: into its Concat where one waits, else into a buffer of its own.
-    pub(crate) fn pixels_out(&mut self, v: ValueId, repr: Repr, shape: &[usize]) -> View {
+    /// Where a kernel that reads buffer `from` and writes pixels puts a value: into its Concat where one waits that is not read
+    /// at the same time, else into a buffer of its own.
+    pub(crate) fn pixels_out(&mut self, v: ValueId, repr: Repr, shape: &[usize], from: BufferId) -> View {
         if let Some(&range) = self.concats.ranges.get(&v) {
             let output = self.node(range.concat).outputs[0];
             if range.repr == repr
+                && self.started_concat(range.concat) != Some(from)
                 && let Ok(whole) = self.shape(output)
             {
                 let buffer = self.concat_buffer(range.concat, repr, &whole);

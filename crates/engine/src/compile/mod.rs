@@ -164,9 +164,9 @@ impl<'g> Compiler<'g> {
     }
 
     /// Says that the node being lowered computes node `n` too.
-    pub(crate) fn fuse(&mut self, n: NodeId) {
+    pub(crate) fn fuse(&mut self, n: NodeId, numbers: Numbers) {
         self.fused[n] = true;
-        self.layers[n].numbers = Numbers::Integer;
+        self.layers[n].numbers = numbers;
     }
 
     /// A new buffer.

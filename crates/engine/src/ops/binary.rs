@@ -5,7 +5,7 @@ use kernels::Broadcast;
 use kernels::float::{BinaryOp, binary};
 use kernels::int;
 
-use super::edge_in;
+use super::{No, edge_in};
 use crate::compile::{Compiler, Repr, Want};
 use crate::error::Fault;
 use crate::memory::Kind;
@@ -28,10 +28,10 @@ pub(super) fn kernel(op: &Op, inputs: usize) -> Option<(BinaryOp, &'static str)>
     })
 }
 
-pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
+pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let op = &cx.node(n).op;
     let Op::Binary(which @ (Binary::Add | Binary::Sub | Binary::Mul)) = *op else {
-        return Err(format!("{} has no integer rule", op.name()));
+        return Err(format!("{} has no integer rule", op.name()).into());
     };
     let ((a, from_a), (b, from_b)) = (edge_in(cx, n, 0)?, edge_in(cx, n, 1)?);
     let output = cx.node(n).outputs[0];
@@ -39,7 +39,7 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
     let to = to.ok_or_else(|| format!("output \"{}\" carries no quantizer", cx.name(output)))?;
     let isa = cx.isa();
     if which == Binary::Mul {
-        let mul = int::Mul::new(from_a, from_b, to, isa).map_err(|e| e.to_string())?;
+        let mul = int::Mul::new(from_a, from_b, to, isa).map_err(No::bound)?;
         let pair = Pair::of(cx, n, [a, b], Repr::Codes).map_err(|f| f.0)?;
         let name = mul.kernel_name().to_string();
         pair.emit(cx, &name, Kind::Codes, move |shape, [a, b], io| {
@@ -49,7 +49,7 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
         .hold(cx, output, Repr::Codes);
     } else {
         let subtract = which == Binary::Sub;
-        let add = int::Add::new(from_a, from_b, to, subtract, isa).map_err(|e| e.to_string())?;
+        let add = int::Add::new(from_a, from_b, to, subtract, isa).map_err(No::bound)?;
         let pair = Pair::of(cx, n, [a, b], Repr::Codes).map_err(|f| f.0)?;
         let name = add.kernel_name().to_string();
         pair.emit(cx, &name, Kind::Codes, move |shape, [a, b], io| {

@@ -6,9 +6,10 @@ use kernels::int::{self, Edge, Output};
 use kernels::{ConvShape, Out, Pixels};
 
 use super::weights::{Quantized, bias_of, quantized};
-use super::{edge_in, first_input, geometry, unary};
+use super::{No, edge_in, first_input, geometry, unary};
 use crate::compile::{Compiler, Repr, Want};
 use crate::error::Fault;
+use crate::plan::Numbers;
 use crate::view::View;
 
 pub(super) fn covers(op: &Op) -> bool {
@@ -26,7 +27,7 @@ fn shape_of(cx: &Compiler<'_>, n: NodeId, x: ValueId) -> Result<(ConvShape, bool
     }
 }
 
-pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
+pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let (x, from) = edge_in(cx, n, 0)?;
     let (shape, transposed) = shape_of(cx, n, x).map_err(|f| f.0)?;
     let axis = usize::from(transposed);
@@ -42,12 +43,12 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
         true => int::Conv::transposed,
         false => int::Conv::new,
     };
-    let conv = build(&shape, &q.levels, behind.epilogue.clone(), cx.isa()).map_err(|e| e.to_string())?;
+    let conv = build(&shape, &q.levels, behind.epilogue.clone(), cx.isa()).map_err(No::bound)?;
     let input = cx.need(x, Repr::Codes, &Want::Pixels).map_err(|f| f.0)?;
     behind.fuse(cx);
     let y_shape = cx.shape(behind.output).map_err(|f| f.0)?;
     let repr = if behind.codes { Repr::Codes } else { Repr::Real };
-    let y = cx.pixels_out(behind.output, repr, &y_shape);
+    let y = cx.pixels_out(behind.output, repr, &y_shape, input.buffer);
     cx.product(shape.macs(), q.stored_bytes, conv.packed_bytes());
     emit_integer(cx, conv, &input, &y, behind.codes)?;
     cx.hold(behind.output, repr, y);
@@ -169,7 +170,7 @@ impl Behind {
     /// Says that the fused nodes are computed.
     pub(super) fn fuse(&self, cx: &mut Compiler<'_>) {
         for &n in &self.fused {
-            cx.fuse(n);
+            cx.fuse(n, Numbers::Integer);
         }
     }
 }
@@ -207,7 +208,7 @@ pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
             let buffer = cx.buffer(crate::memory::Kind::Reals, y_shape.iter().product());
             View::dense(buffer, &y_shape, &crate::view::channels_last(y_shape.len()))
         }
-        false => cx.pixels_out(output, Repr::Real, &y_shape),
+        false => cx.pixels_out(output, Repr::Real, &y_shape, input.buffer),
     };
     cx.product(
         shape.macs(),
@@ -227,7 +228,8 @@ pub(super) fn activation_behind(cx: &mut Compiler<'_>, n: NodeId) -> (Activation
     match named {
         None => (Activation::None, output),
         Some((reader, named)) => {
-            cx.fuse(reader);
+            let reason = format!("input \"{}\" carries no quantizer", cx.name(output));
+            cx.fuse(reader, Numbers::Float { reason });
             (named.kind, cx.node(reader).outputs[0])
         }
     }

@@ -4,7 +4,7 @@ use graph::{NodeId, Op, PadMode, ValueId};
 use kernels::int::{self, Edge};
 use kernels::{Out, Pixels};
 
-use super::{axis_of, edge_in, edge_of, first_input};
+use super::{No, axis_of, edge_in, edge_of, first_input};
 use crate::compile::{Compiler, Repr, Want, kind};
 use crate::copy::Copies;
 use crate::error::Fault;
@@ -35,7 +35,7 @@ pub(super) fn covers(op: &Op) -> bool {
 }
 
 /// Codes move; then a table where the output's quantizer is another.
-pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
+pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let node = cx.node(n);
     if let Op::Concat { axis } = node.op {
         return concat_integer(cx, n, axis);
@@ -357,7 +357,7 @@ fn padded(
 }
 
 /// The output's quantizer is its own, or the one that all inputs share.
-fn concat_integer(cx: &mut Compiler<'_>, n: NodeId, axis: i64) -> Result<(), String> {
+fn concat_integer(cx: &mut Compiler<'_>, n: NodeId, axis: i64) -> Result<(), No> {
     let node = cx.node(n);
     let mut inputs = Vec::with_capacity(node.inputs.len());
     for i in 0..node.inputs.len() {
@@ -419,6 +419,9 @@ fn concat(
         if *view == to {
             continue;
         }
+        // A part that lies elsewhere in the same buffer leaves it first.
+        let apart = (view.buffer == to.buffer).then(|| cx.rearranged(view, &view.order(), repr));
+        let view = apart.as_ref().unwrap_or(view);
         match table {
             None => cx.copy(view, &to, repr),
             Some(table) => copy_through(cx, view, &to, *table),

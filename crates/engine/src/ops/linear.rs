@@ -6,7 +6,7 @@ use kernels::{ConvShape, int};
 
 use super::conv::{Behind, activation_behind, emit_float, emit_integer};
 use super::weights::{quantized, stored};
-use super::{edge_in, fallback, first_input};
+use super::{No, edge_in, fallback, first_input};
 use crate::compile::{Compiler, Repr, Want};
 use crate::error::Fault;
 use crate::memory::Kind;
@@ -109,15 +109,14 @@ impl Linear {
     }
 }
 
-pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
+pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let (x, from) = edge_in(cx, n, 0)?;
     let linear = Linear::of(cx, n)?;
     let q = quantized(cx, n, usize::from(!linear.by_output))?;
     let behind = Behind::of(cx, n, from, &q, linear.outputs)?;
     let shape = linear.shape();
     let levels = linear.by_output(q.levels);
-    let conv =
-        int::Conv::new(&shape, &levels, behind.epilogue.clone(), cx.isa()).map_err(|e| e.to_string())?;
+    let conv = int::Conv::new(&shape, &levels, behind.epilogue.clone(), cx.isa()).map_err(No::bound)?;
     let input = whole(cx, x, Repr::Codes).map_err(|f| f.0)?;
     behind.fuse(cx);
     let (repr, kind) = match behind.codes {

@@ -15,7 +15,7 @@ mod softmax;
 mod unary;
 mod weights;
 
-use graph::{EdgeQuantizer, NodeId, Op, ValueId};
+use graph::{Binary, EdgeQuantizer, NodeId, Op, Unary, ValueId};
 use kernels::int::Edge;
 use tensor::Tensor;
 
@@ -24,17 +24,75 @@ use crate::error::Fault;
 use crate::plan::Numbers;
 use crate::run::{Io, SliceMut};
 
+/// Why a node has no integer form.
+#[derive(Debug)]
+pub(crate) enum No {
+    /// No rule covers it as it stands.
+    Uncovered(String),
+    /// A rule does, but a bound of 1.13 fails.
+    Unbounded(String),
+}
+
+impl No {
+    fn bound(fault: impl std::fmt::Display) -> No {
+        No::Unbounded(fault.to_string())
+    }
+}
+
+impl From<String> for No {
+    fn from(reason: String) -> No {
+        No::Uncovered(reason)
+    }
+}
+
+impl From<&str> for No {
+    fn from(reason: &str) -> No {
+        No::Uncovered(reason.to_string())
+    }
+}
+
 /// Emits the instructions of one node.
 pub(crate) fn lower(cx: &mut Compiler<'_>, n: NodeId) -> Result<Numbers, Fault> {
+    let lent = lent(cx, n);
+    cx.edges.extend(lent);
     let reason = match integer(cx, n) {
         Ok(()) => return Ok(Numbers::Integer),
-        Err(reason) => reason,
+        Err(No::Unbounded(reason)) => reason,
+        Err(No::Uncovered(reason)) => {
+            if let Some((v, _)) = lent {
+                cx.edges.remove(&v);
+            }
+            reason
+        }
     };
     float(cx, n)?;
     Ok(Numbers::Float { reason })
 }
 
-fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
+/// The quantizer that the edge behind a node takes from the clamp that alone reads it (1.5).
+fn lent(cx: &Compiler<'_>, n: NodeId) -> Option<(ValueId, Edge)> {
+    let node = cx.node(n);
+    let lends = is_product(&node.op)
+        || matches!(
+            node.op,
+            Op::Binary(Binary::Add | Binary::Sub | Binary::Mul)
+                | Op::AveragePool(_)
+                | Op::GlobalAveragePool
+                | Op::Reduce { .. }
+        );
+    let &[v] = node.outputs.as_slice() else {
+        return None;
+    };
+    let clamp = cx.node(cx.sole_reader(v)?);
+    let clamps =
+        matches!(clamp.op, Op::Unary(Unary::Relu) | Op::Clip) && clamp.inputs.first() == Some(&Some(v));
+    if !lends || !clamps || cx.edges.contains_key(&v) {
+        return None;
+    }
+    Some((v, *cx.edges.get(clamp.outputs.first()?)?))
+}
+
+fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let node = cx.node(n);
     let values = node
         .outputs
@@ -42,7 +100,7 @@ fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
         .chain(node.inputs.first().into_iter().flatten());
     for &v in values {
         if !cx.is_plain(v) || cx.shape(v).is_ok_and(|s| s.contains(&0)) {
-            return Err(format!("\"{}\" is no f32 value of a fixed shape", cx.name(v)));
+            return Err(format!("\"{}\" is no f32 value of a fixed shape", cx.name(v)).into());
         }
     }
     match &node.op {
@@ -53,7 +111,7 @@ fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
         op if pool::covers(op) => pool::integer(cx, n),
         Op::Resize(_) => resize::integer(cx, n),
         Op::Binary(_) => binary::integer(cx, n),
-        op => Err(format!("{} has no integer rule", op.name())),
+        op => Err(format!("{} has no integer rule", op.name()).into()),
     }
 }
 
@@ -80,11 +138,13 @@ fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
 }
 
 /// 1.13: `largest · m` stays within i32.
-fn within(largest: f64, m: f32) -> Result<(), String> {
+fn within(largest: f64, m: f32) -> Result<(), No> {
     let reach = largest * f64::from(m);
     match m.is_finite() && m >= 0.0 && reach <= 2_147_482_624.0 {
         true => Ok(()),
-        false => Err(format!("scaled sums reach {reach:.3e}, integer rules allow 2^31")),
+        false => Err(No::Unbounded(format!(
+            "scaled sums reach {reach:.3e}, integer rules allow 2^31"
+        ))),
     }
 }
 

@@ -5,7 +5,7 @@ use kernels::PoolShape;
 use kernels::float;
 use kernels::int::{self, Average, Divisor, Edge};
 
-use super::{edge_in, first_input, geometry, within};
+use super::{No, edge_in, first_input, geometry, within};
 use crate::compile::{Compiler, Repr, Want};
 use crate::error::Fault;
 use crate::memory::Kind;
@@ -89,7 +89,7 @@ pub(super) fn is_window(cx: &Compiler<'_>, n: NodeId) -> bool {
     window(cx, n).is_ok()
 }
 
-pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
+pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let (v, from) = edge_in(cx, n, 0)?;
     let output = cx.node(n).outputs[0];
     let (shape, taken) = window(cx, n).map_err(|f| f.0)?;
@@ -116,7 +116,7 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
     Ok(())
 }
 
-fn maximum(cx: &mut Compiler<'_>, n: NodeId, from: Edge, shape: PoolShape) -> Result<(), String> {
+fn maximum(cx: &mut Compiler<'_>, n: NodeId, from: Edge, shape: PoolShape) -> Result<(), No> {
     let v = first_input(cx, n).ok_or("its input is missing")?;
     let output = cx.node(n).outputs[0];
     let x = cx.need(v, Repr::Codes, &Want::ChannelsLast).map_err(|f| f.0)?;

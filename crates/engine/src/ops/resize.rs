@@ -5,7 +5,7 @@ use kernels::float::resize_linear;
 use kernels::int::{self, Edge, Linear, LinearAxis};
 use kernels::{Picks, pick};
 
-use super::{axis_of, edge_in, first_input, geometry, within};
+use super::{No, axis_of, edge_in, first_input, geometry, within};
 use crate::compile::{Compiler, Repr, Want};
 use crate::error::Fault;
 use crate::memory::Kind;
@@ -160,7 +160,7 @@ pub(super) fn is_spatial(cx: &Compiler<'_>, n: NodeId) -> bool {
     plan(cx, n).is_ok()
 }
 
-pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
+pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let (v, from) = edge_in(cx, n, 0)?;
     let output = cx.node(n).outputs[0];
     let to = cx.edges.get(&output).copied();
@@ -194,7 +194,7 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
 }
 
 /// 1.13 for 1.10.
-fn within_linear(linear: &Linear, from: Edge, to: Edge) -> Result<(), String> {
+fn within_linear(linear: &Linear, from: Edge, to: Edge) -> Result<(), No> {
     let axes = linear.axes.iter().flatten().count() as u32;
     let unit = (1u64 << (axes * if axes == 3 { 7 } else { 11 })) as f64;
     let m = (f64::from(from.scale) / (f64::from(to.scale) * unit)) as f32;

@@ -5,7 +5,7 @@ use kernels::float::{Activation, activate};
 use kernels::int::{self, Edge};
 use tensor::Tensor;
 
-use super::{edge_in, first_input};
+use super::{No, edge_in, first_input};
 use crate::compile::{Compiler, Repr, Want};
 use crate::error::Fault;
 use crate::memory::Kind;
@@ -15,7 +15,7 @@ pub(super) fn covers(op: &Op) -> bool {
     matches!(op, Op::Unary(_) | Op::Clip)
 }
 
-pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), String> {
+pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let (v, from) = edge_in(cx, n, 0)?;
     let (table, _) = node_table(cx, n, from)?;
     let x = cx.need(v, Repr::Codes, &Want::Dense).map_err(|f| f.0)?;
