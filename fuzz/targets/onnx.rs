@@ -1,0 +1,149 @@
+//! One model: read, written and read back, shapes inferred, simplified, compiled, and run when it is small.
+
+use std::collections::HashMap;
+
+use graph::onnx::{Form, Limits, ReadOptions, WriteOptions, read, write};
+use graph::shape::{TensorType, rule};
+use graph::{Graph, ValueId};
+use tensor::{DType, Data, Tensor};
+
+pub const WORDS: &[&str] = &[];
+
+/// Elements of all tensors of a model that is run.
+const SMALL: usize = 1 << 20;
+
+pub fn target(bytes: &[u8]) {
+    let options = ReadOptions {
+        limits: Limits {
+            model_bytes: 1 << 20,
+            tensor_bytes: 4 << 20,
+            constant_bytes: 16 << 20,
+            nodes: 1_000,
+            ..Limits::default()
+        },
+        ..ReadOptions::default()
+    };
+    let mut graph = match read(bytes, &options) {
+        Ok(g) => g,
+        Err(e) => return assert!(!e.to_string().is_empty()),
+    };
+    graph.check().expect("what is read is whole");
+    for id in graph.inputs.clone() {
+        for dim in graph.value_mut(id).shape.iter_mut().flatten() {
+            dim.get_or_insert(1);
+        }
+    }
+    if graph::shape::infer(&mut graph).is_err() {
+        return;
+    }
+    written_and_read(&graph);
+    if is_small(&graph) {
+        run(&graph);
+    }
+}
+
+/// What is written is read, and from then on nothing changes.
+fn written_and_read(graph: &Graph) {
+    let options = WriteOptions {
+        form: Form::Packed,
+        ..WriteOptions::default()
+    };
+    let Ok(first) = write(graph, &options) else {
+        return;
+    };
+    let again = match read(&first, &ReadOptions::default()) {
+        Ok(g) => g,
+        Err(e) => panic!("what is written is not read: {e}"),
+    };
+    let second = match write(&again, &options) {
+        Ok(bytes) => bytes,
+        Err(e) => panic!("what was read back is not written: {e}"),
+    };
+    assert!(first == second, "the second file differs from the first");
+}
+
+fn is_small(graph: &Graph) -> bool {
+    let sizes = graph.value_ids().filter_map(|id| graph.value(id).fixed_shape());
+    let elements = sizes.fold(0usize, |sum, shape| {
+        sum.saturating_add(tensor::numel(&shape).unwrap_or(usize::MAX))
+    });
+    let macs = graph
+        .nodes
+        .iter()
+        .fold(0u64, |sum, n| sum.saturating_add(graph::shape::macs(graph, n)));
+    elements <= SMALL && macs <= 4 * SMALL as u64
+}
+
+/// Every operator on the oracle; what it computes has the inferred type.
+fn run(graph: &Graph) {
+    let mut values: HashMap<ValueId, Tensor> = graph.constants.iter().map(|(&v, t)| (v, t.clone())).collect();
+    for &id in &graph.inputs {
+        let Some(t) = ramp(graph, id) else {
+            return;
+        };
+        values.insert(id, t);
+    }
+    for node in &graph.nodes {
+        let mut inputs = Vec::new();
+        for v in &node.inputs {
+            match v.map(|v| values.get(&v)) {
+                Some(None) => return,
+                Some(t) => inputs.push(t),
+                None => inputs.push(None),
+            }
+        }
+        // Elements that were unknown before may make an output large.
+        let types: Vec<_> = inputs.iter().map(|t| t.map(TensorType::from)).collect();
+        let types: Vec<_> = types.iter().map(Option::as_ref).collect();
+        let Ok(expected) = rule(&node.op, &types, &inputs, node.outputs.len()) else {
+            return;
+        };
+        let sizes = expected.iter().filter_map(TensorType::fixed_shape);
+        if sizes.filter_map(|s| tensor::numel(&s).ok()).any(|n| n > SMALL) {
+            return;
+        }
+        let Ok(outputs) = oracle::evaluate(&node.op, &inputs, node.outputs.len()) else {
+            return;
+        };
+        assert_eq!(outputs.len(), node.outputs.len());
+        for ((&id, t), exact) in node.outputs.iter().zip(outputs).zip(&expected) {
+            let v = graph.value(id);
+            // What a file declares of its outputs stands where nothing is known; it may be wrong.
+            let inferred = (!graph.outputs.contains(&id)).then_some((v.dtype, &v.shape));
+            for (dtype, shape) in inferred.into_iter().chain([(exact.dtype, &exact.shape)]) {
+                let fits = shape.as_ref().is_none_or(|s| {
+                    s.len() == t.rank() && s.iter().zip(t.shape()).all(|(d, n)| d.is_none_or(|d| d == *n))
+                });
+                assert!(
+                    fits && dtype.is_none_or(|d| d == t.dtype()),
+                    "{}: inferred {dtype:?} {shape:?}, computed {:?} {:?}",
+                    node.op.name(),
+                    t.dtype(),
+                    t.shape()
+                );
+            }
+            values.insert(id, t);
+        }
+    }
+}
+
+/// An input with small, different values; `None` where its type is not known.
+fn ramp(graph: &Graph, id: ValueId) -> Option<Tensor> {
+    let v = graph.value(id);
+    let shape = v.fixed_shape()?;
+    let n = tensor::numel(&shape).ok().filter(|&n| n <= SMALL)?;
+    let data = match v.dtype? {
+        DType::F32 => Data::F32((0..n).map(|i| (i % 13) as f32 / 4.0 - 1.5).collect()),
+        DType::F64 => Data::F64((0..n).map(|i| (i % 13) as f64 / 4.0 - 1.5).collect()),
+        DType::I8 => Data::I8((0..n).map(|i| (i % 3) as i8).collect()),
+        DType::U8 => Data::U8((0..n).map(|i| (i % 3) as u8).collect()),
+        DType::I16 => Data::I16((0..n).map(|i| (i % 3) as i16).collect()),
+        DType::U16 => Data::U16((0..n).map(|i| (i % 3) as u16).collect()),
+        DType::I32 => Data::I32((0..n).map(|i| (i % 3) as i32).collect()),
+        DType::U32 => Data::U32((0..n).map(|i| (i % 3) as u32).collect()),
+        DType::I64 => Data::I64((0..n).map(|i| (i % 3) as i64).collect()),
+        DType::U64 => Data::U64((0..n).map(|i| (i % 3) as u64).collect()),
+        DType::Bool => Data::Bool((0..n).map(|i| i % 3 == 0).collect()),
+    };
+    Tensor::new(shape, data).ok()
+}
