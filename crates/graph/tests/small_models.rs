@@ -35,12 +35,31 @@ fn every_small_model_loads() {
 }
 
 #[test]
-fn every_small_float_model_comes_back() {
+fn qdq_models_load_as_quantized_graphs() {
+    for path in models().iter().filter(|p| p.to_string_lossy().contains("qdq_")) {
+        let g = load(path);
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let convs = g.nodes.iter().filter(|n| n.op.name() == "Conv").count();
+        println!(
+            "{name}: {convs} convolutions, {} weights, {} edges",
+            g.weights.len(),
+            g.edges.len()
+        );
+        assert_eq!(g.weights.len(), convs, "{name}");
+        assert!(g.edges.len() > convs, "{name}");
+        let left = g.nodes.iter().filter(|n| n.op.name().ends_with("uantizeLinear"));
+        let left: Vec<&str> = left.map(|n| n.name.as_str()).collect();
+        assert!(left.is_empty(), "{name}: {left:?} stayed nodes");
+    }
+}
+
+#[test]
+fn every_small_model_comes_back() {
     let options = WriteOptions {
-        form: Form::Float,
+        form: Form::Packed,
         producer_version: "test".into(),
     };
-    for path in models().iter().filter(|p| !p.to_string_lossy().contains("qdq_")) {
+    for path in &models() {
         let first = load(path);
         let bytes = write(&first, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let second = read(&bytes, &ReadOptions::default()).unwrap_or_else(|e| panic!("{e}"));

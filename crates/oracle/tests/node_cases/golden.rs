@@ -70,6 +70,13 @@ pub fn fix_inputs(graph: &mut Graph, golden: &Golden) {
     graph::shape::infer(graph).unwrap_or_else(|e| panic!("{e}"));
 }
 
+/// The same, then simplified.
+pub fn simplify(graph: &mut Graph, golden: &Golden) {
+    fix_inputs(graph, golden);
+    graph::passes::simplify(graph, &oracle::Reference, &graph::passes::Budget::default())
+        .unwrap_or_else(|e| panic!("{e}"));
+}
+
 /// Signal to noise in decibels; infinite when equal.
 pub fn decibels(have: &[f32], want: &[f32]) -> f64 {
     let (mut signal, mut noise) = (0f64, 0f64);
