@@ -10,6 +10,7 @@
 
 pub mod draw;
 pub mod picture;
+mod plain;
 mod prepare;
 pub mod read;
 pub mod resize;

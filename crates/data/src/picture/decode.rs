@@ -212,16 +212,8 @@ fn image_fault(format: Format, error: ImageError) -> Fault {
         ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             Fault::Truncated(format!("the {} data end too early", format.name()))
         }
-        e => Fault::Broken(one_line(&e.to_string())),
+        e => Fault::Broken(e.to_string()),
     }
-}
-
-/// Messages of decoders may quote the file: control characters do not reach a terminal.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(300)
-        .collect()
 }
 
 /// A buffer whose allocation may fail without ending the process.

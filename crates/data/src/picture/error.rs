@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::plain::plain;
+
 /// What went wrong; the variant tells whose fault it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -54,8 +56,8 @@ impl From<Fault> for PictureError {
 impl std::fmt::Display for PictureError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.path {
-            Some(path) => write!(f, "{}: {}", path.display(), self.fault),
-            None => write!(f, "{}", self.fault),
+            Some(path) => write!(f, "{}: {}", plain(path.display(), 4096), plain(&self.fault, 500)),
+            None => f.write_str(&plain(&self.fault, 500)),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::plain::plain;
+
 /// What went wrong; the variant tells whose fault it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadFault {
@@ -53,11 +55,11 @@ impl ReadError {
 
 impl std::fmt::Display for ReadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.path.display())?;
+        f.write_str(&plain(self.path.display(), 4096))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
-        write!(f, ": {}", self.fault)
+        write!(f, ": {}", plain(&self.fault, 1000))
     }
 }
 

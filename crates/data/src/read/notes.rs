@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::plain::plain;
+
 /// What was found and what is done about it.
 ///
 /// *Kept* objects enter the evaluation as pycocotools and the VOC development kit would take them; *skipped* ones do
@@ -169,7 +171,11 @@ impl Notes {
             .map(|(rule, note)| {
                 let (one, many, done) = rule.words();
                 let subject = if note.count == 1 { one } else { many };
-                format!("{} {subject} {done} (first: {})", note.count, note.first)
+                format!(
+                    "{} {subject} {done} (first: {})",
+                    note.count,
+                    plain(&note.first, 4096)
+                )
             })
             .collect()
     }

@@ -74,11 +74,3 @@ pub(super) fn quoted(text: &str) -> String {
     }
     format!("\"{out}\"")
 }
-
-/// A message of a parser, which may quote the file, without control characters.
-pub(super) fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(300)
-        .collect()
-}

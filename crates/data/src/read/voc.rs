@@ -147,7 +147,7 @@ fn parse(path: &Path, xml: &str, classes: &mut Classes, notes: &mut Notes) -> Re
         ..ParsingOptions::default()
     };
     let document = Document::parse_with_options(xml, options).map_err(|e| {
-        let what = format!("not well-formed XML: {}", text::one_line(&e.to_string()));
+        let what = format!("not well-formed XML: {e}");
         ReadError::syntax(path, e.pos().row as usize, what)
     })?;
     let size = child(document.root_element(), "size");

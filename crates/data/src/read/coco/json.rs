@@ -74,7 +74,7 @@ pub(super) fn read(path: &Path, limits: &Limits) -> Result<File, ReadError> {
         .map_err(|e| match (over, e.io_error_kind()) {
             (Some(what), _) => ReadError::new(path, ReadFault::Limit(what)),
             (None, Some(kind)) => ReadError::new(path, ReadFault::Io(kind.to_string())),
-            (None, None) => ReadError::syntax(path, e.line(), text::one_line(&e.to_string())),
+            (None, None) => ReadError::syntax(path, e.line(), e.to_string()),
         })?;
     file.check(path)?;
     Ok(file)
