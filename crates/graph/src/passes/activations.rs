@@ -2,6 +2,7 @@
 //!
 //! Each pattern is looked for from its last node backwards; what lies between must be read by the pattern alone.
 
+use super::clamps::{Clamp, clamp};
 use super::view::{View, input, near};
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::op::{Binary, Op, Unary};
@@ -106,16 +107,13 @@ fn factor(view: &View<'_>, node: &Node) -> Option<(ValueId, f32)> {
 
 /// Clip(x + b, 0, 6) of a value that only the pattern reads: x, b, and the upper bound.
 fn clipped_sum(view: &View<'_>, v: ValueId) -> Option<(ValueId, f32, f32)> {
-    let clip = view.inner(v)?;
-    let (0.0, high) = bounds(view, clip)? else {
-        return None;
-    };
-    let sum = view.inner(input(clip, 0)?)?;
+    let clamp = clamp(view, view.inner(v)?)?;
+    let sum = view.inner(clamp.x).filter(|_| clamp.low == 0.0)?;
     if sum.op != Op::Binary(Binary::Add) {
         return None;
     }
     let (x, b) = view.with_uniform(sum)?;
-    Some((x, b, high))
+    Some((x, b, clamp.high))
 }
 
 /// Clip(x + 3, 0, 6) / 6: a HardSigmoid.
@@ -156,26 +154,10 @@ fn hard_swish(view: &View<'_>, node: &Node) -> Option<(Unary, ValueId)> {
     })
 }
 
-/// Bounds of a clamp, infinite where there is none.
-fn bounds(view: &View<'_>, node: &Node) -> Option<(f32, f32)> {
-    let number = |i: usize, default: f32| match input(node, i) {
-        None => Some(default),
-        Some(v) => match view.constant(v)?.as_f32()? {
-            [x] => Some(*x),
-            _ => None,
-        },
-    };
-    match node.op {
-        Op::Clip => Some((number(1, f32::NEG_INFINITY)?, number(2, f32::INFINITY)?)),
-        Op::Unary(Unary::Relu) => Some((0.0, f32::INFINITY)),
-        _ => None,
-    }
-}
-
 /// Clip(x, 0): Relu. Clip(a·x + b, 0, 1): HardSigmoid.
 fn clip(view: &View<'_>, node: &Node) -> Option<(Unary, ValueId)> {
-    let x = input(node, 0)?;
-    match bounds(view, node)? {
+    let Clamp { x, low, high } = clamp(view, node)?;
+    match (low, high) {
         (0.0, high) if high >= f32::MAX => Some((Unary::Relu, x)),
         (0.0, 1.0) => {
             let sum = view.inner(x)?;

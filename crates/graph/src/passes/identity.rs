@@ -5,7 +5,7 @@ use tensor::DType;
 use super::bypass::Bypass;
 use super::view::{View, input};
 use crate::graph::{Graph, Node, ValueId};
-use crate::op::{Binary, Op, Pool, Unary};
+use crate::op::{Binary, Op, Pool};
 use crate::shape::explicit_pads;
 
 /// Takes them out and gives their number.
@@ -48,8 +48,6 @@ fn same_as(view: &View<'_>, node: &Node) -> Option<ValueId> {
         Op::MaxPool(p) | Op::AveragePool(p) => single_point(p),
         Op::Clip => input(node, 1).is_none() && input(node, 2).is_none(),
         Op::Binary(op) => return neutral(view, node, *op),
-        // A second clamp to the same range.
-        Op::Unary(Unary::Relu) => view.producer(x)?.op == node.op && !graph.edges.contains_key(&x),
         _ => false,
     };
     nothing.then_some(x)

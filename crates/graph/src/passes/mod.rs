@@ -4,9 +4,11 @@ mod activations;
 mod affine;
 mod batch_norm;
 mod bypass;
+mod clamps;
 mod dead;
 mod fold;
 mod identity;
+mod linear;
 mod pad;
 mod reshape;
 mod scale;
@@ -87,14 +89,16 @@ pub fn simplify(graph: &mut Graph, evaluator: &dyn Evaluate, budget: &Budget) ->
 }
 
 /// Passes that need nothing but the graph, in the order in which they prepare each other.
-const PASSES: [fn(&mut Graph) -> usize; 9] = [
+const PASSES: [fn(&mut Graph) -> usize; 11] = [
     dead::run,
     identity::run,
     transpose::run,
     reshape::run,
+    linear::run,
     batch_norm::run,
     scale::run,
     pad::run,
+    clamps::run,
     activations::run,
     dead::run,
 ];

@@ -3,7 +3,7 @@
 //! Converters from channels-last frameworks put a transpose before and after every convolution; what lies between them is applied to each
 //! element, joins tensors, or names axes, and can be done before the transpose as well.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tensor::Tensor;
 
@@ -15,12 +15,14 @@ use crate::shape::normalize_axis;
 /// Moves and merges them and gives the number of changes.
 pub(super) fn run(graph: &mut Graph) -> usize {
     let view = super::view::View::new(graph);
-    let single: HashMap<ValueId, bool> = graph.value_ids().map(|v| (v, view.may_vanish(v))).collect();
+    let single = graph.value_ids().map(|v| (v, view.may_vanish(v))).collect();
     drop(view);
+    let meets = meets_transpose(graph);
     let old = std::mem::take(&mut graph.nodes);
     let mut sweep = Sweep {
         graph,
         single,
+        meets,
         done: Vec::with_capacity(old.len()),
         written: HashMap::new(),
         changes: 0,
@@ -33,10 +35,38 @@ pub(super) fn run(graph: &mut Graph) -> usize {
     changes
 }
 
+/// Values behind which a transpose waits. Without one, moving gains nothing, and may part a Pad from its convolution.
+fn meets_transpose(graph: &Graph) -> HashSet<ValueId> {
+    let mut meets = HashSet::new();
+    for node in graph.nodes.iter().rev() {
+        let leads = match &node.op {
+            Op::Transpose { .. } => true,
+            Op::Unary(_)
+            | Op::Clip
+            | Op::Binary(_)
+            | Op::Max
+            | Op::Min
+            | Op::Sum
+            | Op::Mean
+            | Op::Concat { .. }
+            | Op::Softmax { .. }
+            | Op::Reduce { .. }
+            | Op::Pad { .. } => node.outputs.iter().any(|v| meets.contains(v)),
+            _ => false,
+        };
+        if leads {
+            meets.extend(node.inputs.iter().flatten().copied());
+        }
+    }
+    meets
+}
+
 struct Sweep<'g> {
     graph: &'g mut Graph,
     /// Whether a value is computed for one reader alone.
     single: HashMap<ValueId, bool>,
+    /// Values that lead to another transpose through operators that one can move across.
+    meets: HashSet<ValueId>,
     done: Vec<Node>,
     /// Position in `done` of the transpose that writes a value.
     written: HashMap<ValueId, usize>,
@@ -108,7 +138,7 @@ impl Sweep<'_> {
     /// The node applied before the transposes that feed it, writing a new value, and the permutation that then gives its output.
     fn below(&mut self, node: &Node) -> Option<(Node, Vec<usize>)> {
         let [y] = node.outputs[..] else { return None };
-        if self.graph.edges.contains_key(&y) {
+        if self.graph.edges.contains_key(&y) || !self.meets.contains(&y) {
             return None;
         }
         let mut perm = node
