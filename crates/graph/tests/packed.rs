@@ -252,3 +252,92 @@ fn files_of_other_quantizers_become_annotated_graphs() {
     arguments.extend(pairs.iter().map(|p| p.as_os_str()));
     common::python(test, "tests/python/same_outputs.py", &arguments);
 }
+
+/// What a QDQ file computes is what its annotations say: the packed file of the graph that is read back gives equal bytes.
+#[test]
+fn the_qdq_form_means_what_is_read_back() {
+    let test = "the_qdq_form_means_what_is_read_back";
+    let folder = common::scratch(test);
+    let mut pairs: Vec<PathBuf> = Vec::new();
+    for seed in 0..12 {
+        let qdq = bytes(&annotated::graph(seed), Form::Qdq);
+        let packed = bytes(&back(&qdq), Form::Packed);
+        for (name, bytes) in [("qdq", qdq), ("packed", packed)] {
+            let path = folder.join(format!("{name}_{seed}.onnx"));
+            std::fs::write(&path, bytes).unwrap();
+            pairs.push(path);
+        }
+    }
+    let mut arguments = vec![OsStr::new("0:plain")];
+    arguments.extend(pairs.iter().map(|p| p.as_os_str()));
+    common::python(test, "tests/python/same_outputs.py", &arguments);
+}
+
+/// Every convolution of a shared detector in four bits: the file shrinks, onnxruntime's outputs are those of the
+/// decoded weights.
+#[test]
+fn shared_detectors_run_packed_in_onnxruntime() {
+    let test = "shared_detectors_run_packed_in_onnxruntime";
+    let Some(models) = common::models(test) else {
+        return;
+    };
+    let folder = common::scratch(test);
+    let mut pairs: Vec<PathBuf> = Vec::new();
+    for path in models.iter().filter(|p| {
+        let name = p.file_stem().unwrap().to_str().unwrap();
+        ["cifar_resnet20", "mbv2_yolov3_nano_voc", "yolox_nano_416"].contains(&name)
+    }) {
+        let mut g = graph::onnx::read_file(path, &ReadOptions::default()).unwrap();
+        let convolutions = g.nodes.iter().filter(|n| n.op.name() == "Conv");
+        let weights: std::collections::BTreeSet<_> = convolutions.filter_map(|n| n.inputs[1]).collect();
+        let mut saved = 0;
+        for v in weights {
+            let Some(t) = g.constants.remove(&v) else { continue };
+            let values = t.as_f32().unwrap();
+            let top = values.iter().fold(1e-9f32, |m, x| m.max(x.abs()));
+            let code = |x: &f32| (x / top * 7.0).round() as i32 as u8 & 15;
+            let w = graph::WeightAnnotation {
+                grid: "int4".into(),
+                bits: 4,
+                shape: t.shape().to_vec(),
+                axis: 0,
+                levels: (0..16)
+                    .map(|c| {
+                        if c < 8 {
+                            c
+                        } else if c == 8 {
+                            0
+                        } else {
+                            c - 16
+                        }
+                    })
+                    .collect(),
+                zero_points: None,
+                points: vec![graph::Point {
+                    codes: values.iter().map(code).collect(),
+                    scales: vec![top / 7.0; t.shape()[0]],
+                }],
+            };
+            saved += values.len() * 4 - w.stored_bits() / 8;
+            g.weights.insert(v, w);
+        }
+        let (float, packed) = (bytes(&g, Form::Float), bytes(&g, Form::Packed));
+        assert_same(&g, &back(&packed), &path.display().to_string());
+        let overhead = packed.len() as i64 - (float.len() - saved) as i64;
+        println!(
+            "{}: {} → {} bytes, {overhead} of them names",
+            path.display(),
+            float.len(),
+            packed.len()
+        );
+        assert!(overhead < 3000 + 300 * g.weights.len() as i64);
+        for (form, bytes) in [("float", float), ("packed", packed)] {
+            let copy = folder.join(format!("{form}_{}", path.file_name().unwrap().to_str().unwrap()));
+            std::fs::write(&copy, bytes).unwrap();
+            pairs.push(copy);
+        }
+    }
+    let mut arguments = vec![OsStr::new("0")];
+    arguments.extend(pairs.iter().map(|p| p.as_os_str()));
+    common::python(test, "tests/python/same_outputs.py", &arguments);
+}
