@@ -36,15 +36,17 @@ pub fn numel(shape: &[usize]) -> Result<usize, ShapeError> {
     }
 }
 
-/// Row-major strides in elements. The shape must have passed [`numel`].
+/// Row-major strides in elements. The shape must have passed [`numel`]; beside an empty axis, where no stride has a meaning, they
+/// saturate.
 ///
 /// ```
 /// assert_eq!(tensor::strides(&[2, 3, 4]), vec![12, 4, 1]);
+/// assert_eq!(tensor::strides(&[0, usize::MAX, 2])[0], usize::MAX);
 /// ```
 pub fn strides(shape: &[usize]) -> Vec<usize> {
-    let mut out = vec![1; shape.len()];
+    let mut out = vec![1usize; shape.len()];
     for axis in (0..shape.len().saturating_sub(1)).rev() {
-        out[axis] = out[axis + 1] * shape[axis + 1].max(1);
+        out[axis] = out[axis + 1].saturating_mul(shape[axis + 1].max(1));
     }
     out
 }

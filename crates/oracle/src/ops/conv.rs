@@ -119,8 +119,8 @@ fn run(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, sizes: &Sizes) -> Answer {
 /// The output's length has been checked.
 pub(crate) fn products<T: Mac>(x: &[T], w: &[T], bias: Option<&[T]>, s: &Sizes) -> Vec<T> {
     let channels = s.outputs * s.group;
-    let pixels: usize = s.axes.iter().map(|a| a.output).product();
-    let picture: usize = s.axes.iter().map(|a| a.input).product();
+    let pixels = product(&s.axes.iter().map(|a| a.output).collect::<Vec<_>>());
+    let picture = product(&s.axes.iter().map(|a| a.input).collect::<Vec<_>>());
     let kernel: Vec<usize> = s.axes.iter().map(|a| a.kernel).collect();
     let taps = product(&kernel);
     let mut y = vec![T::ZERO; s.batch * channels * pixels];

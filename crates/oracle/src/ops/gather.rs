@@ -70,7 +70,12 @@ fn starts(x: &Tensor, indices: &Tensor, batch: usize) -> Answer<(Vec<usize>, usi
     let list = indices
         .to_i64()
         .ok_or_else(|| format!("indices are {:?}", indices.dtype()))?;
-    let steps = strides(x.shape());
+    // Slices of an empty tensor have no elements and no place.
+    let steps = if x.is_empty() {
+        vec![0; x.rank()]
+    } else {
+        strides(x.shape())
+    };
     let per_batch = if batch == 0 { 1 } else { steps[batch - 1] };
     let count = count(rows, 1)?;
     let rows_per_batch = count.checked_div(product(&rows[..batch])).unwrap_or(0).max(1);

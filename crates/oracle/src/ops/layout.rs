@@ -95,7 +95,8 @@ pub(super) fn slice(i: Inputs<'_>) -> Answer {
     let mut shape = x.shape().to_vec();
     let mut from = vec![(0i64, 1i64); x.rank()];
     for (n, &a) in along.iter().enumerate() {
-        let (length, jump) = (shape[a] as i64, jumps[n]);
+        let jump = jumps[n];
+        let length = i64::try_from(shape[a]).map_err(|_| format!("axis {a} is too long"))?;
         if jump == 0 {
             return Err("a step is 0".into());
         }

@@ -5,7 +5,7 @@ use tensor::Data;
 
 use super::number::{Number, larger};
 use super::support::{Answer, Inputs, count, product, tensor, typed};
-use super::window::{Axis, Source, of_pool};
+use super::window::{Axis, of_pool};
 
 pub(super) fn max(i: Inputs<'_>, op: &Pool) -> Answer {
     fn run<T: Number>(x: &[T], planes: usize, axes: &[Axis]) -> Data
@@ -70,7 +70,7 @@ pub(crate) fn windows(x: &[usize], op: &Pool) -> Answer<(Vec<usize>, usize, Vec<
 pub(crate) fn for_windows(planes: usize, axes: &[Axis], mut visit: impl FnMut(&[usize], &[usize])) {
     let outputs: Vec<usize> = axes.iter().map(|a| a.output).collect();
     let pixels = product(&outputs);
-    let picture: usize = axes.iter().map(|a| a.input).product();
+    let picture = product(&axes.iter().map(|a| a.input).collect::<Vec<_>>());
     let (mut window, mut next) = (Vec::new(), Vec::new());
     for plane in 0..if pixels == 0 { 0 } else { planes } {
         let mut at = vec![0; axes.len()];
@@ -80,10 +80,7 @@ pub(crate) fn for_windows(planes: usize, axes: &[Axis], mut visit: impl FnMut(&[
             for (axis, &o) in axes.iter().zip(&at) {
                 next.clear();
                 for &base in &window {
-                    next.extend((0..axis.kernel).filter_map(|k| match axis.forward(o, k) {
-                        Source::At(i) => Some(base * axis.input + i),
-                        _ => None,
-                    }));
+                    next.extend(axis.inside(o).map(|i| base * axis.input + i));
                 }
                 std::mem::swap(&mut window, &mut next);
             }

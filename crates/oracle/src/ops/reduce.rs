@@ -52,7 +52,12 @@ struct Lanes {
 impl Lanes {
     fn new(shape: &[usize], kept: &[usize]) -> Answer<Lanes> {
         count(kept, 8)?;
-        let steps = tensor::strides(shape);
+        // Elements of an empty tensor have no place.
+        let steps = if product(shape) == 0 {
+            vec![0; shape.len()]
+        } else {
+            tensor::strides(shape)
+        };
         let reduced: Vec<usize> = shape
             .iter()
             .zip(kept)

@@ -134,9 +134,10 @@ pub(crate) fn size(v: i64) -> Answer<usize> {
     usize::try_from(v).map_err(|_| format!("{v} is not a size"))
 }
 
-/// Product of dimensions of an existing tensor.
+/// Product of dimensions of an existing tensor. Beside an empty axis others may be of any length: what then overflows is
+/// asked for by nobody, and counts as 0.
 pub(crate) fn product(dims: &[usize]) -> usize {
-    dims.iter().product()
+    numel(dims).unwrap_or(0)
 }
 
 /// The common shape of operands under numpy's rules.

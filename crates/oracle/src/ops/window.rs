@@ -48,12 +48,20 @@ impl Axis {
         }
     }
 
-    /// Elements of the window at `o` that lie inside the picture with its padding.
+    /// Elements of the picture in the window at `o`, ascending. Takes no time for padding, which may be of any length.
+    pub(crate) fn inside(&self, o: usize) -> impl Iterator<Item = usize> + use<> {
+        let (at, begin, dilation) = (o * self.stride, self.begin, self.dilation);
+        let first = begin.saturating_sub(at).div_ceil(dilation);
+        let end = (begin + self.input).saturating_sub(at).div_ceil(dilation);
+        (first..end.min(self.kernel)).map(move |k| at + k * dilation - begin)
+    }
+
+    /// Number of elements of the window at `o` that lie inside the picture with its padding.
     pub(crate) fn inside_padded(&self, o: usize) -> usize {
         let end = self.begin + self.input + self.end;
-        (0..self.kernel)
-            .filter(|k| o * self.stride + k * self.dilation < end)
-            .count()
+        end.saturating_sub(o * self.stride)
+            .div_ceil(self.dilation)
+            .min(self.kernel)
     }
 }
 
@@ -252,6 +260,33 @@ mod tests {
             padding,
             ceil_mode,
             count_include_pad: false,
+        }
+    }
+
+    #[test]
+    fn the_elements_of_a_window_are_those_of_its_taps() {
+        for (kernel, stride, dilation, begin, end) in [
+            (3, 2, 1, 1, 1),
+            (2, 1, 3, 2, 4),
+            (5, 3, 2, 4, 4),
+            (1, 2, 1, 0, 3),
+            (4, 1, 1, 3, 0),
+        ] {
+            let pads = Padding::Explicit(vec![begin, end]);
+            let p = Pool {
+                dilations: vec![dilation],
+                ..pool(kernel, stride, pads, false)
+            };
+            let axis = of_pool(&p, &[6]).unwrap()[0];
+            for o in 0..axis.output {
+                let taps = (0..kernel).filter_map(|k| match axis.forward(o, k) {
+                    Source::At(i) => Some(i),
+                    _ => None,
+                });
+                assert!(axis.inside(o).eq(taps));
+                let padded = (0..kernel).filter(|k| o * stride + k * dilation < begin + 6 + end);
+                assert_eq!(axis.inside_padded(o), padded.count());
+            }
         }
     }
 
