@@ -672,3 +672,38 @@ fn pictures_of_a_folder_are_sorted_and_counted() {
     std::os::unix::fs::symlink(f.path(), f.path().join("images/loop")).unwrap();
     assert_eq!(read::pictures_in(f.path()).unwrap().len(), 4);
 }
+
+#[test]
+fn any_name_of_a_folder_or_picture_will_do() {
+    use std::os::unix::ffi::OsStrExt;
+    let f = Folder::new();
+    let png = fs::read(f.path().join("images/a.png")).unwrap();
+    let odd = f.path().join("日本 ü & ' \" .d");
+    fs::create_dir_all(odd.join("JPEGImages")).unwrap();
+    fs::create_dir(odd.join("Annotations")).unwrap();
+    for name in ["bild ü.v2", "日本", "-rf", "a.b."] {
+        fs::write(odd.join(format!("JPEGImages/{name}.PNG")), &png).unwrap();
+        fs::write(odd.join(format!("Annotations/{name}.xml")), "<annotation/>").unwrap();
+    }
+    fs::write(odd.join("val.txt"), "bild ü.v2\n日本\n-rf\na.b.\n").unwrap();
+    let set = read::open(&odd, Some("val"), None, &Limits::default()).unwrap();
+    assert_eq!(
+        (set.pictures.len(), set.notes.skipped_pictures()),
+        (4, 0),
+        "{:?}",
+        set.notes.lines()
+    );
+    assert_eq!(set.pictures[0].id, PictureId::Name("bild ü.v2".into()));
+    // A name that is no UTF-8.
+    let raw = f
+        .path()
+        .join("images")
+        .join(std::ffi::OsStr::from_bytes(b"x\xff.png"));
+    fs::write(&raw, &png).unwrap();
+    assert!(
+        read::pictures_in(&f.path().join("images"))
+            .unwrap()
+            .contains(&raw)
+    );
+    assert_eq!(f.yolo("").unwrap().pictures.len(), 3);
+}

@@ -3,6 +3,7 @@
 #[allow(dead_code)]
 mod common;
 
+use common::crc32;
 use common::rng::Rng;
 use data::Picture;
 use data::picture::{self, Fault, Limits, decode};
@@ -241,17 +242,4 @@ fn mutated_pictures_never_panic() {
         }
     }
     assert!(good > 100, "{good} mutants decode");
-}
-
-/// The check sum of PNG chunks.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, b| {
-        (0..8).fold(crc ^ u32::from(*b), |c, _| {
-            if c & 1 == 1 {
-                0xedb8_8320 ^ (c >> 1)
-            } else {
-                c >> 1
-            }
-        })
-    })
 }

@@ -28,3 +28,17 @@ fn required(test: &str, variable: &str, name: &str) -> Option<PathBuf> {
     }
     found
 }
+
+/// The check sum of PNG chunks and of zlib.
+#[allow(dead_code)]
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, b| {
+        (0..8).fold(crc ^ u32::from(*b), |c, _| {
+            if c & 1 == 1 {
+                0xedb8_8320 ^ (c >> 1)
+            } else {
+                c >> 1
+            }
+        })
+    })
+}
