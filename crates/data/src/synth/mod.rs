@@ -31,7 +31,7 @@ pub struct Options {
     pub width: usize,
     /// Height in pixels, 32…4096.
     pub height: usize,
-    /// Most objects of one scene, 1…64. A scene has at least one.
+    /// Most objects of one scene, 1…64. At least one is placed; rarely it is hidden, and the scene has no box.
     pub max_objects: usize,
 }
 
