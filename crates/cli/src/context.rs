@@ -1,10 +1,10 @@
 //! Flags that every command has, and what they become.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use lowbit::{Control, Provenance};
+use lowbit::{Control, HeadSource, LoadOptions, Model, Provenance, RunOptions};
 
 use crate::progress::Bar;
 use crate::values;
@@ -48,6 +48,42 @@ pub(crate) struct ModelFlags {
     /// Size of a dynamic dimension, by its name or by input and position (repeatable): N=1, images:0=1
     #[arg(long = "dim", value_name = "NAME=N", value_parser = values::dimension)]
     pub(crate) dims: Vec<(String, usize)>,
+}
+
+impl ModelFlags {
+    /// Loads a model.
+    pub(crate) fn load(&self, path: &Path, context: &Context) -> lowbit::Result<Model> {
+        let options = LoadOptions {
+            dimensions: self.dims.iter().cloned().collect(),
+            head: self.head.clone(),
+            control: context.control.clone(),
+            ..LoadOptions::default()
+        };
+        let model = Model::load(path, &options)?;
+        // A guess is never silent.
+        if let HeadSource::Recognised { .. } = model.head_source() {
+            context.note(&format!("head {}", model.head_source()));
+        }
+        Ok(model)
+    }
+}
+
+/// Flags of commands that run models.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunFlags {
+    /// Refuse models in which a convolution or matrix product runs in float (exit code 1)
+    #[arg(long)]
+    pub(crate) deny_float: bool,
+}
+
+impl RunFlags {
+    pub(crate) fn options(&self, context: &Context) -> RunOptions {
+        RunOptions {
+            threads: context.threads,
+            deny_float: self.deny_float,
+            control: context.control.clone(),
+        }
+    }
 }
 
 /// What the commands are run with.

@@ -58,6 +58,14 @@ pub(crate) fn dimension(text: &str) -> Result<(String, usize), String> {
     }
 }
 
+/// A number in 0…1.
+pub(crate) fn share(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
+        _ => Err("expected a number in 0…1".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

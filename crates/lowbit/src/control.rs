@@ -39,6 +39,10 @@ impl Control {
         self.cancel.clone()
     }
 
+    pub(crate) fn cancelled(&self) -> &AtomicBool {
+        &self.cancel
+    }
+
     /// Asks the work to stop.
     pub fn cancel(&self) {
         self.cancel.store(true, Ordering::Relaxed);

@@ -138,15 +138,18 @@ impl std::error::Error for Error {}
 
 impl From<graph::onnx::LoadError> for Error {
     fn from(e: graph::onnx::LoadError) -> Self {
-        use graph::onnx::ErrorKind as K;
-        let kind = match e.kind() {
-            K::BadInput => ErrorKind::BadInput,
-            K::Unsupported => ErrorKind::Unsupported,
-            K::Io => ErrorKind::Io,
-            K::Limit => ErrorKind::Limit,
-        };
-        // The reader's sentence holds file, node and way out already.
-        Error::new(kind, e.to_string())
+        // The reader's sentence holds node and way out already.
+        Error::new(of_reader(e.kind()), e.to_string())
+    }
+}
+
+fn of_reader(kind: graph::onnx::ErrorKind) -> ErrorKind {
+    use graph::onnx::ErrorKind as K;
+    match kind {
+        K::BadInput => ErrorKind::BadInput,
+        K::Unsupported => ErrorKind::Unsupported,
+        K::Io => ErrorKind::Io,
+        K::Limit => ErrorKind::Limit,
     }
 }
 
@@ -175,6 +178,54 @@ impl From<quant::annotate::AnnotateError> for Error {
 impl From<quant::grid::UnknownGrid> for Error {
     fn from(e: quant::grid::UnknownGrid) -> Self {
         Error::usage(e.to_string())
+    }
+}
+
+impl From<graph::passes::PassError> for Error {
+    fn from(e: graph::passes::PassError) -> Self {
+        Error::new(of_reader(e.kind()), e.to_string())
+    }
+}
+
+impl From<graph::onnx::WriteError> for Error {
+    fn from(e: graph::onnx::WriteError) -> Self {
+        use graph::onnx::WriteError as E;
+        let kind = match e {
+            E::TooLarge(_) => ErrorKind::Limit,
+            _ => ErrorKind::Unsupported,
+        };
+        Error::new(kind, e.to_string())
+    }
+}
+
+impl From<data::picture::PictureError> for Error {
+    fn from(e: data::picture::PictureError) -> Self {
+        use data::picture::Fault as F;
+        let kind = match e.fault {
+            F::Io(_) => ErrorKind::Io,
+            F::Limit(_) => ErrorKind::Limit,
+            F::Unsupported(_) => ErrorKind::Unsupported,
+            _ => ErrorKind::BadInput,
+        };
+        Error::new(kind, e.to_string())
+    }
+}
+
+impl From<data::read::ReadError> for Error {
+    fn from(e: data::read::ReadError) -> Self {
+        use data::read::ReadFault as F;
+        let kind = match e.fault {
+            F::Io(_) => ErrorKind::Io,
+            F::Limit(_) => ErrorKind::Limit,
+            _ => ErrorKind::BadInput,
+        };
+        Error::new(kind, e.to_string())
+    }
+}
+
+impl From<data::PrepareError> for Error {
+    fn from(e: data::PrepareError) -> Self {
+        Error::bad(e.to_string())
     }
 }
 

@@ -1,6 +1,15 @@
 //! One file per command.
 
+mod bench;
+mod compare;
+mod detect;
 mod doctor;
+mod eval;
+mod export;
+mod inspect;
+mod quantize;
+mod synth;
+mod verify;
 
 use clap::Subcommand;
 use lowbit::Result;
@@ -11,7 +20,7 @@ macro_rules! commands {
     ($($(#[$meta:meta])* $variant:ident($module:ident)),* $(,)?) => {
         /// The commands.
         #[derive(Debug, Subcommand)]
-        pub(crate) enum Command { $($(#[$meta])* $variant($module::Arguments)),* }
+        pub(crate) enum Command { $($(#[$meta])* $variant(Box<$module::Arguments>)),* }
 
         impl Command {
             pub(crate) fn common(&self) -> &Common {
@@ -26,6 +35,26 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Nodes, shapes, MACs, bytes, modelled memory and energy, head; what will run in integers, and why not the rest
+    Inspect(inspect),
+    /// Quantize a float model's weights and activations, from a folder of pictures alone
+    Quantize(quantize),
+    /// Average precision on pictures with ground truth
+    #[command(visible_alias = "val")]
+    Eval(eval),
+    /// Boxes on pictures: annotated pictures, COCO results, CSV
+    #[command(visible_alias = "predict")]
+    Detect(detect),
+    /// Boxes lost, gained and shifted between two models, most harmful picture first
+    Compare(compare),
+    /// Time of a model, or of two by turns; time per layer
+    Bench(bench),
+    /// The engine against the scalar program of FORMAT.md, layer by layer
+    Verify(verify),
+    /// Write the model as plain ONNX for other runtimes
+    Export(export),
+    /// Seeded scenes with boxes, VOC and COCO
+    Synth(synth),
     /// CPU features, instruction sets and kernels usable, limits, version
     Doctor(doctor),
 }

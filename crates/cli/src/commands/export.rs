@@ -1,0 +1,72 @@
+//! `lowbit export`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use lowbit::Form;
+use lowbit::text::{bytes, printable};
+use serde::Serialize;
+
+use crate::context::{Common, Context, ModelFlags, Outcome};
+
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum As {
+    /// QuantizeLinear and DequantizeLinear with int8 or int4 weights, for other runtimes
+    Qdq,
+    /// Decoded f32 weights, no quantizers
+    Float,
+    /// Codes at their true width: what `quantize` writes
+    Packed,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// ONNX model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Form of the written file
+    #[arg(long = "as", value_enum, value_name = "FORM")]
+    form: As,
+    /// The file to write
+    #[arg(long, short, value_name = "OUT.onnx")]
+    output: PathBuf,
+    #[command(flatten)]
+    flags: ModelFlags,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Serialize)]
+struct Exported {
+    form: As,
+    output: PathBuf,
+    bytes: usize,
+}
+
+pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
+    let mut inputs = vec![a.model.as_path()];
+    inputs.extend(a.flags.head.as_deref());
+    lowbit::output::check(&a.output, &inputs)?;
+    let model = a.flags.load(&a.model, context)?;
+    let form = match a.form {
+        As::Qdq => Form::Qdq,
+        As::Float => Form::Float,
+        As::Packed => Form::Packed,
+    };
+    let written = model.to_onnx(form)?;
+    context.control.check()?;
+    lowbit::output::file(&a.output, &written, &inputs)?;
+    let text = format!(
+        "{}: {}\n",
+        printable(&a.output.to_string_lossy()),
+        bytes(written.len())
+    );
+    let exported = Exported {
+        form: a.form,
+        output: a.output.clone(),
+        bytes: written.len(),
+    };
+    let p = context.provenance(Some(model.sha256()), None);
+    Ok(Outcome::new(text, &p, &exported))
+}

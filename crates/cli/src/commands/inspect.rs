@@ -1,0 +1,153 @@
+//! `lowbit inspect`
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use lowbit::text::{self, printable, shortened, table};
+
+use crate::context::{Common, Context, ModelFlags, Outcome};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// ONNX model, float or quantized
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    flags: ModelFlags,
+    /// Every node, not only convolutions, matrix products and what stays float
+    #[arg(long)]
+    all: bool,
+    /// Print only a head description to complete, for --head
+    #[arg(long)]
+    template: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
+    let model = a.flags.load(&a.model, context)?;
+    if a.template {
+        return Ok(Outcome {
+            text: format!("{}\n", model.guess().template),
+            ..Outcome::default()
+        });
+    }
+    let i = lowbit::inspect(&model)?;
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{}: {}, opset {}, {} nodes, {}",
+        printable(&i.name),
+        text::bytes(i.file_bytes),
+        i.opset,
+        i.layers.len(),
+        if i.quantized { "quantized" } else { "float" }
+    );
+    for (word, ports) in [("input", &i.inputs), ("output", &i.outputs)] {
+        for p in ports {
+            let _ = writeln!(
+                out,
+                "{word:8} {} {} {}",
+                printable(&p.name),
+                p.dtype,
+                dims(&p.shape)
+            );
+        }
+    }
+    let operators: Vec<String> = i.operators.iter().map(|(op, n)| format!("{op} {n}")).collect();
+    let _ = writeln!(out, "ops      {}", operators.join(", "));
+    let _ = writeln!(
+        out,
+        "cost     {} MACs, {} parameters, {:.2} bits/weight, {} weights and {} activations in memory",
+        text::count(i.macs),
+        text::count(i.parameters as u64),
+        i.bits_per_weight,
+        text::bytes(i.memory_weights),
+        text::bytes(i.memory_activations)
+    );
+    let (low, high) = i.energy.total_uj();
+    let _ = writeln!(
+        out,
+        "energy   {low:.0} to {high:.0} uJ per picture: arithmetic {:.0}, weights {:.0} to {:.0}, activations {:.0}",
+        i.energy.arithmetic_uj, i.energy.weights_uj.0, i.energy.weights_uj.1, i.energy.activations_uj
+    );
+    let _ = writeln!(out, "         (a model, not a measurement: {})", i.energy.source);
+    let _ = writeln!(out, "head     {}", printable(&i.head_source.to_string()));
+    match &i.head {
+        Some(head) => {
+            let size = &head.input;
+            let _ = writeln!(
+                out,
+                "         {} classes, input {}x{}, reads {}",
+                head.classes.len(),
+                size.width,
+                size.height,
+                printable(&head.outputs().join(", "))
+            );
+        }
+        None => {
+            let _ = writeln!(out, "{}", i.shapes.trim_end());
+            let _ = writeln!(
+                out,
+                "         complete what `lowbit inspect --template` prints, and give it with --head"
+            );
+        }
+    }
+    let word = if i.quantized {
+        "run"
+    } else {
+        "would run, once quantized,"
+    };
+    let _ = writeln!(
+        out,
+        "\n{:.1} % of the MACs {word} in integers",
+        100.0 * i.integer_mac_share
+    );
+    let rows: Vec<Vec<String>> = i
+        .layers
+        .iter()
+        .filter(|l| a.all || l.product)
+        .map(|l| {
+            vec![
+                shortened(&l.name, 44),
+                l.op.clone(),
+                dims(&l.shape),
+                text::count(l.macs),
+                text::count(l.parameters as u64),
+                text::bytes(l.stored_bytes),
+                l.grid.clone().unwrap_or_else(|| "-".into()),
+                if l.integer { "integer" } else { "float" }.into(),
+            ]
+        })
+        .collect();
+    let header = [
+        "node", "op", "output", "MACs", "numbers", "bytes", "grid", "runs in",
+    ];
+    out.push_str(&table(&header, &rows));
+    let floats: Vec<Vec<String>> = i
+        .layers
+        .iter()
+        .filter_map(|l| {
+            Some(vec![
+                shortened(&l.name, 44),
+                l.op.clone(),
+                printable(l.reason.as_ref()?).into_owned(),
+            ])
+        })
+        .collect();
+    if !floats.is_empty() {
+        let _ = write!(
+            out,
+            "\nin float, and why\n{}",
+            table(&["node", "op", "reason"], &floats)
+        );
+    }
+    let p = context.provenance(Some(model.sha256()), None);
+    Ok(Outcome::new(out, &p, &i))
+}
+
+fn dims(shape: &[Option<usize>]) -> String {
+    let each = |d: &Option<usize>| d.map_or("?".to_string(), |d| d.to_string());
+    shape.iter().map(each).collect::<Vec<_>>().join("x")
+}

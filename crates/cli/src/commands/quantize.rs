@@ -1,0 +1,302 @@
+//! `lowbit quantize`
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use lowbit::quantize::{
+    Granularity, ObserverKind, ProjectOptions, QuantizeReport, Rule, ScaleKind, Solver, dry_run,
+};
+use lowbit::text::{self, printable, shortened, table};
+use lowbit::{Choice, Error, ErrorKind, Form, Grid, Model, QuantizeOptions};
+use serde::Serialize;
+
+use crate::context::{Common, Context, ModelFlags, Outcome};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Float ONNX model
+    #[arg(value_name = "MODEL", required_unless_present = "list")]
+    model: Option<PathBuf>,
+    /// Weight grid, such as int8, lbw4, pow2-4, ternary; --list prints all
+    #[arg(long, conflicts_with = "bits")]
+    grid: Option<Grid>,
+    /// Width of weights, 1…8: the grid of that width with the smallest output error on the calibration pictures
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=8))]
+    bits: Option<u32>,
+    /// Width of activations, 1…8
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=8))]
+    act_bits: u32,
+    /// Folder of calibration pictures; labels are not needed
+    #[arg(long, value_name = "DIR")]
+    calib: Option<PathBuf>,
+    /// Take the pictures of this list of the folder, such as train
+    #[arg(long, value_name = "NAME", requires = "calib")]
+    calib_split: Option<String>,
+    /// At most this many pictures, spread evenly
+    #[arg(long, default_value_t = 300, value_parser = values_from_one)]
+    subset_size: usize,
+    /// How ranges of activations are chosen: min-max, percentile[=TAIL], mse, kl
+    #[arg(long, default_value_t = lowbit::quantize::DEFAULT_OBSERVER)]
+    observer: ObserverKind,
+    /// One scale per output channel, or one per tensor
+    #[arg(long, default_value_t = Granularity::Channel)]
+    per: Granularity,
+    /// Scales: real, or power-of-two as in LBW-Net
+    #[arg(long, default_value_t = ScaleKind::Real)]
+    scale: ScaleKind,
+    /// How scales and levels are found: optimum, or the paper's formulas paper-ternary and semi-analytic
+    #[arg(long, default_value_t = Solver::Optimum)]
+    solver: Solver,
+    /// The free parameter of semi-analytic, relative to max|w|
+    #[arg(long, default_value_t = 0.75)]
+    mu: f64,
+    /// Another grid, or float, for some layers (repeatable, later ones win): depthwise=int8, NODE=float, re:REGEX=int8, type:Gemm=float.
+    /// Roles: first, head, depthwise, pointwise, dense, linear
+    #[arg(long = "tensor-type", visible_alias = "rule", value_name = "PATTERN=GRID")]
+    rules: Vec<Rule>,
+    /// The bare projection: do not refit gain and mean of each channel on the calibration pictures
+    #[arg(long)]
+    no_correction: bool,
+    /// The file to write [default: MODEL-GRID.onnx in the current folder]
+    #[arg(long, short, value_name = "OUT.onnx")]
+    output: Option<PathBuf>,
+    /// Write the report of all layers as JSON into this file
+    #[arg(long, value_name = "FILE.json")]
+    report: Option<PathBuf>,
+    /// Print all grids with their widths and levels, and stop
+    #[arg(long)]
+    list: bool,
+    /// Print layers, sizes and weight errors, and stop; needs no pictures
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    flags: ModelFlags,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+fn values_from_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err("expected a number above 0".into()),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Written<'a> {
+    output: Option<&'a PathBuf>,
+    output_sha256: Option<String>,
+    output_bytes: Option<usize>,
+    #[serde(flatten)]
+    report: &'a QuantizeReport,
+}
+
+pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
+    if a.list {
+        return Ok(list(context));
+    }
+    let usage = |message: &str| Error::new(ErrorKind::Usage, message);
+    let path = a.model.as_ref().ok_or_else(|| usage("MODEL is missing"))?;
+    let choice = match (a.grid, a.bits) {
+        (Some(grid), _) => Choice::Grid(grid),
+        (None, Some(bits)) => Choice::Bits(bits),
+        (None, None) => {
+            return Err(usage(
+                "give --grid NAME or --bits N; `lowbit quantize --list` prints the grids",
+            ));
+        }
+    };
+    let output = a.output.clone().unwrap_or_else(|| default_output(path, choice));
+    let mut inputs = vec![path.as_path()];
+    inputs.extend(a.flags.head.as_deref());
+    if !a.dry_run {
+        if a.calib.is_none() {
+            return Err(usage(
+                "--calib DIR is missing: 16 pictures of the kind the model will see are enough to start with",
+            ));
+        }
+        lowbit::output::check(&output, &inputs)?;
+        if let Some(report) = &a.report {
+            lowbit::output::check(report, &inputs)?;
+        }
+    }
+    let model = a.flags.load(path, context)?;
+    let pictures = match &a.calib {
+        Some(folder) => lowbit::pictures::find(folder, a.calib_split.as_deref())?,
+        None => Vec::new(),
+    };
+    let options = QuantizeOptions {
+        project: ProjectOptions {
+            granularity: a.per,
+            scale_kind: a.scale,
+            solver: a.solver,
+            mu: a.mu,
+        },
+        act_bits: a.act_bits,
+        observer: a.observer,
+        rules: a.rules.clone(),
+        correction: !a.no_correction,
+        subset: a.subset_size,
+        threads: context.threads,
+        control: context.control.clone(),
+        ..QuantizeOptions::new(choice, pictures)
+    };
+    let p = context.provenance(Some(model.sha256()), None);
+    if a.dry_run {
+        let report = dry_run(&model, &options)?;
+        let written = Written {
+            output: None,
+            output_sha256: None,
+            output_bytes: None,
+            report: &report,
+        };
+        return Ok(Outcome::new(summary(&model, &report, None), &p, &written));
+    }
+    let q = lowbit::quantize(&model, &options, &mut context.bar())?;
+    let bytes = q.model.to_onnx(Form::Packed)?;
+    context.control.check()?;
+    lowbit::output::file(&output, &bytes, &inputs)?;
+    let written = Written {
+        output: Some(&output),
+        output_sha256: Some(q.model.sha256().to_string()),
+        output_bytes: Some(bytes.len()),
+        report: &q.report,
+    };
+    let mut text = summary(&model, &q.report, Some(bytes.len()));
+    let _ = writeln!(text, "written  {}", printable(&output.to_string_lossy()));
+    let outcome = Outcome::new(text, &p, &written);
+    if let (Some(path), Some(json)) = (&a.report, &outcome.json) {
+        lowbit::output::file(path, format!("{json:#}\n").as_bytes(), &inputs)?;
+    }
+    Ok(outcome)
+}
+
+fn default_output(model: &std::path::Path, choice: Choice) -> PathBuf {
+    let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+    let kind = match choice {
+        Choice::Grid(grid) => grid.to_string(),
+        Choice::Bits(bits) => format!("{bits}bit"),
+    };
+    PathBuf::from(format!("{stem}-{kind}.onnx"))
+}
+
+fn list(context: &Context) -> Outcome {
+    #[derive(Serialize)]
+    struct Row {
+        grid: String,
+        bits: u32,
+        levels: Vec<i32>,
+    }
+    let rows: Vec<Row> = Grid::all()
+        .iter()
+        .map(|g| Row {
+            grid: g.to_string(),
+            bits: g.bits(),
+            levels: g.magnitudes(),
+        })
+        .collect();
+    let line = |r: &Row| {
+        let levels: Vec<String> = r.levels.iter().take(16).map(i32::to_string).collect();
+        let more = if r.levels.len() > 16 { " …" } else { "" };
+        vec![
+            r.grid.clone(),
+            r.bits.to_string(),
+            format!("{}{more}", levels.join(" ")),
+        ]
+    };
+    let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
+    let mut text = table(&["grid", "bits", "positive levels"], &lines);
+    text.push_str("\nbits/weight = bits + 32 / weights per scale; --dry-run prints it for a model.\n");
+    #[derive(Serialize)]
+    struct All {
+        grids: Vec<Row>,
+    }
+    Outcome::new(text, &context.provenance(None, None), &All { grids: rows })
+}
+
+fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) -> String {
+    let number = |x: Option<f64>, digits: usize| x.map_or("-".into(), |x| format!("{x:.digits$}"));
+    let rows: Vec<Vec<String>> = r
+        .layers
+        .iter()
+        .map(|l| {
+            vec![
+                shortened(&l.name, 40),
+                l.op.clone(),
+                l.role.clone().unwrap_or_else(|| "-".into()),
+                l.grid.clone(),
+                text::count(l.weights as u64),
+                format!("{:.2}", l.bits_per_weight),
+                number(l.weight_error.map(|e| 100.0 * e), 3),
+                number(l.sqnr_db, 1),
+            ]
+        })
+        .collect();
+    let header = [
+        "layer",
+        "op",
+        "role",
+        "grid",
+        "weights",
+        "bits/weight",
+        "error %",
+        "SQNR dB",
+    ];
+    let mut out = table(&header, &rows);
+    let floats: Vec<Vec<String>> = r
+        .layers
+        .iter()
+        .filter_map(|l| {
+            Some(vec![
+                shortened(&l.name, 40),
+                printable(l.reason.as_ref()?).into_owned(),
+            ])
+        })
+        .collect();
+    if !floats.is_empty() {
+        let _ = write!(out, "\nkept float\n{}", table(&["layer", "reason"], &floats));
+    }
+    let s = &r.size;
+    let _ = writeln!(
+        out,
+        "\nweights  {} at {:.3} bits: {} instead of {} ({:.2}x smaller)",
+        text::count(s.weights as u64),
+        s.bits_per_weight,
+        text::bytes(s.bytes),
+        text::bytes(s.float_bytes),
+        s.float_bytes as f64 / s.bytes.max(1) as f64
+    );
+    if let Some(file) = file {
+        let _ = writeln!(
+            out,
+            "file     {} instead of {} ({:.2}x smaller)",
+            text::bytes(file),
+            text::bytes(s.float_file_bytes),
+            s.float_file_bytes as f64 / file.max(1) as f64
+        );
+    }
+    let set = &r.settings;
+    let _ = writeln!(
+        out,
+        "settings {}, scales {} per {}, solver {}, activations {} bits by {}, correction {}",
+        set.grid,
+        set.scale,
+        set.granularity,
+        set.solver,
+        set.act_bits,
+        set.observer,
+        if set.correction { "on" } else { "off" }
+    );
+    if let Some(error) = r.output_error {
+        let _ = writeln!(
+            out,
+            "outputs  relative error {:.3} % on {} of {} calibration pictures",
+            100.0 * error,
+            set.correction_pictures,
+            set.calibration_pictures
+        );
+    }
+    let _ = writeln!(out, "head     {}", printable(&model.head_source().to_string()));
+    out
+}

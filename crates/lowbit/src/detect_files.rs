@@ -1,0 +1,219 @@
+//! Pictures in, annotated pictures and lists of boxes out.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use data::picture::encode_jpeg;
+use data::read::PictureId;
+use data::write::{category_ids, coco_results, csv};
+use serde::Serialize;
+use tasks::detect::{BBox, Detection, NmsOptions};
+
+use crate::control::Progress;
+use crate::detect::{Detector, Speed, Times};
+use crate::output::{Folder, safe_name};
+use crate::pictures::Reader;
+use crate::runtime::RunOptions;
+use crate::{Error, ErrorKind, Model, Result};
+
+/// What to look at.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Files.
+    Files(Vec<PathBuf>),
+    /// The bytes of one picture, from a pipe.
+    Bytes(Vec<u8>),
+}
+
+/// How to look, and what to write.
+#[derive(Debug, Clone)]
+pub struct DetectOptions {
+    /// Confidence, overlap, number of boxes.
+    pub nms: NmsOptions,
+    /// Write pictures with boxes drawn in.
+    pub draw: bool,
+    /// Write into a folder that holds files already.
+    pub exist_ok: bool,
+    /// Go on without pictures that cannot be read, and count them.
+    pub allow_skips: bool,
+    /// How the model is run.
+    pub run: RunOptions,
+}
+
+impl Default for DetectOptions {
+    /// Confidence 0.25, IoU 0.45, 300 boxes.
+    fn default() -> Self {
+        DetectOptions {
+            nms: NmsOptions {
+                conf: 0.25,
+                ..NmsOptions::default()
+            },
+            draw: true,
+            exist_ok: false,
+            allow_skips: false,
+            run: RunOptions::default(),
+        }
+    }
+}
+
+/// One box with its class by name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Found {
+    /// Class name.
+    pub class: String,
+    /// Confidence.
+    pub score: f64,
+    /// Pixels of the picture.
+    pub bbox: BBox,
+}
+
+/// One picture.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DetectedPicture {
+    /// Id in the results.
+    pub picture: PictureId,
+    /// The file it came from.
+    pub file: String,
+    /// The file with boxes drawn in, in the folder.
+    pub drawn: Option<String>,
+    /// Boxes, best first.
+    pub detections: Vec<Found>,
+}
+
+/// Result of [`detect_files`].
+#[derive(Debug, Clone, Serialize)]
+pub struct DetectedFiles {
+    /// Pictures in order.
+    pub pictures: Vec<DetectedPicture>,
+    /// Pictures left out.
+    pub skipped: usize,
+    /// Why.
+    pub notes: Vec<String>,
+    /// Mean times.
+    pub speed: Speed,
+    /// Share of the multiply-accumulates that run in integers.
+    pub integer_mac_share: f64,
+    /// Files written.
+    pub files: Vec<PathBuf>,
+    /// SHA-256 of the pictures.
+    #[serde(skip)]
+    pub data_sha256: String,
+}
+
+/// Names of the lists that [`detect_files`] writes.
+pub const LISTS: [&str; 2] = ["predictions.json", "predictions.csv"];
+
+/// Detects on every picture and writes into `folder`: `NAME.jpg` with boxes, `predictions.json` (COCO results), `predictions.csv`.
+///
+/// # Errors
+/// Pictures that cannot be read (unless skips are allowed), a folder that cannot be written, what running refuses.
+pub fn detect_files(
+    model: &Model,
+    source: &Source,
+    folder: &Path,
+    options: &DetectOptions,
+    progress: &mut dyn Progress,
+) -> Result<DetectedFiles> {
+    let detector = Detector::new(model, &options.run)?;
+    let classes = detector.head().classes.clone();
+    let folder = Folder::create(folder, options.exist_ok)?;
+    let mut reader = Reader::new(&options.run.control);
+    let mut inputs: Vec<&Path> = model.path().into_iter().collect();
+    let files: &[PathBuf] = match source {
+        Source::Files(files) => files,
+        Source::Bytes(_) => &[],
+    };
+    inputs.extend(files.iter().map(PathBuf::as_path));
+    let total = match source {
+        Source::Files(files) => files.len(),
+        Source::Bytes(_) => 1,
+    };
+    let mut out = DetectedFiles {
+        pictures: Vec::new(),
+        skipped: 0,
+        notes: Vec::new(),
+        speed: Speed::default(),
+        integer_mac_share: detector.runner().integer_mac_share(),
+        files: Vec::new(),
+        data_sha256: String::new(),
+    };
+    let mut raw: Vec<(PictureId, Vec<Detection>)> = Vec::new();
+    let mut times = Times::default();
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for i in 0..total {
+        progress.at("detect", i, total);
+        let (file, stem, picture) = match source {
+            Source::Bytes(bytes) => ("-".to_string(), "stdin".to_string(), reader.decode("-", bytes)),
+            Source::Files(files) => {
+                let stem = files[i].file_stem().unwrap_or_default().to_string_lossy();
+                let name = data::write::file_name(&files[i]);
+                (name, stem.into_owned(), reader.read(&files[i]))
+            }
+        };
+        let mut picture = match picture {
+            Ok(picture) => picture,
+            Err(e) if options.allow_skips && e.kind() != ErrorKind::Interrupted => {
+                out.skipped += 1;
+                out.notes.push(format!("skipped: {e}"));
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let (found, spent) = detector
+            .detect_timed(&picture, &options.nms)
+            .map_err(|e| e.at(&file))?;
+        times += spent;
+        let name = unused(&safe_name(&stem), &mut taken);
+        let mut drawn = None;
+        if options.draw {
+            data::draw::annotate(&mut picture, &found, &classes);
+            let bytes = encode_jpeg(&picture, 90).map_err(|e| Error::bad(e.to_string()).at(&file))?;
+            let jpeg = format!("{name}.jpg");
+            out.files.push(folder.write(&jpeg, &bytes, &inputs)?);
+            drawn = Some(jpeg);
+        }
+        let id = PictureId::of_name(&stem);
+        let named = |d: &Detection| Found {
+            class: classes
+                .get(d.class)
+                .cloned()
+                .unwrap_or_else(|| d.class.to_string()),
+            score: d.score,
+            bbox: d.bbox,
+        };
+        out.pictures.push(DetectedPicture {
+            picture: id.clone(),
+            file,
+            drawn,
+            detections: found.iter().map(named).collect(),
+        });
+        raw.push((id, found));
+    }
+    progress.at("detect", total, total);
+    if raw.is_empty() {
+        return Err(Error::bad("no picture could be read"));
+    }
+    let ids = category_ids(&classes);
+    let json = coco_results(raw.iter().map(|(id, found)| (id, found.as_slice())), &ids);
+    out.files.push(folder.write(LISTS[0], json.as_bytes(), &inputs)?);
+    let rows = out.pictures.iter().zip(&raw);
+    let table = csv(
+        rows.map(|(p, (_, found))| (p.file.as_str(), found.as_slice())),
+        &classes,
+    );
+    out.files.push(folder.write(LISTS[1], table.as_bytes(), &inputs)?);
+    out.speed = times.mean(raw.len());
+    out.data_sha256 = reader.finish();
+    Ok(out)
+}
+
+/// A name that no other picture of the run has.
+fn unused(name: &str, taken: &mut BTreeSet<String>) -> String {
+    let mut unique = name.to_string();
+    let mut k = 2;
+    while !taken.insert(unique.clone()) {
+        unique = format!("{name}-{k}");
+        k += 1;
+    }
+    unique
+}

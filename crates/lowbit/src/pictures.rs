@@ -1,0 +1,99 @@
+//! Streams of pictures: read, hashed and decoded one at a time.
+
+use std::path::{Path, PathBuf};
+
+use data::Picture;
+use tensor::Tensor;
+
+use crate::provenance::{DataHash, read_capped};
+use crate::runtime::cast_input;
+use crate::{Control, Model, Result};
+
+/// All pictures of a folder (sorted by path, folders below included), or the one file; with `split`, those that the list
+/// `SPLIT.txt` of the folder names.
+///
+/// # Errors
+/// A folder that cannot be read or holds no picture.
+pub fn find(path: &Path, split: Option<&str>) -> Result<Vec<PathBuf>> {
+    match split {
+        None => Ok(data::read::pictures_in(path)?),
+        Some(split) => {
+            let set = data::read::open(path, Some(split), None, &data::read::Limits::default())?;
+            Ok(set.pictures.into_iter().map(|p| p.path).collect())
+        }
+    }
+}
+
+/// `count` of `all` spread evenly from the first on: a folder sorted by class still gives every class.
+///
+/// ```
+/// assert_eq!(lowbit::pictures::spread(&[0, 1, 2, 3, 4, 5], 3), [0, 2, 4]);
+/// assert_eq!(lowbit::pictures::spread(&[0, 1], 3), [0, 1]);
+/// ```
+pub fn spread<T: Clone>(all: &[T], count: usize) -> Vec<T> {
+    if count >= all.len() {
+        return all.to_vec();
+    }
+    (0..count).map(|i| all[i * all.len() / count].clone()).collect()
+}
+
+/// Reads pictures one after the other, and hashes what it reads.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    hash: DataHash,
+    control: Control,
+}
+
+impl Reader {
+    pub(crate) fn new(control: &Control) -> Self {
+        Reader {
+            hash: DataHash::default(),
+            control: control.clone(),
+        }
+    }
+
+    /// The picture of a file.
+    pub(crate) fn read(&mut self, path: &Path) -> Result<Picture> {
+        self.control.check()?;
+        let bytes = read_capped(path, self.limits().file_bytes, &self.control)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.decode(&name, &bytes).map_err(|e| e.at(path.display()))
+    }
+
+    /// The picture that bytes hold.
+    pub(crate) fn decode(&mut self, name: &str, bytes: &[u8]) -> Result<Picture> {
+        self.hash.add(name, bytes);
+        Ok(data::picture::decode(bytes, &self.limits())?)
+    }
+
+    fn limits(&self) -> data::picture::Limits {
+        let mut limits = data::picture::Limits::default();
+        if let Some(memory) = self.control.memory() {
+            limits.memory = limits.memory.min(memory as u64);
+        }
+        limits
+    }
+
+    /// Adds something else that results depend on.
+    pub(crate) fn add(&mut self, name: &str, text: &str) {
+        self.hash.add(name, text.as_bytes());
+    }
+
+    /// SHA-256 of everything read.
+    pub(crate) fn finish(self) -> String {
+        self.hash.finish()
+    }
+}
+
+/// The network's input made from a picture.
+pub(crate) fn input_of(model: &Model, reader: &mut Reader, path: &Path) -> Result<(String, Tensor)> {
+    let head = model.head()?;
+    let picture = reader.read(path)?;
+    let (tensor, _) = data::prepare(&picture, &head.input)?;
+    let dtype = model
+        .inputs()?
+        .into_iter()
+        .find(|i| i.0 == head.input.name)
+        .map_or(tensor::DType::F32, |i| i.1);
+    Ok((head.input.name.clone(), cast_input(tensor, dtype)?))
+}

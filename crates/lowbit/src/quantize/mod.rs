@@ -1,0 +1,253 @@
+//! From a float model and a folder of pictures to a quantized model.
+//!
+//! ```text
+//! plan (what becomes integer) → calibrate (ranges of edges, float plan) → project (weights to codes)
+//!      → correct (y_float ≈ g·y_quant + b per channel, layer by layer, g into scales, b into biases) → annotated graph
+//! ```
+
+mod calibrate;
+mod choose;
+mod layers;
+mod report;
+pub(crate) mod weights;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kernels::Pool;
+use quant::annotate::{self, Request};
+use serde::Serialize;
+
+pub use quant::ProjectOptions;
+pub use quant::annotate::{Role, Rule};
+pub use quant::calibrate::ObserverKind;
+pub use quant::grid::Grid;
+pub use quant::{Granularity, ScaleKind, Solver};
+pub use report::{LayerReport, QuantizeReport, Size};
+
+use crate::control::Progress;
+use crate::pictures::spread;
+use crate::{Control, Error, Form, Model, Result};
+
+/// Which levels weights take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// This grid.
+    Grid(Grid),
+    /// The grid of this width, 1…8, with the smallest error of the model's outputs on the calibration pictures.
+    Bits(u32),
+}
+
+/// Settings of [`quantize`].
+#[derive(Debug, Clone)]
+pub struct QuantizeOptions {
+    /// Grid of every layer that no rule names.
+    pub choice: Choice,
+    /// How weights are projected: granularity, scale, solver, μ.
+    pub project: ProjectOptions,
+    /// Bits of activations, 1…8.
+    pub act_bits: u32,
+    /// How ranges of activations are chosen.
+    pub observer: ObserverKind,
+    /// Overrides such as `depthwise=int8`, `re:^/stem=float`, `type:Gemm=affine8`; later ones win.
+    pub rules: Vec<Rule>,
+    /// Refit every channel's gain and mean after rounding. Without it: the bare projection.
+    pub correction: bool,
+    /// Calibration pictures; labels are not needed.
+    pub pictures: Vec<PathBuf>,
+    /// At most this many of them are used, spread evenly over the list.
+    pub subset: usize,
+    /// Threads; 0 takes all cores. The result does not depend on it.
+    pub threads: usize,
+    /// Stops the work, caps its memory.
+    pub control: Control,
+}
+
+impl QuantizeOptions {
+    /// The defaults: per channel, real scales, optimum, 8-bit activations, correction on, 300 pictures.
+    ///
+    /// ```
+    /// use lowbit::{Choice, QuantizeOptions};
+    /// let options = QuantizeOptions::new(Choice::Grid("int8".parse().unwrap()), Vec::new());
+    /// assert!(options.correction && options.act_bits == 8);
+    /// ```
+    pub fn new(choice: Choice, pictures: Vec<PathBuf>) -> Self {
+        QuantizeOptions {
+            choice,
+            project: ProjectOptions::default(),
+            act_bits: 8,
+            observer: DEFAULT_OBSERVER,
+            rules: Vec::new(),
+            correction: true,
+            pictures,
+            subset: 300,
+            threads: 0,
+            control: Control::default(),
+        }
+    }
+
+    fn request(&self, grid: Grid) -> Request {
+        Request {
+            grid,
+            project: self.project,
+            act_bits: self.act_bits,
+            observer: self.observer,
+            rules: self.rules.clone(),
+        }
+    }
+}
+
+/// The observer used where none is asked for.
+pub const DEFAULT_OBSERVER: ObserverKind = ObserverKind::Mse;
+
+/// A quantized model and how it came about.
+#[derive(Debug, Clone)]
+pub struct Quantized {
+    /// The model: packed by [`Model::to_onnx`].
+    pub model: Model,
+    /// Layers, bits, errors, sizes.
+    pub report: QuantizeReport,
+}
+
+/// Quantizes a float model.
+///
+/// # Errors
+/// A model that is quantized already, no calibration pictures, a rule that names nothing, weights that are not finite,
+/// cancellation and limits.
+pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Progress) -> Result<Quantized> {
+    check(model, options)?;
+    if options.pictures.is_empty() {
+        return Err(Error::usage("there are no calibration pictures").help(
+            "give a folder with --calib: 16 pictures of the kind the model will see are enough to start with",
+        ));
+    }
+    let pool = Arc::new(Pool::new(options.threads));
+    let first = match options.choice {
+        Choice::Grid(grid) => grid,
+        Choice::Bits(bits) => choose::candidates(bits)?[0],
+    };
+    let pictures = spread(&options.pictures, options.subset);
+    let plan = annotate::plan(model.graph(), &options.request(first))?;
+    let calibrated = calibrate::run(model, &plan, &pictures, &pool, &options.control, progress)?;
+    let stage = layers::Stage {
+        model,
+        edges: &calibrated.edges,
+        correction: options.correction,
+        pool: &pool,
+        control: &options.control,
+    };
+    let grid = match options.choice {
+        Choice::Grid(grid) => grid,
+        Choice::Bits(bits) => choose::best(bits, &stage, options, &pictures, progress)?,
+    };
+    let plan = annotate::plan(model.graph(), &options.request(grid))?;
+    let mut weights = weights::project(model.graph(), &plan, &options.project)?;
+    let inputs = stage.inputs(&pictures, layers::MOST_PICTURES)?;
+    let fitted = stage.run(&plan, &mut weights, &inputs, progress)?;
+    let mut graph = weights::annotated(model.graph(), &plan, &weights, calibrated.edges.clone());
+    let record = Record::new(model, options, grid, &calibrated, inputs.len());
+    graph.metadata.extend(record.metadata());
+    let mut quantized = model.with_graph(graph);
+    // Results made with it name the bytes that it is written as.
+    quantized.written_as(&quantized.to_onnx(Form::Packed)?);
+    let report = report::report(model, &plan, &weights, &fitted, record);
+    Ok(Quantized {
+        model: quantized,
+        report,
+    })
+}
+
+/// What would be done, without pictures: layers, grids, exact sizes, weight errors.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn dry_run(model: &Model, options: &QuantizeOptions) -> Result<QuantizeReport> {
+    check(model, options)?;
+    let grid = match options.choice {
+        Choice::Grid(grid) => grid,
+        Choice::Bits(bits) => choose::candidates(bits)?[0],
+    };
+    let plan = annotate::plan(model.graph(), &options.request(grid))?;
+    let weights = weights::project(model.graph(), &plan, &options.project)?;
+    let record = Record::new(model, options, grid, &calibrate::Calibrated::default(), 0);
+    Ok(report::report(
+        model,
+        &plan,
+        &weights,
+        &Default::default(),
+        record,
+    ))
+}
+
+fn check(model: &Model, options: &QuantizeOptions) -> Result<()> {
+    if model.is_quantized() {
+        return Err(Error::unsupported("the model is quantized already")
+            .help("start from the float model it was made from"));
+    }
+    if let Choice::Bits(bits) = options.choice {
+        choose::candidates(bits)?;
+    }
+    options.control.check()
+}
+
+/// How a quantized model was made: stored in its metadata and in the report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Record {
+    /// Grid of the layers without a rule.
+    pub grid: String,
+    /// Bits of activations.
+    pub act_bits: u32,
+    /// How ranges were chosen.
+    pub observer: String,
+    /// Which weights share a scale.
+    pub granularity: String,
+    /// Which scales are allowed.
+    pub scale: String,
+    /// How scales were found.
+    pub solver: String,
+    /// μ of the semi-analytic solver.
+    pub mu: f64,
+    /// Overrides, in order.
+    pub rules: Vec<String>,
+    /// Whether gains and means were refitted.
+    pub correction: bool,
+    /// Pictures that chose the ranges.
+    pub calibration_pictures: usize,
+    /// Pictures that the correction was fitted on.
+    pub correction_pictures: usize,
+    /// SHA-256 over names and bytes of the calibration pictures.
+    pub calibration_sha256: Option<String>,
+    /// SHA-256 of the float model.
+    pub parent_sha256: String,
+}
+
+impl Record {
+    fn new(
+        model: &Model,
+        options: &QuantizeOptions,
+        grid: Grid,
+        calibrated: &calibrate::Calibrated,
+        corrected: usize,
+    ) -> Record {
+        Record {
+            grid: grid.to_string(),
+            act_bits: options.act_bits,
+            observer: options.observer.to_string(),
+            granularity: options.project.granularity.to_string(),
+            scale: options.project.scale_kind.to_string(),
+            solver: options.project.solver.to_string(),
+            mu: options.project.mu,
+            rules: options.rules.iter().map(Rule::to_string).collect(),
+            correction: options.correction,
+            calibration_pictures: calibrated.pictures,
+            correction_pictures: corrected,
+            calibration_sha256: calibrated.sha256.clone(),
+            parent_sha256: model.sha256().to_string(),
+        }
+    }
+
+    fn metadata(&self) -> Vec<(String, String)> {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        vec![("lowbit.quantize".into(), text)]
+    }
+}

@@ -1,0 +1,135 @@
+//! What was done to each layer, and what it costs.
+
+use std::collections::BTreeMap;
+
+use graph::NodeId;
+use quant::annotate::Plan;
+use serde::Serialize;
+
+use super::Record;
+use super::layers::Fitted;
+use super::weights::Layer;
+use crate::Model;
+
+/// One layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LayerReport {
+    /// Node name.
+    pub name: String,
+    /// Operator.
+    pub op: String,
+    /// What it is in the network.
+    pub role: Option<String>,
+    /// Grid, or `float`.
+    pub grid: String,
+    /// Bits per code.
+    pub bits: u32,
+    /// Number of weights.
+    pub weights: usize,
+    /// Stored bits per weight, scales included.
+    pub bits_per_weight: f64,
+    /// ‖w − ŵ‖² / ‖w‖² of the projection.
+    pub weight_error: Option<f64>,
+    /// 10·log10(Σy² / Σ(y − ŷ)²) of the layer's output against the float model's, earlier layers quantized too.
+    pub sqnr_db: Option<f64>,
+    /// Why it stays float.
+    pub reason: Option<String>,
+}
+
+/// Bytes before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Size {
+    /// Weights of convolutions and matrix products.
+    pub weights: usize,
+    /// Their bytes as f32.
+    pub float_bytes: usize,
+    /// Their bytes as codes and scales.
+    pub bytes: usize,
+    /// Stored bits per weight, scales included.
+    pub bits_per_weight: f64,
+    /// Bytes of the float file.
+    pub float_file_bytes: usize,
+}
+
+/// Result of quantization in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QuantizeReport {
+    /// Settings.
+    pub settings: Record,
+    /// Every convolution and matrix product, in node order.
+    pub layers: Vec<LayerReport>,
+    /// Sizes.
+    pub size: Size,
+    /// Edges that carry codes.
+    pub edges: usize,
+    /// Mean over the model's outputs of Σ(y − ŷ)² / Σy²; absent in a dry run.
+    pub output_error: Option<f64>,
+}
+
+pub(super) fn report(
+    model: &Model,
+    plan: &Plan,
+    layers: &BTreeMap<NodeId, Layer>,
+    fitted: &Fitted,
+    settings: Record,
+) -> QuantizeReport {
+    let graph = model.graph();
+    let mut rows: Vec<(NodeId, LayerReport)> = Vec::new();
+    let (mut count, mut stored) = (0usize, 0usize);
+    let mut seen = std::collections::BTreeSet::new();
+    for (&n, layer) in layers {
+        let (node, weights) = (&graph.nodes[n], layer.weight.len());
+        let bits = layer.weight.stored_bits();
+        // A weight that several layers share is stored once.
+        if !layer.stored_once || seen.insert(layer.task.weight) {
+            count += weights;
+            stored += bits;
+        }
+        let row = LayerReport {
+            name: node.name.clone(),
+            op: node.op.name().to_string(),
+            role: Some(layer.task.role.to_string()),
+            grid: layer.task.grid.to_string(),
+            bits: layer.weight.bits,
+            weights,
+            bits_per_weight: bits as f64 / weights.max(1) as f64,
+            weight_error: Some(layer.weight_error),
+            sqnr_db: fitted.sqnr_db.get(&n).copied(),
+            reason: None,
+        };
+        rows.push((n, row));
+    }
+    for float in &plan.floats {
+        let node = &graph.nodes[float.node];
+        let weights = graph.constant_input(node, 1).map_or(0, tensor::Tensor::len);
+        count += weights;
+        stored += weights * 32;
+        let row = LayerReport {
+            name: node.name.clone(),
+            op: node.op.name().to_string(),
+            role: None,
+            grid: "float".into(),
+            bits: 32,
+            weights,
+            bits_per_weight: 32.0,
+            weight_error: None,
+            sqnr_db: None,
+            reason: Some(float.reason.clone()),
+        };
+        rows.push((float.node, row));
+    }
+    rows.sort_by_key(|r| r.0);
+    QuantizeReport {
+        settings,
+        layers: rows.into_iter().map(|r| r.1).collect(),
+        size: Size {
+            weights: count,
+            float_bytes: count * 4,
+            bytes: stored.div_ceil(8),
+            bits_per_weight: stored as f64 / count.max(1) as f64,
+            float_file_bytes: model.file_bytes(),
+        },
+        edges: plan.groups.iter().map(|g| g.members.len()).sum(),
+        output_error: (!fitted.sqnr_db.is_empty()).then_some(fitted.output_error),
+    }
+}
