@@ -34,6 +34,18 @@ pub(super) fn covers(op: &Op) -> bool {
     )
 }
 
+/// Whether everything that says where elements go is known: the output's shape, or constants.
+pub(super) fn is_static(cx: &Compiler<'_>, n: NodeId) -> bool {
+    let node = cx.node(n);
+    match node.op {
+        Op::Slice | Op::Pad { .. } | Op::Gather { .. } | Op::Tile => {
+            let parameters = node.inputs.iter().skip(1).flatten();
+            parameters.into_iter().all(|v| cx.graph.constants.contains_key(v))
+        }
+        _ => true,
+    }
+}
+
 /// Codes move; then a table where the output's quantizer is another.
 pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let node = cx.node(n);

@@ -103,6 +103,9 @@ fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
             return Err(format!("\"{}\" is no f32 value of a fixed shape", cx.name(v)).into());
         }
     }
+    if let Some(v) = computed_parameter(cx, n) {
+        return Err(format!("its parameter \"{}\" is computed", cx.name(v)).into());
+    }
     match &node.op {
         op if conv::covers(op) => conv::integer(cx, n),
         op if linear::covers(op) => linear::integer(cx, n),
@@ -127,7 +130,7 @@ fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
         op if conv::covers(op) => conv::float(cx, n),
         op if linear::covers(op) => linear::float(cx, n),
         Op::Concat { .. } if !data(node.inputs.len()) => fallback::float(cx, n),
-        op if layout::covers(op) => layout::float(cx, n),
+        op if layout::covers(op) && layout::is_static(cx, n) => layout::float(cx, n),
         op if unary::activation(cx.graph, node).is_some() && unary::covers(op) => unary::float(cx, n),
         op if binary::kernel(op, node.inputs.len()).is_some() && data(2) => binary::float(cx, n),
         op if pool::covers(op) && pool::is_window(cx, n) => pool::float(cx, n),
@@ -135,6 +138,22 @@ fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
         Op::Softmax { axis } => softmax::float(cx, n, *axis),
         _ => fallback::float(cx, n),
     }
+}
+
+/// An input from the second on that is no constant, of an operator whose rule takes one tensor.
+fn computed_parameter(cx: &Compiler<'_>, n: NodeId) -> Option<ValueId> {
+    let node = cx.node(n);
+    let parameters = match &node.op {
+        Op::Concat { .. } => return None,
+        op if layout::covers(op) || pool::covers(op) || matches!(op, Op::Resize(_) | Op::Clip) => {
+            node.inputs.iter().skip(1)
+        }
+        _ => return None,
+    };
+    parameters
+        .flatten()
+        .copied()
+        .find(|v| !cx.graph.constants.contains_key(v))
 }
 
 /// 1.13: `largest · m` stays within i32.
