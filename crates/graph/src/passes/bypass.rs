@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use crate::graph::{Graph, NodeId, ValueId};
 
 /// Nodes to take out, applied to the graph in one sweep.
-#[derive(Default)]
 pub(super) struct Bypass {
+    producers: HashMap<ValueId, NodeId>,
+    outputs: HashSet<ValueId>,
     alias: HashMap<ValueId, ValueId>,
     /// Values that take the name of a graph output, with the node that writes them.
     renamed: Vec<(NodeId, ValueId, ValueId)>,
@@ -15,6 +16,17 @@ pub(super) struct Bypass {
 }
 
 impl Bypass {
+    pub(super) fn new(graph: &Graph) -> Self {
+        Bypass {
+            producers: graph.producers(),
+            outputs: graph.outputs.iter().copied().collect(),
+            alias: HashMap::new(),
+            renamed: Vec::new(),
+            claimed: HashSet::new(),
+            removed: HashSet::new(),
+        }
+    }
+
     /// The value that stands for `v` once the sweep is done.
     pub(super) fn resolve(&self, mut v: ValueId) -> ValueId {
         while let Some(&to) = self.alias.get(&v) {
@@ -25,28 +37,21 @@ impl Bypass {
 
     /// Makes readers of `y`, the only output of node `n`, read `x` instead. A graph output keeps its name, so there the node that writes
     /// `x` writes `y`; `false` where that cannot be, or where `y` has a quantizer of its own.
-    pub(super) fn take_out(
-        &mut self,
-        graph: &Graph,
-        producers: &HashMap<ValueId, NodeId>,
-        n: NodeId,
-        x: ValueId,
-        y: ValueId,
-    ) -> bool {
+    pub(super) fn take_out(&mut self, graph: &Graph, n: NodeId, x: ValueId, y: ValueId) -> bool {
         let x = self.resolve(x);
         let own = graph.edges.get(&y);
         if own.is_some() && own != graph.edges.get(&x) {
             return false;
         }
-        if !graph.outputs.contains(&y) {
+        if !self.outputs.contains(&y) {
             self.alias.insert(y, x);
             self.removed.insert(n);
             return true;
         }
-        let Some(&p) = producers.get(&x) else {
+        let Some(&p) = self.producers.get(&x) else {
             return false;
         };
-        if graph.outputs.contains(&x) || graph.edges.contains_key(&x) || self.claimed.contains(&y) {
+        if self.outputs.contains(&x) || graph.edges.contains_key(&x) || self.claimed.contains(&y) {
             return false;
         }
         self.alias.insert(x, y);

@@ -1,6 +1,6 @@
 //! What depends on constants and shapes alone is computed now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tensor::Tensor;
 
@@ -42,6 +42,7 @@ pub(super) fn run(
     evaluator: &dyn Evaluate,
     account: &mut Account,
 ) -> usize {
+    let outputs: HashSet<ValueId> = graph.outputs.iter().copied().collect();
     let view = View::new(graph);
     let mut single: HashMap<ValueId, bool> = HashMap::new();
     for &v in graph.constants.keys() {
@@ -53,17 +54,17 @@ pub(super) fn run(
     drop(view);
     let mut folded = vec![false; graph.nodes.len()];
     for (n, folded) in folded.iter_mut().enumerate() {
-        let Some(results) = results(graph, n, known, evaluator, &single, account) else {
+        let Some(results) = results(graph, n, known, evaluator, (&single, &outputs), account) else {
             continue;
         };
         let node = &graph.nodes[n];
-        let (inputs, outputs) = (node.inputs.clone(), node.outputs.clone());
+        let (inputs, written) = (node.inputs.clone(), node.outputs.clone());
         for v in inputs.into_iter().flatten() {
-            if single.get(&v) == Some(&true) && !graph.outputs.contains(&v) {
+            if single.get(&v) == Some(&true) && !outputs.contains(&v) {
                 graph.constants.remove(&v);
             }
         }
-        graph.constants.extend(outputs.into_iter().zip(results));
+        graph.constants.extend(written.into_iter().zip(results));
         *folded = true;
     }
     let count = folded.iter().filter(|&&f| f).count();
@@ -77,11 +78,11 @@ fn results(
     n: NodeId,
     known: &HashMap<ValueId, Known>,
     evaluator: &dyn Evaluate,
-    single: &HashMap<ValueId, bool>,
+    (single, bound): (&HashMap<ValueId, bool>, &HashSet<ValueId>),
     account: &mut Account,
 ) -> Option<Vec<Tensor>> {
     let node = &graph.nodes[n];
-    let bound = |v: &ValueId| graph.outputs.contains(v) || graph.edges.contains_key(v);
+    let bound = |v: &ValueId| bound.contains(v) || graph.edges.contains_key(v);
     if node.outputs.iter().any(bound) || account.nodes == 0 {
         return None;
     }

@@ -11,11 +11,10 @@ use crate::shape::explicit_pads;
 /// Takes them out and gives their number.
 pub(super) fn run(graph: &mut Graph) -> usize {
     let view = View::new(graph);
-    let producers = graph.producers();
-    let mut bypass = Bypass::default();
+    let mut bypass = Bypass::new(graph);
     for (n, node) in graph.nodes.iter().enumerate() {
         if let ([y], Some(x)) = (&node.outputs[..], same_as(&view, node)) {
-            bypass.take_out(graph, &producers, n, x, *y);
+            bypass.take_out(graph, n, x, *y);
         }
     }
     bypass.finish(graph)

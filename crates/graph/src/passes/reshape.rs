@@ -47,6 +47,9 @@ fn reshapes(view: &View<'_>, node: &Node) -> bool {
     }
 }
 
+/// Nodes followed back at once: a long chain takes a few rounds, not the square of its length.
+const MOST_STEPS: usize = 64;
+
 /// Source and target shape of a node that is better written as one Reshape.
 fn merged(view: &View<'_>, node: &Node) -> Option<(ValueId, Vec<i64>)> {
     if !reshapes(view, node) {
@@ -60,7 +63,10 @@ fn merged(view: &View<'_>, node: &Node) -> Option<(ValueId, Vec<i64>)> {
         Op::Transpose { .. } => true,
         _ => false,
     };
-    while let Some(before) = view.producer(x).filter(|n| reshapes(view, n)) {
+    for _ in 0..MOST_STEPS {
+        let Some(before) = view.producer(x).filter(|n| reshapes(view, n)) else {
+            break;
+        };
         if view.graph.edges.contains_key(&x) {
             break;
         }

@@ -1,6 +1,6 @@
 //! What passes ask of a graph again and again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tensor::Tensor;
 
@@ -12,6 +12,7 @@ pub(super) struct View<'g> {
     pub graph: &'g Graph,
     producers: HashMap<ValueId, NodeId>,
     uses: HashMap<ValueId, usize>,
+    outputs: HashSet<ValueId>,
 }
 
 impl<'g> View<'g> {
@@ -25,6 +26,7 @@ impl<'g> View<'g> {
             graph,
             producers: graph.producers(),
             uses,
+            outputs: graph.outputs.iter().copied().collect(),
         }
     }
 
@@ -40,7 +42,7 @@ impl<'g> View<'g> {
     /// Whether a value is computed for one reader alone: it may vanish with it. Outputs and annotated edges may not.
     pub(super) fn may_vanish(&self, v: ValueId) -> bool {
         self.uses.get(&v) == Some(&1)
-            && !self.graph.outputs.contains(&v)
+            && !self.outputs.contains(&v)
             && !self.graph.edges.contains_key(&v)
             && self.producers.contains_key(&v)
     }

@@ -358,8 +358,13 @@ fn fill_free_dimension(
 ) -> Result<(), ShapeFault> {
     let free = out.iter().position(Option::is_none);
     let alone = out.iter().filter(|d| d.is_none()).count() == 1;
-    let misfit =
-        |out: &[Dim]| ShapeFault::bad(format!("{} elements do not fit shape {}", show(x), show(out)));
+    let misfit = |out: &[Dim]| {
+        ShapeFault::bad(format!(
+            "the elements of shape {} do not fit shape {}",
+            show(x),
+            show(out)
+        ))
+    };
     let Some(free) = free else {
         return match (product(x)?, product(out)?) {
             (Some(a), Some(b)) if a != b => Err(misfit(out)),
