@@ -5,8 +5,8 @@
 
 use std::time::Instant;
 
-use kernels::float::{Activation, Conv};
-use kernels::{ConvShape, Isa, Out, Pixels, Pool};
+use kernels::float::{self, Activation, BinaryOp, Conv, Linear, LinearAxis};
+use kernels::{Broadcast, ConvShape, Isa, Out, Pixels, Pool, PoolShape, layout};
 
 /// Name, [in, out, groups], square input, kernel, stride.
 const LAYERS: &[(&str, [usize; 3], usize, usize, usize)] = &[
@@ -83,4 +83,101 @@ fn main() {
         }
         println!("{line}  GFLOP/s");
     }
+    elements(&pool, &words);
+}
+
+fn once(run: &mut dyn FnMut()) -> f64 {
+    let start = Instant::now();
+    run();
+    start.elapsed().as_secs_f64()
+}
+
+/// Seconds of the best of many runs, or the mean processor time where that is less: on a busy machine no long run is left alone.
+fn best(run: &mut dyn FnMut()) -> f64 {
+    let first = once(run);
+    let rounds = (0.2 / first) as usize + 8;
+    let start = processor_time();
+    let least = (0..rounds).map(|_| once(run)).fold(first, f64::min);
+    match (start, processor_time()) {
+        (Some(start), Some(end)) if end > start => least.min((end - start) / rounds as f64),
+        _ => least,
+    }
+}
+
+/// Seconds that this thread ran; Linux only.
+fn processor_time() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(text.split(' ').next()?.parse::<f64>().ok()? * 1e-9)
+}
+
+/// Functions of one element, Softmax, pools and changes of layout, in the second cache.
+fn elements(pool: &Pool, words: &[String]) {
+    let (pixels, channels) = (1600, 48);
+    let x: Vec<f32> = (0..pixels * channels)
+        .map(|i| (i % 997) as f32 * 0.01 - 5.0)
+        .collect();
+    let isas: Vec<Isa> = Isa::usable()
+        .into_iter()
+        .filter(|&isa| isa != Isa::AvxVnni)
+        .collect();
+    let table = |name: &str, run: &dyn Fn(Isa, &mut [f32])| {
+        if words.iter().all(|w| name.contains(w)) {
+            let mut line = format!("{name:32}");
+            for &isa in &isas {
+                let mut y = x.clone();
+                let seconds = best(&mut || run(isa, &mut y));
+                line += &format!("  {} {:6.2}", isa.name(), x.len() as f64 / seconds / 1e9);
+            }
+            println!("{line}  G elements/s");
+        }
+    };
+    for (name, activation) in [
+        ("relu", Activation::Relu),
+        ("silu", Activation::Swish { alpha: 1.0 }),
+        ("mish", Activation::Mish),
+        ("tanh", Activation::Tanh),
+        ("hard swish", Activation::HardSwish),
+    ] {
+        table(name, &|isa, y| float::activate(pool, isa, activation, y));
+    }
+    table("softmax of 16", &|isa, y| float::softmax(pool, isa, 16, y));
+    let sum = Broadcast::new(&[x.len()], &[x.len()]).expect("equal shapes");
+    table("add", &|isa, y| {
+        float::binary(pool, isa, BinaryOp::Add, &sum, &x, &x, y)
+    });
+    let window = PoolShape {
+        batch: 1,
+        channels,
+        input: [1, 40, 40],
+        output: [1, 40, 40],
+        kernel: [1, 5, 5],
+        stride: [1; 3],
+        dilation: [1; 3],
+        pad: [0, 2, 2],
+    };
+    table("max pool 5x5", &|isa, y| {
+        float::max_pool(pool, isa, &window, &x, y)
+    });
+    table("to channels last", &|_, y| {
+        layout::to_channels_last(pool, [1, channels, pixels], &x, y)
+    });
+    table("from channels last", &|_, y| {
+        layout::from_channels_last(pool, [1, channels, pixels], &x, y)
+    });
+    table("picture to channels last", &|_, y| {
+        layout::to_channels_last(pool, [1, 3, x.len() / 3], &x, y)
+    });
+    let linear = Linear {
+        axes: [1, 20, 20].map(|n: usize| {
+            (n > 1).then(|| LinearAxis {
+                taps: (0..2 * n)
+                    .map(|i| (i / 2, (i / 2 + 1).min(n - 1), 0.25))
+                    .collect(),
+            })
+        }),
+        input: [1, 20, 20],
+    };
+    table("linear resize", &|isa, y| {
+        float::resize_linear(pool, isa, &linear, [1, channels], &x, y)
+    });
 }

@@ -24,17 +24,23 @@ pub(super) fn binary(op: BinaryOp, a: &[f32], b: &[f32], y: &mut [f32]) {
     }
 }
 
+/// From element `at` on.
 #[inline(always)]
-pub(super) fn max(acc: &mut [f32], x: &[f32]) {
-    for (acc, &x) in acc.iter_mut().zip(x) {
-        *acc = if x > *acc { x } else { *acc };
+pub(super) fn max(acc: &mut [f32], taps: &[&[f32]], at: usize) {
+    for tap in taps {
+        for (acc, &x) in acc[at..].iter_mut().zip(&tap[at..]) {
+            *acc = if x > *acc { x } else { *acc };
+        }
     }
 }
 
+/// From element `at` on.
 #[inline(always)]
-pub(super) fn sum(acc: &mut [f32], x: &[f32]) {
-    for (acc, &x) in acc.iter_mut().zip(x) {
-        *acc += x;
+pub(super) fn sum(acc: &mut [f32], taps: &[&[f32]], at: usize) {
+    for tap in taps {
+        for (acc, &x) in acc[at..].iter_mut().zip(&tap[at..]) {
+            *acc += x;
+        }
     }
 }
 

@@ -15,10 +15,10 @@ pub(crate) struct Rows {
     pub(crate) depthwise: Option<&'static DepthwiseRow>,
     pub(crate) activate: unsafe fn(Activation, &mut [f32]),
     pub(crate) binary: unsafe fn(BinaryOp, &[f32], &[f32], &mut [f32]),
-    /// `acc = x > acc ? x : acc`.
-    pub(crate) max: unsafe fn(&mut [f32], &[f32]),
-    /// `acc += x`.
-    pub(crate) sum: unsafe fn(&mut [f32], &[f32]),
+    /// `acc = x > acc ? x : acc` for each tap x in turn.
+    pub(crate) max: unsafe fn(&mut [f32], &[&[f32]]),
+    /// `acc += x` for each tap x in turn.
+    pub(crate) sum: unsafe fn(&mut [f32], &[&[f32]]),
     /// `acc = fma(w, x, acc)`.
     pub(crate) weigh: unsafe fn(f32, &mut [f32], &[f32]),
     /// `y /= n`.
@@ -35,8 +35,8 @@ static ROWS: &[Rows] = &[
         depthwise: None,
         activate: activation::activate_row,
         binary: element::binary,
-        max: element::max,
-        sum: element::sum,
+        max: |acc, taps| element::max(acc, taps, 0),
+        sum: |acc, taps| element::sum(acc, taps, 0),
         weigh: element::weigh,
         divide: element::divide,
         exp_less: element::exp_less,

@@ -21,7 +21,8 @@ const CHUNK_BYTES: usize = 160 << 10;
 /// Multiply-accumulates of a task, about.
 const TASK: usize = 3 << 20;
 
-/// One tile: `out[m][n] = init[m][n]`, then `fma(x[m][k], weights[k][n], ·)` for all k of all segments.
+/// One tile, for each of some panels: `out[m][n] = init[m][n]`, then `fma(x[m][k], weights[k][n], ·)` for all k of all
+/// segments.
 pub(crate) struct TileCall {
     /// Address of pixel m under a segment: `pointers[tap · pointer_step + m] + shift`.
     pub(crate) pointers: *const *const f32,
@@ -34,8 +35,11 @@ pub(crate) struct TileCall {
     /// Row m starts at `m · init_step`.
     pub(crate) init: *const f32,
     pub(crate) init_step: usize,
-    /// Address of each pixel's row.
+    /// Address of each pixel's row, and the first channel in it.
     pub(crate) out: *const *mut f32,
+    pub(crate) channel: usize,
+    /// Panels that follow each other in `weights`, `init` (where it is one row) and `out`.
+    pub(crate) panels: usize,
     pub(crate) clamp: Option<Clamp>,
 }
 
@@ -164,18 +168,22 @@ impl Dense {
                 let (g, rest) = (task / (chunks * blocks), task % (chunks * blocks));
                 let panels = rest / chunks * each..self.panels.min((rest / chunks + 1) * each);
                 let pixels = rest % chunks * chunk..plan.pixels.min((rest % chunks + 1) * chunk);
-                let walk = Walk::new(&plan, g, pixels);
-                self.task(
-                    &plan,
-                    bytemuck::cast_slice(weights),
-                    g,
-                    panels,
-                    &walk,
-                    |pixel, channel, len| {
-                        // SAFETY: one task owns these channels of this pixel.
-                        unsafe { parts.part(pixel * stride + offset + channel, len) }
-                    },
-                );
+                let cout = s.out_channels / s.groups;
+                let panel = 2 * self.row.lanes;
+                let channels = g * cout + panels.start * panel..g * cout + cout.min(panels.end * panel);
+                // SAFETY: one task owns these channels of this pixel.
+                let row = |pixel: usize| unsafe {
+                    parts.pointer(pixel * stride + offset + channels.start, channels.len())
+                };
+                let walk = Walk::new(&plan, g, pixels, row);
+                self.task(&plan, bytemuck::cast_slice(weights), g, panels, &walk);
+                if let Some(activation) = self.finish.activation {
+                    for &pixel in &walk.outputs {
+                        let at = pixel * stride + offset + channels.start;
+                        // SAFETY: as above, and the kernels are done; the row was chosen for this CPU.
+                        unsafe { (self.row.activate)(activation, parts.part(at, channels.len())) };
+                    }
+                }
             });
         }
     }
@@ -196,41 +204,33 @@ impl Dense {
         (chunk, each)
     }
 
-    /// Computes panels of a chunk of pixels; `row(output pixel, channel, length)` is where they go.
-    fn task<'y>(
-        &self,
-        plan: &Plan<'_>,
-        weights: &[f32],
-        group: usize,
-        panels: Range<usize>,
-        walk: &Walk,
-        row: impl Fn(usize, usize, usize) -> &'y mut [f32],
-    ) {
+    /// Computes panels of a chunk of pixels.
+    fn task(&self, plan: &Plan<'_>, weights: &[f32], group: usize, panels: Range<usize>, walk: &Walk) {
         let s = &plan.geometry.shape;
-        let (cout, panel) = (s.out_channels / s.groups, 2 * self.row.lanes);
+        let (cout, lanes) = (s.out_channels / s.groups, self.row.lanes);
+        let panel = 2 * lanes;
+        let each = plan.depth * panel;
         // Sums between blocks of weights, and rows narrower than the registers that make them.
-        let mut scratch = vec![0f32; walk.outputs.len().next_multiple_of(MAX_PIXELS) * panel];
-        for p in panels.clone() {
-            let block = group * self.panels + p;
+        let count = walk.outputs.len().next_multiple_of(MAX_PIXELS);
+        let mut scratch = vec![0f32; count * panel];
+        let sums = scratch.as_mut_ptr();
+        let scratch_rows: Vec<*mut f32> = (0..count).map(|m| sums.wrapping_add(m * panel)).collect();
+        let mut p = panels.start;
+        while p < panels.end {
+            // Shallow panels go together, as many as fit into a block of weights.
+            let whole_panels = (cout / panel).min(panels.end).saturating_sub(p);
+            let together = (BLOCK / each.max(1)).clamp(1, whole_panels.max(1));
             let width = panel.min(cout - p * panel);
-            let channel = group * cout + p * panel;
-            let whole = width == panel || width == self.row.lanes;
-            let bias = &self.bias[block * panel..][..panel];
-            let weights = &weights[block * plan.depth * panel..][..plan.depth * panel];
+            let whole = width == panel || width == lanes;
+            let block = group * self.panels + p;
+            let bias = &self.bias[block * panel..][..together * panel];
+            let weights = &weights[block * each..][..together * each];
+            let channel = (p - panels.start) * panel;
             for (b, part) in plan.blocks.iter().enumerate() {
                 let (first, last) = (b == 0, b + 1 == plan.blocks.len());
+                let direct = last && whole;
                 for tile in &walk.tiles {
-                    let at = tile.first * panel;
                     let size = &self.row.sizes[tile.size];
-                    let sums = scratch.as_mut_ptr().wrapping_add(at);
-                    let mut out: [*mut f32; MAX_PIXELS] =
-                        std::array::from_fn(|m| sums.wrapping_add(m * panel));
-                    if last && whole {
-                        // Pixels that fill up the tile stay in scratch.
-                        for (out, &pixel) in out.iter_mut().zip(&walk.outputs[tile.first..][..tile.count]) {
-                            *out = row(pixel, channel, width).as_mut_ptr();
-                        }
-                    }
                     let segments = if tile.plain { &part.plain } else { &part.border };
                     let call = TileCall {
                         pointers: walk.pointers[tile.pointers..].as_ptr(),
@@ -238,36 +238,46 @@ impl Dense {
                         segment: segments.as_ptr(),
                         segments: segments.len(),
                         weights: weights[part.start * panel..].as_ptr(),
-                        init: if first { bias.as_ptr() } else { sums },
+                        init: if first {
+                            bias.as_ptr()
+                        } else {
+                            scratch_rows[tile.first]
+                        },
                         init_step: if first { 0 } else { panel },
-                        out: out.as_ptr(),
+                        out: if direct {
+                            walk.rows[tile.rows..].as_ptr()
+                        } else {
+                            scratch_rows[tile.first..].as_ptr()
+                        },
+                        channel: if direct { channel } else { 0 },
+                        panels: together,
                         clamp: self.finish.clamp.filter(|_| last),
                     };
                     // SAFETY: the row was chosen for this CPU. `Walk` noted pointers to `segments` of readable elements for
-                    // every pixel of the tile; `weights` holds a panel per element of the block; `bias` is a panel, scratch
-                    // a panel per pixel, each row of `out` is as wide as the registers that are stored there.
+                    // every pixel of the tile, and rows of the output that hold the task's channels; `weights` holds a
+                    // panel per element of the block, and together > 1 only where the only block is the whole depth of
+                    // whole panels; `bias` is as many panels, scratch a panel per pixel, and narrow rows go there.
                     unsafe {
-                        match width > self.row.lanes {
+                        match width > lanes {
                             true => (size.two)(&call),
                             false => (size.one)(&call),
                         }
                     }
                     if last && !whole {
-                        for (m, &pixel) in walk.outputs[tile.first..][..tile.count].iter().enumerate() {
-                            row(pixel, channel, width).copy_from_slice(&scratch[at + m * panel..][..width]);
+                        for m in 0..tile.count {
+                            // SAFETY: a row of scratch and the task's channels of a pixel of the output.
+                            unsafe {
+                                std::ptr::copy_nonoverlapping(
+                                    scratch_rows[tile.first + m],
+                                    walk.rows[tile.rows + m].add(channel),
+                                    width,
+                                );
+                            }
                         }
                     }
                 }
             }
-        }
-        if let Some(activation) = self.finish.activation {
-            let (start, end) = (panels.start * panel, cout.min(panels.end * panel));
-            for &pixel in &walk.outputs {
-                // SAFETY: the row was chosen for this CPU.
-                unsafe {
-                    (self.row.activate)(activation, row(pixel, group * cout + start, end - start));
-                }
-            }
+            p += together;
         }
     }
 }
@@ -356,6 +366,8 @@ fn cut(terms: Range<usize>, len: usize, place: impl Fn(usize) -> (usize, isize))
 struct Walk {
     tiles: Vec<TileAt>,
     pointers: Vec<*const f32>,
+    /// Where each pixel of each tile writes the task's channels.
+    rows: Vec<*mut f32>,
     /// Output pixel of each pixel of the chunk.
     outputs: Vec<usize>,
 }
@@ -366,14 +378,16 @@ struct TileAt {
     count: usize,
     /// Index in the sizes.
     size: usize,
-    /// First pointer.
+    /// First pointer, and first row.
     pointers: usize,
+    rows: usize,
     /// All taps of all pixels inside.
     plain: bool,
 }
 
 impl Walk {
-    fn new(plan: &Plan<'_>, group: usize, pixels: Range<usize>) -> Walk {
+    /// `row_of(output pixel)` is where the task's channels of a pixel begin.
+    fn new(plan: &Plan<'_>, group: usize, pixels: Range<usize>, row_of: impl Fn(usize) -> *mut f32) -> Walk {
         let Plan {
             geometry,
             phase,
@@ -408,6 +422,7 @@ impl Walk {
         }
         let mut tiles = Vec::with_capacity(count.div_ceil(plan.sizes[0].pixels) + 4);
         let mut pointers = Vec::with_capacity(count + MAX_PIXELS);
+        let mut outs = Vec::with_capacity(count + MAX_PIXELS);
         let mut first = 0;
         while first < count {
             let left = count - first;
@@ -420,8 +435,12 @@ impl Walk {
                 count: here.len(),
                 size,
                 pointers: pointers.len(),
+                rows: outs.len(),
                 plain,
             });
+            // Pixels that fill up a tile repeat the last one: they compute and write the same.
+            outs.extend(outputs[here.clone()].iter().map(|&pixel| row_of(pixel)));
+            outs.resize(outs.len() + rows - here.len(), outs[outs.len() - 1]);
             if plain {
                 let places = inputs[here.clone()].iter().flatten();
                 pointers.extend(places.map(|&i| x.data[i..].as_ptr()));
@@ -442,6 +461,7 @@ impl Walk {
         Walk {
             tiles,
             pointers,
+            rows: outs,
             outputs,
         }
     }

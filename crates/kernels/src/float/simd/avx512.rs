@@ -39,6 +39,12 @@ fn fma(x: V, w: V, acc: V) -> V {
     _mm512_fmadd_ps(x, w, acc)
 }
 
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn plus(a: V, b: V) -> V {
+    _mm512_add_ps(a, b)
+}
+
 /// `a > b ? a : b`.
 #[inline]
 #[target_feature(enable = "avx512f")]

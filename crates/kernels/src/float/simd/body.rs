@@ -1,7 +1,7 @@
 //! The kernels that differ between instruction sets in registers only.
 //!
 //! In scope where a macro is used: `V` (a register of f32), `LANES`, `splat(f32)`, `load(*const f32)`, `store(*mut f32, V)`,
-//! `fma(x, w, acc)`, `larger(a, b)` and `smaller(a, b)` (`b` where either is NaN).
+//! `fma(x, w, acc)`, `plus(a, b)`, `larger(a, b)` and `smaller(a, b)` (`b` where either is NaN).
 
 /// Dense tiles (`TileCall`) and depthwise runs (`RunCall`).
 macro_rules! products {
@@ -22,45 +22,48 @@ macro_rules! products {
             // SAFETY: by the caller's promise every pointer plus shift has a segment's elements, `weights` NR per element of
             // all segments, `init` and `out` a row per pixel.
             unsafe {
-                let mut acc = [[splat(0.0); NV]; MR];
-                for m in 0..MR {
-                    for v in 0..NV {
-                        acc[m][v] = load(call.init.add(m * call.init_step + v * LANES));
-                    }
-                }
                 let mut w = call.weights;
-                for s in 0..call.segments {
-                    let segment = &*call.segment.add(s);
-                    let row = call.pointers.add(segment.tap * call.pointer_step);
-                    let mut x = [std::ptr::null::<f32>(); MR];
+                for panel in 0..call.panels {
+                    let channel = panel * 2 * LANES;
+                    let mut acc = [[splat(0.0); NV]; MR];
                     for m in 0..MR {
-                        x[m] = (*row.add(m)).offset(segment.shift);
-                    }
-                    for k in 0..segment.len {
-                        let mut weights = [splat(0.0); NV];
                         for v in 0..NV {
-                            weights[v] = load(w.add(v * LANES));
+                            acc[m][v] = load(call.init.add(m * call.init_step + channel + v * LANES));
                         }
+                    }
+                    for s in 0..call.segments {
+                        let segment = &*call.segment.add(s);
+                        let row = call.pointers.add(segment.tap * call.pointer_step);
+                        let mut x = [std::ptr::null::<f32>(); MR];
                         for m in 0..MR {
-                            let pixel = splat(*x[m].add(k));
+                            x[m] = (*row.add(m)).offset(segment.shift);
+                        }
+                        for k in 0..segment.len {
+                            let mut weights = [splat(0.0); NV];
                             for v in 0..NV {
-                                acc[m][v] = fma(pixel, weights[v], acc[m][v]);
+                                weights[v] = load(w.add(v * LANES));
+                            }
+                            for m in 0..MR {
+                                let pixel = splat(*x[m].add(k));
+                                for v in 0..NV {
+                                    acc[m][v] = fma(pixel, weights[v], acc[m][v]);
+                                }
+                            }
+                            w = w.add(2 * LANES);
+                        }
+                    }
+                    if let Some(clamp) = call.clamp {
+                        for m in 0..MR {
+                            for v in 0..NV {
+                                acc[m][v] = clamped(acc[m][v], &clamp);
                             }
                         }
-                        w = w.add(2 * LANES);
                     }
-                }
-                if let Some(clamp) = call.clamp {
                     for m in 0..MR {
+                        let out = (*call.out.add(m)).add(call.channel + channel);
                         for v in 0..NV {
-                            acc[m][v] = clamped(acc[m][v], &clamp);
+                            store(out.add(v * LANES), acc[m][v]);
                         }
-                    }
-                }
-                for m in 0..MR {
-                    let out = *call.out.add(m);
-                    for v in 0..NV {
-                        store(out.add(v * LANES), acc[m][v]);
                     }
                 }
             }
@@ -155,11 +158,74 @@ macro_rules! elements {
         use crate::float::binary::BinaryOp;
         use crate::float::{Activation, activation, element};
 
+        // What keeps an element or replaces it becomes masked stores when the compiler vectorizes it, which are slow: a clamp and
+        // a maximum are written out.
+
+        /// # Safety
+        /// The CPU has the features.
+        #[target_feature(enable = $features)]
+        unsafe fn activate(activation: Activation, y: &mut [f32]) {
+            let (low, high) = match activation {
+                Activation::Relu => (0.0, f32::INFINITY),
+                Activation::Clip { low, high } => (low, high),
+                // SAFETY: the same promise.
+                _ => return unsafe { activate_any(activation, y) },
+            };
+            let clamp = Clamp { low, high };
+            let mut chunks = y.chunks_exact_mut(LANES);
+            for chunk in &mut chunks {
+                // SAFETY: a chunk is a register.
+                unsafe { store(chunk.as_mut_ptr(), clamped(load(chunk.as_ptr()), &clamp)) }
+            }
+            activation::activate_row(activation, chunks.into_remainder());
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn fold<const R: usize>(acc: &mut [f32], taps: &[&[f32]], at: usize, op: impl Fn(V, V) -> V) -> usize {
+            let whole = (acc.len() - at) / (R * LANES) * R * LANES;
+            assert!(taps.iter().all(|tap| tap.len() >= at + whole));
+            for at in (at..at + whole).step_by(R * LANES) {
+                let mut some = [splat(0.0); R];
+                // SAFETY: R registers from `at` on lie in `acc` and, by the assertion, in every tap.
+                unsafe {
+                    for r in 0..R {
+                        some[r] = load(acc.as_ptr().add(at + r * LANES));
+                    }
+                    for tap in taps {
+                        for r in 0..R {
+                            some[r] = op(load(tap.as_ptr().add(at + r * LANES)), some[r]);
+                        }
+                    }
+                    for r in 0..R {
+                        store(acc.as_mut_ptr().add(at + r * LANES), some[r]);
+                    }
+                }
+            }
+            at + whole
+        }
+
+        /// # Safety
+        /// The CPU has the features.
+        #[target_feature(enable = $features)]
+        unsafe fn max(acc: &mut [f32], taps: &[&[f32]]) {
+            let at = fold::<4>(acc, taps, 0, |x, acc| larger(x, acc));
+            let at = fold::<1>(acc, taps, at, |x, acc| larger(x, acc));
+            element::max(acc, taps, at);
+        }
+
+        /// # Safety
+        /// The CPU has the features.
+        #[target_feature(enable = $features)]
+        unsafe fn sum(acc: &mut [f32], taps: &[&[f32]]) {
+            let at = fold::<4>(acc, taps, 0, |x, acc| plus(acc, x));
+            let at = fold::<1>(acc, taps, at, |x, acc| plus(acc, x));
+            element::sum(acc, taps, at);
+        }
+
         elements! { $features
-            fn activate(activation: Activation, y: &mut [f32]) = activation::activate_row;
+            fn activate_any(activation: Activation, y: &mut [f32]) = activation::activate_row;
             fn binary(op: BinaryOp, a: &[f32], b: &[f32], y: &mut [f32]) = element::binary;
-            fn max(acc: &mut [f32], x: &[f32]) = element::max;
-            fn sum(acc: &mut [f32], x: &[f32]) = element::sum;
             fn weigh(w: f32, acc: &mut [f32], x: &[f32]) = element::weigh;
             fn divide(y: &mut [f32], n: f32) = element::divide;
             fn exp_less(y: &mut [f32], most: f32) = element::exp_less;
