@@ -37,6 +37,8 @@ pub enum CompileError {
         activations: usize,
         limit: usize,
     },
+    #[error("annotation of \"{value}\": {reason}; the file that it came from is damaged")]
+    Annotation { value: String, reason: String },
     #[error("this CPU does not run {isa}; usable: {usable}")]
     Isa { isa: &'static str, usable: String },
 }

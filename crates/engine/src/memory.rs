@@ -62,6 +62,15 @@ impl Buffer {
 /// Words of a cache line.
 const LINE: usize = 16;
 
+/// Bytes of all buffers side by side; `None` where they exceed what a machine can address.
+pub(crate) fn upper_bytes(buffers: &[Buffer]) -> Option<usize> {
+    let fits = |n: &usize| *n <= isize::MAX as usize / 8;
+    buffers.iter().try_fold(0usize, |n, b| {
+        let len = Some(b.len).filter(fits)?;
+        n.checked_add(len * 4 + 4 * LINE).filter(fits)
+    })
+}
+
 /// Gives every buffer its words, largest first, each into the lowest gap among those alive at the same time. Returns the
 /// arena's words.
 pub(crate) fn place(buffers: &mut [Buffer]) -> usize {

@@ -181,7 +181,7 @@ impl From<engine::CompileError> for Error {
     fn from(e: engine::CompileError) -> Self {
         use engine::CompileError as E;
         let kind = match e {
-            E::Graph(_) => ErrorKind::BadInput,
+            E::Graph(_) | E::Annotation { .. } => ErrorKind::BadInput,
             E::Memory { .. } => ErrorKind::Limit,
             E::FloatProducts { .. } => ErrorKind::Gate,
             E::Isa { .. } => ErrorKind::Usage,

@@ -1,5 +1,6 @@
 //! From a graph to a plan: one walk over the nodes, each lowered to calls of kernels.
 
+mod check;
 mod concat;
 mod values;
 
@@ -56,6 +57,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
         });
     }
     graph.check()?;
+    check::annotations(graph)?;
     let mut cx = Compiler::new(graph, options);
     let inputs = cx.inputs()?;
     for n in 0..graph.nodes.len() {
@@ -319,6 +321,16 @@ impl<'g> Compiler<'g> {
                 return Err(CompileError::FloatProducts { nodes });
             }
         }
+        let limit = self.options.limit_bytes.unwrap_or(isize::MAX as usize / 2);
+        let upper = crate::memory::upper_bytes(&self.buffers);
+        if upper.is_none() {
+            return Err(CompileError::Memory {
+                need: usize::MAX,
+                weights: self.packed,
+                activations: usize::MAX,
+                limit,
+            });
+        }
         let words = place(&mut self.buffers);
         let constants: usize = self
             .buffers
@@ -336,18 +348,16 @@ impl<'g> Compiler<'g> {
             activations: words.saturating_mul(4),
             temporaries: self.temporaries,
         };
-        let mut most = usize::MAX;
-        if let Some(limit) = self.options.limit_bytes {
-            if memory.total() > limit {
-                return Err(CompileError::Memory {
-                    need: memory.total(),
-                    weights: memory.weights,
-                    activations: memory.activations + memory.temporaries,
-                    limit,
-                });
-            }
-            most = (limit - memory.weights) / (memory.activations + memory.temporaries).max(1);
+        let each_run = memory.activations.saturating_add(memory.temporaries);
+        if memory.total() > limit {
+            return Err(CompileError::Memory {
+                need: memory.total(),
+                weights: memory.weights,
+                activations: each_run,
+                limit,
+            });
         }
+        let most = (limit - memory.weights) / each_run.max(1);
         Ok(Plan {
             isa: self.options.isa,
             inputs,

@@ -28,6 +28,20 @@ pub(super) fn kernel(op: &Op, inputs: usize) -> Option<(BinaryOp, &'static str)>
     })
 }
 
+/// x² by the product that 1.15 says it is.
+pub(super) fn is_square(cx: &Compiler<'_>, n: NodeId) -> bool {
+    let node = cx.node(n);
+    let exponent = cx.graph.constant_input(node, 1);
+    let two = exponent.is_some_and(|t| t.rank() == 0 || t.shape() == [1]);
+    matches!(node.op, Op::Binary(Binary::Pow)) && two && exponent.and_then(|t| t.as_f32()) == Some(&[2.0])
+}
+
+/// Emits x · x.
+pub(super) fn square(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
+    let x = super::first_input(cx, n).ok_or("its input is missing")?;
+    emit(cx, n, [x, x], BinaryOp::Mul, "mul_f32")
+}
+
 pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let op = &cx.node(n).op;
     let Op::Binary(which @ (Binary::Add | Binary::Sub | Binary::Mul)) = *op else {
@@ -67,13 +81,23 @@ pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
     let &[Some(a), Some(b)] = node.inputs.as_slice() else {
         return Err("an input is missing".into());
     };
-    let isa = cx.isa();
-    let pair = Pair::of(cx, n, [a, b], Repr::Real)?;
+    emit(cx, n, [a, b], op, name)
+}
+
+fn emit(
+    cx: &mut Compiler<'_>,
+    n: NodeId,
+    operands: [ValueId; 2],
+    op: BinaryOp,
+    name: &str,
+) -> Result<(), Fault> {
+    let (isa, output) = (cx.isa(), cx.node(n).outputs[0]);
+    let pair = Pair::of(cx, n, operands, Repr::Real)?;
     pair.emit(cx, name, Kind::Reals, move |shape, [a, b], io| {
         let (pool, a, b) = (io.pool, &io.reals(0)[a], &io.reals(1)[b]);
         binary(pool, isa, op, shape, a, b, io.out_reals());
     })
-    .hold(cx, node.outputs[0], Repr::Real);
+    .hold(cx, output, Repr::Real);
     Ok(())
 }
 

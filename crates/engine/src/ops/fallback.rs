@@ -22,14 +22,14 @@ enum Source {
 pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
     let node = cx.node(n);
     let (mut sources, mut reads) = (Vec::new(), Vec::new());
-    let mut bytes = 0;
+    let mut bytes = 0usize;
     for input in &node.inputs {
         sources.push(match *input {
             None => Source::Missing,
             Some(v) => match source(cx, v)? {
                 (source, None) => source,
                 (source, Some(view)) => {
-                    bytes += view.len() * 4;
+                    bytes = usize::saturating_add(bytes, view.len().saturating_mul(4));
                     reads.push(view.buffer);
                     match source {
                         Source::Reals(_, at, shape) => Source::Reals(reads.len() - 1, at, shape),
@@ -45,7 +45,7 @@ pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
         let view = if cx.is_plain(v) {
             let shape = cx.shape(v)?;
             let len = shape.iter().product();
-            bytes += len * 4;
+            bytes = usize::saturating_add(bytes, usize::saturating_mul(len, 4));
             View::dense(cx.buffer(Kind::Reals, len), &shape, &onnx_order(shape.len()))
         } else {
             View::dense(cx.buffer(Kind::Tensor, 0), &[], &[])

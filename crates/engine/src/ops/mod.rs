@@ -133,6 +133,7 @@ fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
         op if layout::covers(op) && layout::is_static(cx, n) => layout::float(cx, n),
         op if unary::activation(cx.graph, node).is_some() && unary::covers(op) => unary::float(cx, n),
         op if binary::kernel(op, node.inputs.len()).is_some() && data(2) => binary::float(cx, n),
+        Op::Binary(Binary::Pow) if binary::is_square(cx, n) => binary::square(cx, n),
         op if pool::covers(op) && pool::is_window(cx, n) => pool::float(cx, n),
         Op::Resize(_) if resize::is_spatial(cx, n) => resize::float(cx, n),
         Op::Softmax { axis } => softmax::float(cx, n, *axis),
@@ -176,6 +177,9 @@ pub(crate) fn first_input(cx: &Compiler<'_>, n: NodeId) -> Option<ValueId> {
 pub(crate) fn edge_in(cx: &Compiler<'_>, n: NodeId, i: usize) -> Result<(ValueId, Edge), String> {
     let input = cx.node(n).inputs.get(i).copied().flatten();
     let v = input.ok_or_else(|| format!("input {i} is missing"))?;
+    if cx.graph.is_constant(v) {
+        return Err(format!("input \"{}\" is a constant", cx.name(v)));
+    }
     match cx.edges.get(&v) {
         Some(&edge) => Ok((v, edge)),
         None => Err(format!("input \"{}\" carries no quantizer", cx.name(v))),

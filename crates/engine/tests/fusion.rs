@@ -1,0 +1,150 @@
+//! What a plan does not do: copies and tables that views, fusion and shared buffers save.
+
+use engine::{CompileError, Options, Plan, compile};
+use graph::{Conv, EdgeQuantizer, Graph, Op, Padding, Point, Unary, ValueId, WeightAnnotation};
+use tensor::{DType, Tensor};
+
+const EDGE: EdgeQuantizer = EdgeQuantizer {
+    scale: 0.02,
+    zero_point: 0,
+    bits: 8,
+};
+
+fn fixed(shape: &[usize]) -> Option<Vec<Option<usize>>> {
+    Some(shape.iter().map(|&d| Some(d)).collect())
+}
+
+fn input(shape: &[usize]) -> (Graph, ValueId) {
+    let mut g = Graph::new("t");
+    let x = g.add_value("x", Some(DType::F32), fixed(shape));
+    g.inputs.push(x);
+    (g, x)
+}
+
+/// A quantized 1×1 convolution.
+fn conv(g: &mut Graph, x: ValueId, inputs: usize, outputs: usize) -> ValueId {
+    let shape = vec![outputs, inputs, 1, 1];
+    let w = g.add_value("w", Some(DType::F32), fixed(&shape));
+    let codes = (0..inputs * outputs).map(|i| (i % 4) as u8).collect();
+    let annotation = WeightAnnotation {
+        grid: "test".into(),
+        bits: 2,
+        shape,
+        axis: 0,
+        levels: vec![0, 1, -1, 2],
+        zero_points: None,
+        points: vec![Point {
+            codes,
+            scales: vec![0.1],
+        }],
+    };
+    g.weights.insert(w, annotation);
+    let op = Op::Conv(Conv {
+        kernel: vec![1, 1],
+        strides: vec![1, 1],
+        dilations: vec![1, 1],
+        padding: Padding::Valid,
+        group: 1,
+    });
+    g.add_node(op, &[x, w], "conv")
+}
+
+fn plan(g: &mut Graph) -> Plan {
+    graph::shape::infer(g).unwrap();
+    g.check().unwrap();
+    compile(g, &Options::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn kernels(plan: &Plan, op: &str) -> Vec<String> {
+    let layers = plan.layers().iter().filter(|l| l.op == op);
+    layers.map(|l| l.kernel.clone()).collect()
+}
+
+#[test]
+fn convolutions_write_into_their_concat_and_clamps_of_codes_vanish() {
+    let (mut g, x) = input(&[1, 4, 5, 5]);
+    let parts: Vec<ValueId> = (0..2)
+        .map(|_| {
+            let y = conv(&mut g, x, 4, 8);
+            g.add_node(Op::Unary(Unary::Relu), &[y], "relu")
+        })
+        .collect();
+    let y = g.add_node(Op::Concat { axis: 1 }, &parts, "y");
+    let z = conv(&mut g, y, 16, 3);
+    g.outputs.push(z);
+    for v in parts.iter().copied().chain([x, y]) {
+        g.edges.insert(v, EDGE);
+    }
+    let plan = plan(&mut g);
+    assert_eq!(kernels(&plan, "Concat"), ["view"], "{plan}");
+    assert_eq!(kernels(&plan, "Relu"), ["fused", "fused"], "{plan}");
+    assert_eq!(plan.integer_mac_share(), 1.0);
+}
+
+#[test]
+fn a_channel_shuffle_is_one_copy_and_a_split_none() {
+    let (mut g, x) = input(&[1, 4, 5, 5]);
+    let y = conv(&mut g, x, 4, 12);
+    let five = g.add_constant("five", Tensor::vector(vec![1i64, 2, 6, 5, 5]));
+    let back = g.add_constant("back", Tensor::vector(vec![1i64, 12, 5, 5]));
+    let parts = g.add_constant("parts", Tensor::vector(vec![6i64, 6]));
+    let a = g.add_node(Op::Reshape { allow_zero: false }, &[y, five], "a");
+    let perm = Some(vec![0, 2, 1, 3, 4]);
+    let b = g.add_node(Op::Transpose { perm }, &[a], "b");
+    let c = g.add_node(Op::Reshape { allow_zero: false }, &[b, back], "c");
+    let left = g.add_node(Op::Split { axis: 1 }, &[c, parts], "left");
+    let right = g.add_value("right", None, None);
+    g.nodes.last_mut().unwrap().outputs.push(right);
+    let z = conv(&mut g, right, 6, 2);
+    g.outputs.extend([z, left]);
+    for v in [x, y, a, b, c, left, right] {
+        g.edges.insert(v, EDGE);
+    }
+    let plan = plan(&mut g);
+    assert_eq!(kernels(&plan, "Reshape"), ["view", "copy"], "{plan}");
+    assert_eq!(kernels(&plan, "Transpose"), ["view"], "{plan}");
+    assert_eq!(kernels(&plan, "Split"), ["view"], "{plan}");
+    assert!(
+        kernels(&plan, "Conv").iter().skip(1).all(|k| !k.contains("copy")),
+        "{plan}"
+    );
+}
+
+#[test]
+fn damaged_annotations_are_refused() {
+    let (mut g, x) = input(&[1, 4, 5, 5]);
+    let y = conv(&mut g, x, 4, 8);
+    g.outputs.push(y);
+    g.edges.insert(x, EDGE);
+    graph::shape::infer(&mut g).unwrap();
+    let w = *g.weights.keys().next().unwrap();
+    type Harm = fn(&mut WeightAnnotation);
+    let harms: [Harm; 6] = [
+        |w| w.points[0].codes.truncate(3),
+        |w| w.points[0].codes[3] = 9,
+        |w| w.points[0].scales = vec![1.0; 3],
+        |w| w.points[0].scales[0] = f32::NAN,
+        |w| w.zero_points = Some(vec![0; 2]),
+        |w| w.axis = 7,
+    ];
+    for harm in harms {
+        let mut bad = g.clone();
+        harm(bad.weights.get_mut(&w).unwrap());
+        let error = compile(&bad, &Options::default()).unwrap_err();
+        assert!(matches!(error, CompileError::Annotation { .. }), "{error}");
+    }
+    for edge in [
+        EdgeQuantizer { scale: 0.0, ..EDGE },
+        EdgeQuantizer { bits: 9, ..EDGE },
+        EdgeQuantizer {
+            bits: 2,
+            zero_point: 9,
+            ..EDGE
+        },
+    ] {
+        let mut bad = g.clone();
+        bad.edges.insert(x, edge);
+        let error = compile(&bad, &Options::default()).unwrap_err();
+        assert!(matches!(error, CompileError::Annotation { .. }), "{error}");
+    }
+}
