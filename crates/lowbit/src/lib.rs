@@ -7,8 +7,12 @@
 //! # let calibration = folder.path().join("picture.png");
 //! # let grey = Picture::new(96, 64, (0..96 * 64 * 3).map(|i| (i * 37 % 251) as u8).collect())?;
 //! # std::fs::write(&calibration, lowbit::encode_png(&grey).unwrap()).unwrap();
-//! // A detector and a folder of pictures, nothing else.
-//! let float = Model::load("../graph/tests/models/torchscript_yolov8.onnx".as_ref(), &LoadOptions::default())?;
+//! # let head = folder.path().join("head.json");
+//! # let source = "../graph/tests/models/torchscript_yolov8.onnx".as_ref();
+//! # let unknown = Model::load(source, &LoadOptions::default())?;
+//! # std::fs::write(&head, &unknown.guess().template).unwrap();
+//! // A detector, what its outputs mean (where neither the model nor its folder says so), and a folder of pictures.
+//! let float = Model::load(source, &LoadOptions { head: Some(head), ..LoadOptions::default() })?;
 //! let pictures = lowbit::pictures::find(folder.path(), None)?;
 //! let options = QuantizeOptions::new(Choice::Grid("lbw4".parse()?), pictures);
 //! let quantized = lowbit::quantize(&float, &options, &mut |_: &str, _, _| {})?;

@@ -107,8 +107,7 @@ impl Model {
         if path.is_dir() {
             return Err(Error::new(crate::ErrorKind::Io, "this is a folder, not a model").at(path.display()));
         }
-        let bytes = read_capped(path, most, &options.control)
-            .map_err(|e| e.help("raise --limit-mem, or check that it is the right file"))?;
+        let bytes = read_capped(path, most, &options.control)?;
         let base = path
             .parent()
             .filter(|p| !p.as_os_str().is_empty())

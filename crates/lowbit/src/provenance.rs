@@ -109,7 +109,7 @@ pub(crate) fn read_capped(path: &Path, most: u64, control: &Control) -> Result<V
     let refuse = || {
         Error::limit(format!("the file has more than {most} bytes"))
             .at(path.display())
-            .help("split it, or check that it is the right file")
+            .help("raise --limit-mem, or check that it is the right file")
     };
     if length > most {
         return Err(refuse());

@@ -55,9 +55,12 @@ pub(crate) struct Arguments {
     /// Roles: first, head, depthwise, pointwise, dense, linear
     #[arg(long = "tensor-type", visible_alias = "rule", value_name = "PATTERN=GRID")]
     rules: Vec<Rule>,
-    /// The bare projection: do not refit gain and mean of each channel on the calibration pictures
+    /// The bare projection of the weights as they are: neither refit gain and mean of each channel on the calibration pictures, nor equalize
     #[arg(long)]
     no_correction: bool,
+    /// Do not bring the channels between two convolutions to like ranges before quantizing
+    #[arg(long)]
+    no_equalization: bool,
     /// The file to write [default: MODEL-GRID.onnx in the current folder]
     #[arg(long, short, value_name = "OUT.onnx")]
     output: Option<PathBuf>,
@@ -137,6 +140,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         observer: a.observer,
         rules: a.rules.clone(),
         correction: !a.no_correction,
+        equalization: !a.no_correction && !a.no_equalization,
         subset: a.subset_size,
         threads: context.threads,
         control: context.control.clone(),
@@ -279,13 +283,14 @@ fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) -> String {
     let set = &r.settings;
     let _ = writeln!(
         out,
-        "settings {}, scales {} per {}, solver {}, activations {} bits by {}, correction {}",
+        "settings {}, scales {} per {}, solver {}, activations {} bits by {}, equalization {}, correction {}",
         set.grid,
         set.scale,
         set.granularity,
         set.solver,
         set.act_bits,
         set.observer,
+        if set.equalization { "on" } else { "off" },
         if set.correction { "on" } else { "off" }
     );
     if let Some(error) = r.output_error {

@@ -1,12 +1,13 @@
 //! From a float model and a folder of pictures to a quantized model.
 //!
 //! ```text
-//! plan (what becomes integer) → calibrate (ranges of edges, float plan) → project (weights to codes)
+//! equalize (channels of an edge) → plan (what becomes integer) → calibrate (ranges of edges, float plan) → project (weights to codes)
 //!      → correct (y_float ≈ g·y_quant + b per channel, layer by layer, g into scales, b into biases) → annotated graph
 //! ```
 
 mod calibrate;
 mod choose;
+mod equalize;
 mod layers;
 mod report;
 pub(crate) mod weights;
@@ -53,6 +54,8 @@ pub struct QuantizeOptions {
     pub rules: Vec<Rule>,
     /// Refit every channel's gain and mean after rounding. Without it: the bare projection.
     pub correction: bool,
+    /// Bring the channels of an edge to like ranges first. Without it: weights are projected as the file has them.
+    pub equalization: bool,
     /// Calibration pictures; labels are not needed.
     pub pictures: Vec<PathBuf>,
     /// At most this many of them are used, spread evenly over the list.
@@ -79,6 +82,7 @@ impl QuantizeOptions {
             observer: DEFAULT_OBSERVER,
             rules: Vec::new(),
             correction: true,
+            equalization: true,
             pictures,
             subset: 300,
             threads: 0,
@@ -127,6 +131,15 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
         Choice::Bits(bits) => choose::candidates(bits)?[0],
     };
     let pictures = spread(&options.pictures, options.subset);
+    let float = model;
+    let equal;
+    let mut model = model;
+    if options.equalization {
+        let few = spread(&pictures, layers::MOST_PICTURES);
+        let graph = equalize::run(model, &few, &pool, &options.control, progress)?;
+        equal = model.with_graph(graph);
+        model = &equal;
+    }
     let plan = annotate::plan(model.graph(), &options.request(first))?;
     let calibrated = calibrate::run(model, &plan, &pictures, &pool, &options.control, progress)?;
     let stage = layers::Stage {
@@ -150,7 +163,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     let mut quantized = model.with_graph(graph);
     // Results made with it name the bytes that it is written as.
     quantized.written_as(&quantized.to_onnx(Form::Packed)?);
-    let report = report::report(model, &plan, &weights, &fitted, record);
+    let report = report::report(float, &plan, &weights, &fitted, record);
     Ok(Quantized {
         model: quantized,
         report,
@@ -209,6 +222,8 @@ pub struct Record {
     pub mu: f64,
     /// Overrides, in order.
     pub rules: Vec<String>,
+    /// Whether channels were brought to like ranges.
+    pub equalization: bool,
     /// Whether gains and means were refitted.
     pub correction: bool,
     /// Pictures that chose the ranges.
@@ -238,6 +253,7 @@ impl Record {
             solver: options.project.solver.to_string(),
             mu: options.project.mu,
             rules: options.rules.iter().map(Rule::to_string).collect(),
+            equalization: options.equalization,
             correction: options.correction,
             calibration_pictures: calibrated.pictures,
             correction_pictures: corrected,
