@@ -36,9 +36,10 @@ pub(crate) struct Arguments {
     /// At most this many pictures, spread evenly
     #[arg(long, default_value_t = 300, value_parser = values_from_one)]
     subset_size: usize,
-    /// How ranges of activations are chosen: min-max, percentile[=TAIL], mse, kl
-    #[arg(long, default_value_t = lowbit::quantize::DEFAULT_OBSERVER)]
-    observer: ObserverKind,
+    /// How ranges of activations are chosen: min-max, percentile[=TAIL], mse, kl [default: the one of mse, percentile, min-max with the
+    /// smallest output error on a few calibration pictures]
+    #[arg(long)]
+    observer: Option<ObserverKind>,
     /// One scale per output channel, or one per tensor
     #[arg(long, default_value_t = Granularity::Channel)]
     per: Granularity,
@@ -58,7 +59,7 @@ pub(crate) struct Arguments {
     /// The bare projection of the weights as they are: neither refit gain and mean of each channel on the calibration pictures, nor equalize
     #[arg(long)]
     no_correction: bool,
-    /// Do not bring the channels between two convolutions to like ranges before quantizing
+    /// Do not try to bring the channels between two convolutions to like ranges before quantizing
     #[arg(long)]
     no_equalization: bool,
     /// The file to write [default: MODEL-GRID.onnx in the current folder]

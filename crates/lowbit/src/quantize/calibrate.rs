@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::Held;
-use graph::{EdgeQuantizer, ValueId};
+use graph::{EdgeQuantizer, Graph, ValueId};
 use kernels::Pool;
 use quant::annotate::Plan;
+use quant::calibrate::Observer;
+use tensor::Tensor;
 
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
@@ -22,19 +24,27 @@ pub(super) struct Calibrated {
     pub(super) sha256: Option<String>,
 }
 
-/// Runs all pictures; memory is the plan's and 64 KiB per edge, however many pictures.
+/// Runs all pictures, for several plans of the same edges at a time; memory is the plan's and 64 KiB per edge, however many pictures.
 pub(super) fn run(
     model: &Model,
-    plan: &Plan,
+    plans: &[Plan],
     pictures: &[PathBuf],
     pool: &Arc<Pool>,
     control: &Control,
     progress: &mut dyn Progress,
-) -> Result<Calibrated> {
+) -> Result<Vec<Calibrated>> {
     let graph = model.graph();
-    let observed = plan.observed();
-    let watch: BTreeSet<ValueId> = observed.keys().copied().collect();
-    let mut observers = plan.observers();
+    let observed: Vec<BTreeMap<ValueId, usize>> = plans.iter().map(Plan::observed).collect();
+    let watch: BTreeSet<ValueId> = observed.iter().flat_map(|o| o.keys().copied()).collect();
+    let mut observers: Vec<Vec<Observer>> = plans.iter().map(Plan::observers).collect();
+    let mut see = |value: ValueId, tensor: &Tensor| {
+        let Some(values) = tensor.as_f32() else { return };
+        for (observed, observers) in observed.iter().zip(&mut observers) {
+            if let Some(&group) = observed.get(&value) {
+                observers[group].observe(values);
+            }
+        }
+    };
     let options = RunOptions {
         control: control.clone(),
         ..RunOptions::default()
@@ -44,39 +54,47 @@ pub(super) fn run(
     for (done, path) in pictures.iter().enumerate() {
         progress.at("calibrate", done, pictures.len());
         let (name, input) = input_of(model, &mut reader, path)?;
-        let id = graph.find(&name);
-        if let (Some(&group), Some(values)) = (id.and_then(|v| observed.get(&v)), input.as_f32()) {
-            observers[group].observe(values);
+        if let Some(id) = graph.find(&name) {
+            see(id, &input);
         }
         runner
             .watch(&[(&name, &input)], Some(&watch), &mut |_, value, held| {
-                if let (Some(&group), Held::Real(tensor)) = (observed.get(&value), held)
-                    && let Some(values) = tensor.as_f32()
-                {
-                    observers[group].observe(values);
+                if let Held::Real(tensor) = held {
+                    see(value, tensor);
                 }
             })
             .map_err(|e| e.at(path.display()))?;
     }
     progress.at("calibrate", pictures.len(), pictures.len());
-    for (group, observer) in plan.groups.iter().zip(&observers) {
-        // An edge that the plan does not show would get an arbitrary range: never silently.
-        if observer.count() == 0
-            && let Some(&edge) = group.observe.first()
-            && graph
-                .value(edge)
+    let sha256 = Some(reader.finish());
+    let finish = |(plan, observers): (&Plan, &Vec<Observer>)| {
+        seen(graph, plan, observers)?;
+        Ok(Calibrated {
+            edges: plan.quantizers(graph, observers)?,
+            pictures: pictures.len(),
+            sha256: sha256.clone(),
+        })
+    };
+    plans.iter().zip(&observers).map(finish).collect()
+}
+
+/// An edge that the float plan did not show would get an arbitrary range: never silently.
+fn seen(graph: &Graph, plan: &Plan, observers: &[Observer]) -> Result<()> {
+    for (group, observer) in plan.groups.iter().zip(observers) {
+        let filled = |v: &ValueId| {
+            graph
+                .value(*v)
                 .fixed_shape()
                 .is_some_and(|s| tensor::numel(&s) != Ok(0))
+        };
+        if observer.count() == 0
+            && let Some(edge) = group.observe.iter().find(|v| filled(v))
         {
-            let name = &graph.value(edge).name;
+            let name = &graph.value(*edge).name;
             return Err(Error::unsupported(format!(
                 "edge \"{name}\" was not seen while calibrating"
             )));
         }
     }
-    Ok(Calibrated {
-        edges: plan.quantizers(graph, &observers)?,
-        pictures: pictures.len(),
-        sha256: Some(reader.finish()),
-    })
+    Ok(())
 }

@@ -1,16 +1,105 @@
-//! `--bits N`: the grid of a width whose outputs are nearest to the float model's.
+//! What is left open is decided by the error of the outputs on a few calibration pictures: the observer, whether channels are
+//! equalized, and with `--bits N` the grid.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use kernels::Pool;
 use quant::annotate;
 
 use super::layers::Stage;
-use super::{Grid, QuantizeOptions, weights};
+use super::{Grid, ObserverKind, QuantizeOptions, calibrate, equalize, weights};
 use crate::control::Progress;
-use crate::{Error, Result};
+use crate::{Error, Model, Result};
 
-/// Pictures that the choice is made on.
+/// Pictures that a choice is made on.
 const PICTURES: usize = 8;
+
+/// Pictures that give ranges for the choice.
+const RANGES: usize = 16;
+
+/// Observers tried where none is asked for.
+const OBSERVERS: [ObserverKind; 3] = [
+    ObserverKind::Mse,
+    ObserverKind::Percentile { tail: 1e-4 },
+    ObserverKind::MinMax,
+];
+
+/// The float network to quantize, equalized or not, and the observer.
+pub(super) struct Setting {
+    pub(super) model: Model,
+    pub(super) equalized: bool,
+    pub(super) observer: ObserverKind,
+}
+
+/// Tries what the options leave open.
+pub(super) fn setting(
+    model: &Model,
+    grid: Grid,
+    options: &QuantizeOptions,
+    pictures: &[PathBuf],
+    pool: &Arc<Pool>,
+    progress: &mut dyn Progress,
+) -> Result<Setting> {
+    let control = &options.control;
+    let observers = match &options.observer {
+        Some(one) => std::slice::from_ref(one),
+        None => &OBSERVERS[..],
+    };
+    let mut models = vec![(model.clone(), false)];
+    if options.equalization {
+        let few = crate::pictures::spread(pictures, super::layers::MOST_PICTURES);
+        let graph = equalize::run(model, &few, pool, control, progress)?;
+        if graph != *model.graph() {
+            models.push((model.with_graph(graph), true));
+        }
+    }
+    if let ([_], [observer]) = (&models[..], observers) {
+        return Ok(Setting {
+            model: model.clone(),
+            equalized: false,
+            observer: *observer,
+        });
+    }
+    let few = crate::pictures::spread(pictures, RANGES);
+    let mut best: Option<(f64, Setting)> = None;
+    for (candidate, equalized) in models {
+        let plans: Vec<annotate::Plan> = observers
+            .iter()
+            .map(|o| annotate::plan(candidate.graph(), &options.request(grid, *o)))
+            .collect::<std::result::Result<_, _>>()?;
+        let all = calibrate::run(&candidate, &plans, &few, pool, control, progress)?;
+        let mut inputs = Vec::new();
+        for ((observer, plan), calibrated) in observers.iter().zip(&plans).zip(&all) {
+            let stage = Stage {
+                model: &candidate,
+                edges: &calibrated.edges,
+                correction: options.correction,
+                pool,
+                control,
+            };
+            if inputs.is_empty() {
+                inputs = stage.inputs(pictures, PICTURES)?;
+            }
+            progress.at("choose observer", 0, 1);
+            let mut weights = weights::project(candidate.graph(), plan, &options.project)?;
+            let fitted = stage.run(plan, &mut weights, &inputs, &mut |_: &str, _, _| {})?;
+            if best
+                .as_ref()
+                .is_none_or(|(least, _)| fitted.output_error < *least)
+            {
+                let setting = Setting {
+                    model: candidate.clone(),
+                    equalized,
+                    observer: *observer,
+                };
+                best = Some((fitted.output_error, setting));
+            }
+        }
+    }
+    best.map(|b| b.1)
+        .ok_or_else(|| Error::usage("no observer was given to choose from"))
+}
 
 /// All grids of a width; the first is the uniform one where there is one.
 pub(super) fn candidates(bits: u32) -> Result<Vec<Grid>> {
@@ -27,6 +116,7 @@ pub(super) fn best(
     bits: u32,
     stage: &Stage<'_>,
     options: &QuantizeOptions,
+    observer: ObserverKind,
     pictures: &[PathBuf],
     progress: &mut dyn Progress,
 ) -> Result<Grid> {
@@ -36,7 +126,7 @@ pub(super) fn best(
     for (done, &grid) in all.iter().enumerate() {
         progress.at("choose grid", done, all.len());
         let graph = stage.model.graph();
-        let plan = annotate::plan(graph, &options.request(grid))?;
+        let plan = annotate::plan(graph, &options.request(grid, observer))?;
         // A solver that does not fit a grid rules that grid out.
         let Ok(mut weights) = weights::project(graph, &plan, &options.project) else {
             continue;

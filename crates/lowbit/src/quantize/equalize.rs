@@ -32,7 +32,10 @@ const SHARE: f64 = 0.5;
 #[derive(Debug, Clone, PartialEq)]
 struct Link {
     writer: NodeId,
+    /// What the readers read.
     edge: ValueId,
+    /// What the writer writes, where it will carry codes of its own: before a LeakyRelu, not before a Relu, whose codes it takes.
+    before: Option<ValueId>,
     readers: Vec<NodeId>,
 }
 
@@ -49,7 +52,10 @@ pub(super) fn run(
     if links.is_empty() {
         return Ok(graph);
     }
-    let watch: BTreeSet<ValueId> = links.iter().map(|l| l.edge).collect();
+    let watch: BTreeSet<ValueId> = links
+        .iter()
+        .flat_map(|l| l.before.into_iter().chain([l.edge]))
+        .collect();
     let options = RunOptions {
         control: control.clone(),
         ..RunOptions::default()
@@ -70,10 +76,15 @@ pub(super) fn run(
     }
     progress.at("equalize", pictures.len(), pictures.len());
     for link in &links {
-        if let Some(ranges) = ranges.get(&link.edge) {
-            let factors = factors(&graph, link, ranges);
-            apply(&mut graph, link, &factors);
+        let Some(mut all) = ranges.get(&link.edge).cloned() else {
+            continue;
+        };
+        // Both edges have one step for all channels: the wider range of a channel decides.
+        if let Some(before) = link.before.and_then(|v| ranges.get(&v)) {
+            all.iter_mut().zip(before).for_each(|(r, b)| *r = r.max(*b));
         }
+        let factors = factors(&graph, link, &all);
+        apply(&mut graph, link, &factors);
     }
     Ok(graph)
 }
@@ -119,17 +130,22 @@ fn links(graph: &Graph) -> Vec<Link> {
             return None;
         }
         let mut edge = node.outputs[0];
+        let mut before = None;
         loop {
             let readers = consumers.get(&edge).filter(|_| !graph.outputs.contains(&edge))?;
             if readers.iter().all(|&r| reads(r, edge)) {
                 return Some(Link {
                     writer: n,
                     edge,
+                    before,
                     readers: readers.clone(),
                 });
             }
             match readers[..] {
                 [only] if homogeneous(&graph.nodes[only].op) && graph.nodes[only].outputs.len() == 1 => {
+                    if matches!(graph.nodes[only].op, Op::Unary(Unary::LeakyRelu { .. })) {
+                        before = Some(edge);
+                    }
                     edge = graph.nodes[only].outputs[0];
                 }
                 _ => return None,

@@ -48,13 +48,14 @@ pub struct QuantizeOptions {
     pub project: ProjectOptions,
     /// Bits of activations, 1…8.
     pub act_bits: u32,
-    /// How ranges of activations are chosen.
-    pub observer: ObserverKind,
+    /// How ranges of activations are chosen; `None` takes the one of MSE, percentile and min-max with the least error of the outputs.
+    pub observer: Option<ObserverKind>,
     /// Overrides such as `depthwise=int8`, `re:^/stem=float`, `type:Gemm=affine8`; later ones win.
     pub rules: Vec<Rule>,
     /// Refit every channel's gain and mean after rounding. Without it: the bare projection.
     pub correction: bool,
-    /// Bring the channels of an edge to like ranges first. Without it: weights are projected as the file has them.
+    /// Bring the channels of an edge to like ranges first where that lessens the error of the outputs. Without it: weights are projected as
+    /// the file has them.
     pub equalization: bool,
     /// Calibration pictures; labels are not needed.
     pub pictures: Vec<PathBuf>,
@@ -79,7 +80,7 @@ impl QuantizeOptions {
             choice,
             project: ProjectOptions::default(),
             act_bits: 8,
-            observer: DEFAULT_OBSERVER,
+            observer: None,
             rules: Vec::new(),
             correction: true,
             equalization: true,
@@ -90,19 +91,16 @@ impl QuantizeOptions {
         }
     }
 
-    fn request(&self, grid: Grid) -> Request {
+    fn request(&self, grid: Grid, observer: ObserverKind) -> Request {
         Request {
             grid,
             project: self.project,
             act_bits: self.act_bits,
-            observer: self.observer,
+            observer,
             rules: self.rules.clone(),
         }
     }
 }
-
-/// The observer used where none is asked for.
-pub const DEFAULT_OBSERVER: ObserverKind = ObserverKind::Mse;
 
 /// A quantized model and how it came about.
 #[derive(Debug, Clone)]
@@ -132,16 +130,11 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     };
     let pictures = spread(&options.pictures, options.subset);
     let float = model;
-    let equal;
-    let mut model = model;
-    if options.equalization {
-        let few = spread(&pictures, layers::MOST_PICTURES);
-        let graph = equalize::run(model, &few, &pool, &options.control, progress)?;
-        equal = model.with_graph(graph);
-        model = &equal;
-    }
-    let plan = annotate::plan(model.graph(), &options.request(first))?;
-    let calibrated = calibrate::run(model, &plan, &pictures, &pool, &options.control, progress)?;
+    let setting = choose::setting(model, first, options, &pictures, &pool, progress)?;
+    let (model, observer) = (&setting.model, setting.observer);
+    let plan = annotate::plan(model.graph(), &options.request(first, observer))?;
+    let calibrated = calibrate::run(model, &[plan], &pictures, &pool, &options.control, progress)?;
+    let calibrated = calibrated.into_iter().next().unwrap_or_default();
     let stage = layers::Stage {
         model,
         edges: &calibrated.edges,
@@ -151,14 +144,16 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     };
     let grid = match options.choice {
         Choice::Grid(grid) => grid,
-        Choice::Bits(bits) => choose::best(bits, &stage, options, &pictures, progress)?,
+        Choice::Bits(bits) => choose::best(bits, &stage, options, observer, &pictures, progress)?,
     };
-    let plan = annotate::plan(model.graph(), &options.request(grid))?;
+    let plan = annotate::plan(model.graph(), &options.request(grid, observer))?;
     let mut weights = weights::project(model.graph(), &plan, &options.project)?;
     let inputs = stage.inputs(&pictures, layers::MOST_PICTURES)?;
     let fitted = stage.run(&plan, &mut weights, &inputs, progress)?;
     let mut graph = weights::annotated(model.graph(), &plan, &weights, calibrated.edges.clone());
-    let record = Record::new(model, options, grid, &calibrated, inputs.len());
+    let mut record = Record::new(float, options, grid, &calibrated, inputs.len());
+    record.observer = observer.to_string();
+    record.equalization = setting.equalized;
     graph.metadata.extend(record.metadata());
     let mut quantized = model.with_graph(graph);
     // Results made with it name the bytes that it is written as.
@@ -180,7 +175,8 @@ pub fn dry_run(model: &Model, options: &QuantizeOptions) -> Result<QuantizeRepor
         Choice::Grid(grid) => grid,
         Choice::Bits(bits) => choose::candidates(bits)?[0],
     };
-    let plan = annotate::plan(model.graph(), &options.request(grid))?;
+    let observer = options.observer.unwrap_or(ObserverKind::Mse);
+    let plan = annotate::plan(model.graph(), &options.request(grid, observer))?;
     let weights = weights::project(model.graph(), &plan, &options.project)?;
     let record = Record::new(model, options, grid, &calibrate::Calibrated::default(), 0);
     Ok(report::report(
@@ -247,7 +243,7 @@ impl Record {
         Record {
             grid: grid.to_string(),
             act_bits: options.act_bits,
-            observer: options.observer.to_string(),
+            observer: options.observer.map_or("auto".into(), |o| o.to_string()),
             granularity: options.project.granularity.to_string(),
             scale: options.project.scale_kind.to_string(),
             solver: options.project.solver.to_string(),
