@@ -151,6 +151,13 @@ impl<'g> Compiler<'g> {
         }
     }
 
+    /// Whether convolutions alone read a value.
+    pub(crate) fn feeds_convolutions(&self, v: ValueId) -> bool {
+        let readers = self.consumers.get(&v).map_or(&[][..], Vec::as_slice);
+        let conv = |&n: &NodeId| matches!(self.node(n).op, graph::Op::Conv(_));
+        !readers.is_empty() && readers.iter().all(conv) && !self.graph.outputs.contains(&v)
+    }
+
     /// The reader that may be computed together with the node that writes `v`, unless nothing is to be fused.
     pub(crate) fn fusable(&self, v: ValueId) -> Option<NodeId> {
         let reader = self.sole_reader(v)?;

@@ -4,6 +4,7 @@
 //! the f32 form.
 
 mod binary;
+mod concat;
 mod conv;
 mod fallback;
 mod geometry;
@@ -109,6 +110,7 @@ fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     match &node.op {
         op if conv::covers(op) => conv::integer(cx, n),
         op if linear::covers(op) => linear::integer(cx, n),
+        Op::Concat { axis } => concat::integer(cx, n, *axis),
         op if layout::covers(op) => layout::integer(cx, n),
         op if unary::covers(op) => unary::integer(cx, n),
         op if pool::covers(op) => pool::integer(cx, n),
@@ -129,13 +131,13 @@ fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
     match &node.op {
         op if conv::covers(op) => conv::float(cx, n),
         op if linear::covers(op) => linear::float(cx, n),
-        Op::Concat { .. } if !data(node.inputs.len()) => fallback::float(cx, n),
+        Op::Concat { axis } if data(node.inputs.len()) => concat::float(cx, n, *axis),
         op if layout::covers(op) && layout::is_static(cx, n) => layout::float(cx, n),
         op if unary::activation(cx.graph, node).is_some() && unary::covers(op) => unary::float(cx, n),
         op if binary::kernel(op, node.inputs.len()).is_some() && data(2) => binary::float(cx, n),
         Op::Binary(Binary::Pow) if binary::is_square(cx, n) => binary::square(cx, n),
         op if pool::covers(op) && pool::is_window(cx, n) => pool::float(cx, n),
-        Op::Resize(_) if resize::is_spatial(cx, n) => resize::float(cx, n),
+        Op::Resize(_) if resize::is_covered(cx, n) => resize::float(cx, n),
         Op::Softmax { axis } => softmax::float(cx, n, *axis),
         _ => fallback::float(cx, n),
     }
@@ -145,7 +147,6 @@ fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
 fn computed_parameter(cx: &Compiler<'_>, n: NodeId) -> Option<ValueId> {
     let node = cx.node(n);
     let parameters = match &node.op {
-        Op::Concat { .. } => return None,
         op if layout::covers(op) || pool::covers(op) || matches!(op, Op::Resize(_) | Op::Clip) => {
             node.inputs.iter().skip(1)
         }

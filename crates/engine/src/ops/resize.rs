@@ -1,19 +1,22 @@
 //! Resize, nearest and linear (`FORMAT.md` 1.8, 1.10, 1.15).
 
-use graph::{CoordinateTransform, NearestMode, NodeId, Op, Resize, ResizeMode};
+use graph::{CoordinateTransform, NearestMode, NodeId, Op, Resize, ResizeMode, ValueId};
 use kernels::float::resize_linear;
-use kernels::int::{self, Edge, Linear, LinearAxis};
+use kernels::int::{Edge, Linear, LinearAxis};
 use kernels::{Picks, pick};
 
-use super::{No, axis_of, edge_in, first_input, geometry, within};
+use super::{No, axis_of, edge_in, first_input, geometry, layout, within};
 use crate::compile::{Compiler, Repr, Want};
 use crate::error::Fault;
 use crate::memory::Kind;
 use crate::view::{View, channels_last};
 
-/// What is done along the three spatial axes.
+/// What is done along the axes.
 enum Plan {
+    /// Nearest along up to three spatial axes.
     Nearest(Picks),
+    /// Nearest along any axes.
+    Axes(Vec<(usize, Vec<usize>)>),
     Linear(Linear),
 }
 
@@ -55,16 +58,22 @@ fn plan(cx: &Compiler<'_>, n: NodeId) -> Result<Plan, Fault> {
     let op = attributes(cx, n)?;
     let x = cx.shape(first_input(cx, n).ok_or("its input is missing")?)?;
     let y = cx.shape(cx.node(n).outputs[0])?;
-    let (_, _, input) = geometry::picture(&x)?;
     let scales = scales(cx, n, x.len())?;
     let axis = |i: usize| Axis {
         input: x[i],
         output: y[i],
         scale: scales.as_ref().map(|s| s[i]),
     };
-    if (0..2).any(|i| axis(i).changes()) {
-        return Err("it resizes batch or channels".into());
+    let spatial = (3..=5).contains(&x.len()) && !(0..2).any(|i| axis(i).changes());
+    if !spatial && op.mode == ResizeMode::Nearest {
+        let picks = |i: usize| (i, (0..y[i]).map(|o| axis(i).nearest(op, o)).collect());
+        let changed = (0..x.len()).filter(|&i| axis(i).changes());
+        return Ok(Plan::Axes(changed.map(picks).collect()));
     }
+    if !spatial {
+        return Err("it interpolates over other axes than up to three spatial ones".into());
+    }
+    let (_, _, input) = geometry::picture(&x)?;
     let axes: Vec<Axis> = (2..x.len()).map(axis).collect();
     Ok(match op.mode {
         ResizeMode::Nearest => {
@@ -156,7 +165,7 @@ impl Axis {
 }
 
 /// Whether the kernels compute the node.
-pub(super) fn is_spatial(cx: &Compiler<'_>, n: NodeId) -> bool {
+pub(super) fn is_covered(cx: &Compiler<'_>, n: NodeId) -> bool {
     plan(cx, n).is_ok()
 }
 
@@ -164,16 +173,9 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let (v, from) = edge_in(cx, n, 0)?;
     let output = cx.node(n).outputs[0];
     let to = cx.edges.get(&output).copied();
-    match plan(cx, n).map_err(|f| f.0)? {
-        Plan::Nearest(picks) => {
-            let y = picked(cx, n, picks, Repr::Codes).map_err(|f| f.0)?;
-            let to = *cx.edges.entry(output).or_insert(from);
-            let y = match to == from {
-                true => y,
-                false => super::unary::table(cx, &y, int::rescale_table(from, to)),
-            };
-            cx.hold(output, Repr::Codes, y);
-        }
+    let moved = match plan(cx, n).map_err(|f| f.0)? {
+        Plan::Nearest(picks) => picked(cx, n, picks, Repr::Codes),
+        Plan::Axes(picks) => taken(cx, v, &picks, Repr::Codes),
         Plan::Linear(linear) => {
             let to = to.ok_or_else(|| format!("output \"{}\" carries no quantizer", cx.name(output)))?;
             within_linear(&linear, from, to)?;
@@ -188,9 +190,35 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
                 })
             });
             cx.hold(output, Repr::Codes, y);
+            return Ok(());
         }
-    }
+    };
+    let y = moved.map_err(|f| f.0)?;
+    let to = *cx.edges.entry(output).or_insert(from);
+    let y = if to == from {
+        y
+    } else {
+        layout::rescaled(cx, y, from, to)
+    };
+    cx.hold(output, Repr::Codes, y);
     Ok(())
+}
+
+/// Nearest along any axes, one after the other.
+fn taken(
+    cx: &mut Compiler<'_>,
+    v: ValueId,
+    picks: &[(usize, Vec<usize>)],
+    repr: Repr,
+) -> Result<View, Fault> {
+    let mut view = cx.need(v, repr, &Want::View)?;
+    for (axis, picks) in picks {
+        view = layout::taken(cx, &view, *axis, picks, repr);
+    }
+    match view.is_dense() {
+        true => Ok(view),
+        false => Ok(cx.rearranged(&view, &view.order(), repr)),
+    }
 }
 
 /// 1.13 for 1.10.
@@ -205,6 +233,7 @@ pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
     let v = first_input(cx, n).ok_or("its input is missing")?;
     let y = match plan(cx, n)? {
         Plan::Nearest(picks) => picked(cx, n, picks, Repr::Real)?,
+        Plan::Axes(picks) => taken(cx, v, &picks, Repr::Real)?,
         Plan::Linear(linear) => {
             let x = cx.need(v, Repr::Real, &Want::ChannelsLast)?;
             let (sizes, y) = out(cx, n, Kind::Reals)?;

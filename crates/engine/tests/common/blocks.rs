@@ -317,6 +317,17 @@ fn resize(b: &mut Builder, x: ValueId) -> ValueId {
     for d in &mut sizes[2..] {
         *d = b.rng.range(1, 11) as i64;
     }
+    if b.rng.chance(15)
+        && matches!(
+            op,
+            Op::Resize(Resize {
+                mode: ResizeMode::Nearest,
+                ..
+            })
+        )
+    {
+        sizes[1] = b.rng.range(1, 9) as i64;
+    }
     let sizes = b.ints(&sizes);
     b.node_of(op, vec![Some(x), None, None, Some(sizes)], None)
 }
