@@ -4,8 +4,18 @@
 mod bytes;
 mod protobuf;
 
-pub use bytes::mutate as mutate_bytes;
-pub use protobuf::mutate as mutate_model;
+use bytes::mutate as mutate_bytes;
+use protobuf::mutate as mutate_model;
+
+/// One case from two seeds: models field by field where the words are `operators`, everything else by bytes.
+pub fn case(rng: &mut Rng, model: bool, seeds: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
+    let (seed, other) = (rng.pick(seeds), rng.pick(seeds));
+    if model {
+        mutate_model(rng, seed, other, words)
+    } else {
+        mutate_bytes(rng, seed, other, words)
+    }
+}
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Rng(pub u64);

@@ -6,6 +6,7 @@
 pub mod coco_json;
 pub mod head_json;
 pub mod onnx;
+pub mod packed;
 pub mod picture;
 pub mod voc_xml;
 pub mod yolo_txt;
@@ -21,6 +22,24 @@ pub struct Target {
     pub dictionary: &'static [&'static str],
 }
 
+impl Target {
+    /// Whether its bytes are an ONNX file.
+    pub fn is_model(&self) -> bool {
+        ["onnx", "packed"].contains(&self.name)
+    }
+
+    /// Words that its format knows: the operators of models.
+    pub fn words(&self) -> &[&'static str] {
+        if self.is_model() {
+            &OPERATORS
+        } else {
+            self.dictionary
+        }
+    }
+}
+
+static OPERATORS: LazyLock<Vec<&'static str>> = LazyLock::new(graph::onnx::operators);
+
 macro_rules! targets {
     ($($name:ident)*) => {
         /// All targets.
@@ -28,7 +47,7 @@ macro_rules! targets {
             &[$(Target { name: stringify!($name), run: $name::target, dictionary: $name::WORDS }),*];
     };
 }
-targets!(onnx voc_xml coco_json yolo_txt picture head_json);
+targets!(onnx packed voc_xml coco_json yolo_txt picture head_json);
 
 /// Where targets that read folders put their one file.
 static FOLDER: LazyLock<tempfile::TempDir> =

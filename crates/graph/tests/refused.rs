@@ -247,6 +247,15 @@ fn cases() -> Vec<Case> {
         r#"node "the Conv" (Conv, opset 18): kernel_shape is [3, 3], the weight's kernel is [1, 1] (at byte 117)"#,
     );
     case(
+        "kernel of an endless weight",
+        BadInput,
+        x_to_y()
+            .input(value("endless", 1, &[1, 3, 1 << 40, 1]))
+            .node("Conv", &["x", "endless"], &["y"], &[])
+            .model(18),
+        r#"node "the Conv" (Conv, opset 18): the weight's kernel is [1099511627776, 1] (at byte 91)"#,
+    );
+    case(
         "unknown auto_pad",
         Unsupported,
         conv(&[string("auto_pad", "SAME")]).model(18),

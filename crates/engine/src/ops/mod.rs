@@ -16,6 +16,7 @@ mod softmax;
 mod unary;
 mod weights;
 
+use graph::shape::{TensorType, rule};
 use graph::{Binary, EdgeQuantizer, NodeId, Op, Unary, ValueId};
 use kernels::int::Edge;
 use tensor::Tensor;
@@ -54,6 +55,11 @@ impl From<&str> for No {
 
 /// Emits the instructions of one node.
 pub(crate) fn lower(cx: &mut Compiler<'_>, n: NodeId) -> Result<Numbers, Fault> {
+    if !follows(cx, n) {
+        fallback::float(cx, n)?;
+        let reason = "the shape of its output depends on data".into();
+        return Ok(Numbers::Float { reason });
+    }
     let lent = lent(cx, n);
     cx.edges.extend(lent);
     let reason = match integer(cx, n) {
@@ -68,6 +74,44 @@ pub(crate) fn lower(cx: &mut Compiler<'_>, n: NodeId) -> Result<Numbers, Fault> 
     };
     float(cx, n)?;
     Ok(Numbers::Float { reason })
+}
+
+/// Whether the shapes of a node's outputs follow from its inputs' shapes and constants. Where they do not, they are what the file
+/// declares of its outputs, which may be wrong: the oracle's result is compared with them when it is there.
+fn follows(cx: &Compiler<'_>, n: NodeId) -> bool {
+    let node = cx.node(n);
+    let sized = matches!(
+        node.op,
+        Op::Reshape { .. }
+            | Op::Expand
+            | Op::Squeeze
+            | Op::Unsqueeze
+            | Op::Slice
+            | Op::Pad { .. }
+            | Op::Split { .. }
+            | Op::Tile
+            | Op::Resize(_)
+    );
+    let known = |v: &ValueId| cx.graph.constants.contains_key(v);
+    if sized && !node.inputs.iter().skip(1).flatten().all(known) {
+        return false;
+    }
+    let of = |v: ValueId| {
+        let value = cx.graph.value(v);
+        TensorType {
+            dtype: value.dtype,
+            shape: value.shape.clone(),
+        }
+    };
+    let types: Vec<Option<TensorType>> = node.inputs.iter().map(|v| v.map(of)).collect();
+    let types: Vec<Option<&TensorType>> = types.iter().map(Option::as_ref).collect();
+    let constants: Vec<Option<&Tensor>> = (0..node.inputs.len())
+        .map(|i| cx.graph.constant_input(node, i))
+        .collect();
+    rule(&node.op, &types, &constants, node.outputs.len()).is_ok_and(|outputs| {
+        let mut pairs = node.outputs.iter().zip(&outputs);
+        pairs.all(|(&v, t)| t.fixed_shape().is_some() && *t == of(v))
+    })
 }
 
 /// The quantizer that the edge behind a node takes from the clamp that alone reads it (1.5).

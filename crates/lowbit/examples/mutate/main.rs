@@ -18,7 +18,7 @@ mod watch;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mutate::{Rng, mutate_bytes, mutate_model};
+use mutate::Rng;
 use targets::{TARGETS, Target};
 use watch::Watch;
 
@@ -79,17 +79,12 @@ fn main() {
         let seeds = seeds::of(target.name, o.seeds.as_deref());
         let end = Instant::now() + Duration::from_secs(o.seconds) / chosen.len() as u32;
         let (mut cases, mut rng) = (0u64, Rng(o.seed));
-        let operators = graph::onnx::operators();
         // The seeds as they are come first.
         for seed in &seeds {
             findings += usize::from(!watch.run(target, seed));
         }
         while Instant::now() < end && findings < 100 {
-            let (seed, other) = (rng.pick(&seeds).clone(), rng.pick(&seeds).clone());
-            let case = match target.name {
-                "onnx" => mutate_model(&mut rng, &seed, &other, &operators),
-                _ => mutate_bytes(&mut rng, &seed, &other, target.dictionary),
-            };
+            let case = mutate::case(&mut rng, target.is_model(), &seeds, target.words());
             findings += usize::from(!watch.run(target, &case));
             cases += 1;
         }

@@ -7,6 +7,7 @@ pub(crate) fn of(target: &str, more: Option<&Path>) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut out = match target {
         "onnx" => files(&root.join("crates/graph/tests/models"), "onnx"),
+        "packed" => packed(&root.join("crates/graph/tests/models")),
         "voc_xml" => vec![VOC.into()],
         "coco_json" => vec![COCO.into()],
         "yolo_txt" => vec![YOLO.into(), b"0 0.5 0.5 0.25 0.25\n1 0.1 0.2 0.1 0.1\n".to_vec()],
@@ -33,6 +34,38 @@ fn files(folder: &Path, ending: &str) -> Vec<Vec<u8>> {
         .filter(|p| ending.is_empty() || p.extension().is_some_and(|e| e == ending))
         .filter_map(|p| std::fs::read(p).ok())
         .collect()
+}
+
+/// The quantized ones among the small models as lowbit writes them, with codes of 8, 4 and 3 bits.
+fn packed(folder: &Path) -> Vec<Vec<u8>> {
+    use graph::onnx::{Form, ReadOptions, WriteOptions, read, write};
+    let options = WriteOptions {
+        form: Form::Packed,
+        producer_version: "seed".into(),
+    };
+    let mut out = Vec::new();
+    for bytes in files(folder, "onnx") {
+        let Ok(graph) = read(&bytes, &ReadOptions::default()) else {
+            continue;
+        };
+        for bits in [8, 4, 3] {
+            let mut graph = graph.clone();
+            for w in graph.weights.values_mut().filter(|_| bits < 8) {
+                let keep = 8 - bits;
+                w.grid = format!("int{bits}");
+                w.bits = bits;
+                w.levels = (0..1 << bits).map(|code| code - (1 << (bits - 1))).collect();
+                w.zero_points = None;
+                for point in &mut w.points {
+                    point.codes.iter_mut().for_each(|code| *code >>= keep);
+                }
+            }
+            if !graph.weights.is_empty() {
+                out.extend(write(&graph, &options));
+            }
+        }
+    }
+    out
 }
 
 const VOC: &str = "<annotation><folder>f</folder><filename>a.jpg</filename><size><width>30</width><height>20</height><depth>3</depth></size>\

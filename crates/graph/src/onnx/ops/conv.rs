@@ -57,7 +57,7 @@ fn window(c: &Context<'_, '_, '_>) -> Load<Conv> {
             }
             kernel
         }
-        (None, Some(kernel)) if kernel.contains(&0) => {
+        (None, Some(kernel)) if kernel.iter().any(|k| !(1..=i32::MAX as usize).contains(k)) => {
             return Err(LoadError::bad(format!("the weight's kernel is {kernel:?}")));
         }
         (None, Some(kernel)) => kernel,
