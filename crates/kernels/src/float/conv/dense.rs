@@ -171,17 +171,19 @@ impl Dense {
                 let cout = s.out_channels / s.groups;
                 let panel = 2 * self.row.lanes;
                 let channels = g * cout + panels.start * panel..g * cout + cout.min(panels.end * panel);
-                // SAFETY: one task owns these channels of this pixel.
-                let row = |pixel: usize| unsafe {
-                    parts.pointer(pixel * stride + offset + channels.start, channels.len())
-                };
-                let walk = Walk::new(&plan, g, pixels, row);
+                // SAFETY: one task owns these channels of its pixels, all of which lie in `y` (`Out::check`).
+                let first = unsafe { parts.pointer(0, 0) }.wrapping_add(offset + channels.start);
+                let walk = Walk::new(&plan, g, pixels, |pixel| first.wrapping_add(pixel * stride));
                 self.task(&plan, bytemuck::cast_slice(weights), g, panels, &walk);
                 if let Some(activation) = self.finish.activation {
-                    for &pixel in &walk.outputs {
-                        let at = pixel * stride + offset + channels.start;
+                    // Pixels without gaps between them go together.
+                    let dense = channels.len() == stride;
+                    for run in walk.outputs.chunk_by(|&a, &b| dense && b == a + 1) {
+                        let at = run[0] * stride + offset + channels.start;
                         // SAFETY: as above, and the kernels are done; the row was chosen for this CPU.
-                        unsafe { (self.row.activate)(activation, parts.part(at, channels.len())) };
+                        unsafe {
+                            (self.row.activate)(activation, parts.part(at, run.len() * channels.len()));
+                        }
                     }
                 }
             });
@@ -210,8 +212,13 @@ impl Dense {
         let (cout, lanes) = (s.out_channels / s.groups, self.row.lanes);
         let panel = 2 * lanes;
         let each = plan.depth * panel;
-        // Sums between blocks of weights, and rows narrower than the registers that make them.
-        let count = walk.outputs.len().next_multiple_of(MAX_PIXELS);
+        // Sums between blocks of weights, for all pixels; or a tile's rows narrower than the registers that make them.
+        let kept = plan.blocks.len() > 1;
+        let count = if kept {
+            walk.outputs.len().next_multiple_of(MAX_PIXELS)
+        } else {
+            MAX_PIXELS
+        };
         let mut scratch = vec![0f32; count * panel];
         let sums = scratch.as_mut_ptr();
         let scratch_rows: Vec<*mut f32> = (0..count).map(|m| sums.wrapping_add(m * panel)).collect();
@@ -232,22 +239,19 @@ impl Dense {
                 for tile in &walk.tiles {
                     let size = &self.row.sizes[tile.size];
                     let segments = if tile.plain { &part.plain } else { &part.border };
+                    let scratch_rows = &scratch_rows[if kept { tile.first } else { 0 }..];
                     let call = TileCall {
                         pointers: walk.pointers[tile.pointers..].as_ptr(),
                         pointer_step: if tile.plain { 0 } else { size.pixels },
                         segment: segments.as_ptr(),
                         segments: segments.len(),
                         weights: weights[part.start * panel..].as_ptr(),
-                        init: if first {
-                            bias.as_ptr()
-                        } else {
-                            scratch_rows[tile.first]
-                        },
+                        init: if first { bias.as_ptr() } else { scratch_rows[0] },
                         init_step: if first { 0 } else { panel },
                         out: if direct {
                             walk.rows[tile.rows..].as_ptr()
                         } else {
-                            scratch_rows[tile.first..].as_ptr()
+                            scratch_rows.as_ptr()
                         },
                         channel: if direct { channel } else { 0 },
                         panels: together,
@@ -268,7 +272,7 @@ impl Dense {
                             // SAFETY: a row of scratch and the task's channels of a pixel of the output.
                             unsafe {
                                 std::ptr::copy_nonoverlapping(
-                                    scratch_rows[tile.first + m],
+                                    scratch_rows[m],
                                     walk.rows[tile.rows + m].add(channel),
                                     width,
                                 );
@@ -362,6 +366,9 @@ fn cut(terms: Range<usize>, len: usize, place: impl Fn(usize) -> (usize, isize))
     segments
 }
 
+/// In place of an element's index: some tap lies outside of the picture.
+const BORDER: usize = usize::MAX;
+
 /// Where the tiles of a chunk of pixels read and write.
 struct Walk {
     tiles: Vec<TileAt>,
@@ -400,24 +407,26 @@ impl Walk {
         let count = pixels.len();
         // Per pixel: where it writes, and the element that tap 0 reads where all taps are inside.
         let mut outputs = Vec::with_capacity(count);
-        let mut inputs: Vec<Option<usize>> = Vec::with_capacity(count);
+        let mut inputs = vec![BORDER; count];
         let mut at = pixels.start;
         while at < pixels.end {
             let line = geometry.line(phase, at / row.width);
             let from = at % row.width;
             let to = row.width.min(from + pixels.end - at);
+            let inside = row.inside.start.max(from)..row.inside.end.min(to);
+            if !inside.is_empty()
+                && geometry.line_inside(phase, line)
+                && !phase.taps.is_empty()
+                && let Some(base) = geometry.input_line(phase, line, 0)
+            {
+                let pixel = base + row.input + (inside.start - row.inside.start) * row.input_step;
+                let (first, step) = (pixel * x.stride + channel, row.input_step * x.stride);
+                let here = &mut inputs[outputs.len() + inside.start - from..][..inside.len()];
+                for (i, place) in here.iter_mut().enumerate() {
+                    *place = first + i * step;
+                }
+            }
             outputs.extend((from..to).map(|x| line.output + x * row.output_step));
-            let base = if geometry.line_inside(phase, line) && !phase.taps.is_empty() {
-                geometry.input_line(phase, line, 0)
-            } else {
-                None
-            };
-            let place = |p: usize| {
-                let inside = row.inside.contains(&p).then_some(base?)?;
-                let pixel = inside + row.input + (p - row.inside.start) * row.input_step;
-                Some(pixel * x.stride + channel)
-            };
-            inputs.extend((from..to).map(place));
             at += to - from;
         }
         let mut tiles = Vec::with_capacity(count.div_ceil(plan.sizes[0].pixels) + 4);
@@ -429,7 +438,7 @@ impl Walk {
             let size = plan.sizes.iter().rposition(|s| s.pixels >= left).unwrap_or(0);
             let rows = plan.sizes[size].pixels;
             let here = first..first + left.min(rows);
-            let plain = inputs[here.clone()].iter().all(Option::is_some);
+            let plain = inputs[here.clone()].iter().all(|&i| i != BORDER);
             tiles.push(TileAt {
                 first,
                 count: here.len(),
@@ -442,8 +451,9 @@ impl Walk {
             outs.extend(outputs[here.clone()].iter().map(|&pixel| row_of(pixel)));
             outs.resize(outs.len() + rows - here.len(), outs[outs.len() - 1]);
             if plain {
-                let places = inputs[here.clone()].iter().flatten();
-                pointers.extend(places.map(|&i| x.data[i..].as_ptr()));
+                // All taps of these pixels lie in the picture, which `x` holds (`Pixels::check`).
+                let places = inputs[here.clone()].iter();
+                pointers.extend(places.map(|&i| x.data.as_ptr().wrapping_add(i)));
                 let last = pointers[pointers.len() - 1];
                 pointers.resize(pointers.len() + rows - here.len(), last);
             } else {
