@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """What the independent script evaluate.py sees and finds, picture by picture, for tests to compare with.
 
-    python tools/goldens/reference.py DATA MODEL FOLDER LIST OUT [--limit N] [--min M] [--inputs]
+    python tools/goldens/reference.py DATA MODEL FOLDER LIST OUT [--limit N] [--min M] [--inputs-only]
 
 DATA is the folder that holds check/evaluate.py, models/ and pictures/; MODEL a name in models/, FOLDER one in
 pictures/, LIST a list's name. Writes OUT/index.json and OUT/tensors.bin (little-endian f32, back to back).
 
-index.json: pictures [{name, size [w, h], scale [x, y], offset [x, y], input {shape, at} with --inputs,
-outputs [{name, shape, at}], detections [[score, class, x1, y1, x2, y2]], objects [[class name, x1, y1, x2, y2,
+index.json: pictures [{name, size [w, h], scale [x, y], offset [x, y], outputs [{name, shape, at}], detections [[score, class, x1, y1, x2, y2]], objects [[class name, x1, y1, x2, y2,
 difficult]]}], ap {class name: [area, 11-point, mean over IoU 0.50:0.95]}, mean [the same three].
-`at` is an offset in elements of tensors.bin. Shapes carry the batch of 1.
+`at` is an offset in elements of tensors.bin. Shapes carry the batch of 1. With --inputs-only the network is not run:
+pictures have {input: {shape, at}} instead of outputs and detections.
 """
 import argparse
 import importlib.util
@@ -22,7 +22,7 @@ import onnxruntime as ort
 
 
 class Recorder:
-    """An onnxruntime session that keeps what went in and came out last."""
+    """An onnxruntime session that keeps what came out last."""
 
     def __init__(self, session):
         self.session = session
@@ -31,7 +31,6 @@ class Recorder:
         return getattr(self.session, name)
 
     def run(self, names, feeds):
-        (self.input,) = feeds.values()
         self.outputs = self.session.run(names, feeds)
         return self.outputs
 
@@ -43,7 +42,7 @@ def main():
     p.add_argument("--limit", type=int, default=0)
     p.add_argument("--min", type=int, default=1)
     p.add_argument("--conf", type=float, default=0.005)
-    p.add_argument("--inputs", action="store_true")
+    p.add_argument("--inputs-only", action="store_true")
     a = p.parse_args()
     spec = importlib.util.spec_from_file_location("evaluate", os.path.join(a.data, "check", "evaluate.py"))
     ev = importlib.util.module_from_spec(spec)
@@ -72,17 +71,19 @@ def main():
 
         for n in names:
             bgr = cv2.imread(os.path.join(folder, "JPEGImages", n + ".jpg"), cv2.IMREAD_COLOR)
-            found = ev.detect(session, model, bgr, a.conf, 0.45, 300)
-            _, sx, sy, ox, oy = ev.preprocess(bgr, model["input"])
+            x, sx, sy, ox, oy = ev.preprocess(bgr, model["input"])
+            found = [] if a.inputs_only else ev.detect(session, model, bgr, a.conf, 0.45, 300)
             objects = ev.read_voc(folder, n)
             picture = {
                 "name": n, "size": [bgr.shape[1], bgr.shape[0]], "scale": [sx, sy], "offset": [ox, oy],
-                "outputs": [dict(store(v), name=o.name) for o, v in zip(session.get_outputs(), session.outputs)],
-                "detections": [[s, c, *map(float, box)] for s, c, box in found],
                 "objects": [[ev.ALIAS.get(c, c), *box, hard] for c, *box, hard in objects],
             }
-            if a.inputs:
-                picture["input"] = store(session.input)
+            if a.inputs_only:
+                picture["input"] = store(x)
+            else:
+                outputs = zip(session.get_outputs(), session.outputs)
+                picture["outputs"] = [dict(store(v), name=o.name) for o, v in outputs]
+                picture["detections"] = [[s, c, *map(float, box)] for s, c, box in found]
             pictures.append(picture)
             per = {}
             for cls, *box, hard in objects:
