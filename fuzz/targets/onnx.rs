@@ -7,7 +7,7 @@ use engine::{Options, compile};
 use graph::onnx::{Form, Limits, ReadOptions, WriteOptions, read, write};
 use graph::passes::{Budget, simplify};
 use graph::shape::{TensorType, rule};
-use graph::{Graph, ValueId};
+use graph::{Graph, Node, Op, ValueId};
 use kernels::Pool;
 use oracle::{Program, Reference};
 use tensor::{DType, Data, Tensor};
@@ -148,8 +148,20 @@ fn is_small(graph: &Graph) -> bool {
     let macs = graph
         .nodes
         .iter()
-        .fold(0u64, |sum, n| sum.saturating_add(graph::shape::macs(graph, n)));
+        .fold(0u64, |sum, n| sum.saturating_add(products(graph, n)));
     elements <= SMALL && macs <= 4 * SMALL as u64
+}
+
+/// Multiplications of a node on the oracle, which looks at every tap of a transposed convolution for every output.
+fn products(graph: &Graph, node: &Node) -> u64 {
+    let Op::ConvTranspose(op) = &node.op else {
+        return graph::shape::macs(graph, node);
+    };
+    let shape = |v: Option<ValueId>| v.and_then(|v| graph.value(v).fixed_shape()).unwrap_or_default();
+    let x = shape(node.inputs[0]);
+    let y = shape(node.outputs.first().copied());
+    let all = op.conv.kernel.iter().chain(x.get(1)).chain(&y);
+    all.fold(1, |n, &d| n.saturating_mul(d as u64))
 }
 
 /// Every operator on the oracle; what it computes has the inferred type.

@@ -570,7 +570,8 @@ impl<'a> Builder<'a, '_> {
 /// The node's name, or one made from its first output.
 fn node_name(node: &NodeProto<'_>, scope: &Scope<'_, '_>) -> String {
     let own = if node.name.is_empty() {
-        node.outputs.iter().find(|o| !o.is_empty()).unwrap_or(&"")
+        let output = node.outputs.iter().find(|o| !o.is_empty());
+        output.unwrap_or(&node.op_type)
     } else {
         node.name
     };

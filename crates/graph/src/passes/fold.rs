@@ -166,8 +166,14 @@ fn output_bytes(graph: &Graph, node: &Node, inputs: &[Option<&Tensor>]) -> Optio
 /// Steps that evaluation takes, roughly.
 fn work(graph: &Graph, node: &Node, inputs: &[Option<&Tensor>], bytes: usize) -> u64 {
     let read: usize = inputs.iter().flatten().map(|t| t.len()).sum();
+    let taps = |kernel: &[usize]| kernel.iter().fold(1u64, |n, &k| n.saturating_mul(k as u64));
     let window = match &node.op {
-        Op::MaxPool(p) | Op::AveragePool(p) => p.kernel.iter().fold(1u64, |n, &k| n.saturating_mul(k as u64)),
+        Op::MaxPool(p) | Op::AveragePool(p) => taps(&p.kernel),
+        // Every tap is looked at for every output, though few of them meet an input.
+        Op::ConvTranspose(t) => {
+            let channels = inputs.first().copied().flatten().and_then(|x| x.shape().get(1));
+            taps(&t.conv.kernel).saturating_mul(channels.map_or(1, |&c| c as u64))
+        }
         _ => 1,
     };
     (read as u64)
