@@ -11,7 +11,7 @@ use tasks::detect::Head;
 
 use crate::energy::{Arithmetic, Cost, Energy, energy};
 use crate::model::HeadSource;
-use crate::quantize::weights;
+use crate::quantize::{calibrate::round_once, weights};
 use crate::{Model, Result};
 
 /// An input or output.
@@ -237,11 +237,12 @@ fn as_if_quantized(graph: &Graph) -> Result<(Graph, BTreeMap<NodeId, String>)> {
     let plan = annotate::plan(graph, &request)?;
     let layers = weights::project(graph, &plan, &project)?;
     let stand_in = quantizer(-4.0, 4.0, 8);
-    let edges = plan
+    let mut edges = plan
         .groups
         .iter()
         .flat_map(|g| g.members.iter().map(|v| (*v, stand_in)))
         .collect();
+    round_once(graph, &mut edges);
     let reasons = plan.floats.iter().map(|f| (f.node, f.reason.clone())).collect();
     Ok((weights::annotated(graph, &plan, &layers, edges), reasons))
 }

@@ -36,8 +36,8 @@ pub(crate) struct Arguments {
     /// At most this many pictures, spread evenly
     #[arg(long, default_value_t = 300, value_parser = values_from_one)]
     subset_size: usize,
-    /// How ranges of activations are chosen: min-max, percentile[=TAIL], mse, kl [default: the one of mse, percentile, min-max with the
-    /// smallest output error on a few calibration pictures]
+    /// How ranges of activations are chosen: min-max, percentile[=TAIL], mse, kl [default: the one of min-max, two percentiles and mse
+    /// whose detections agree best with the float model's on a few calibration pictures]
     #[arg(long)]
     observer: Option<ObserverKind>,
     /// One scale per output channel, or one per tensor
@@ -62,6 +62,9 @@ pub(crate) struct Arguments {
     /// Do not try to bring the channels between two convolutions to like ranges before quantizing
     #[arg(long)]
     no_equalization: bool,
+    /// Compute every LeakyRelu by a table from codes to codes: faster, but rounded twice
+    #[arg(long)]
+    leaky_tables: bool,
     /// The file to write [default: MODEL-GRID.onnx in the current folder]
     #[arg(long, short, value_name = "OUT.onnx")]
     output: Option<PathBuf>,
@@ -142,6 +145,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         rules: a.rules.clone(),
         correction: !a.no_correction,
         equalization: !a.no_correction && !a.no_equalization,
+        leaky_tables: a.leaky_tables,
         subset: a.subset_size,
         threads: context.threads,
         control: context.control.clone(),
@@ -297,8 +301,9 @@ fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) -> String {
     if let Some(error) = r.output_error {
         let _ = writeln!(
             out,
-            "outputs  relative error {:.3} % on {} of {} calibration pictures",
+            "outputs  relative error {:.3} %, agreement of detections {}, on {} of {} calibration pictures",
             100.0 * error,
+            number(r.agreement, 4),
             set.correction_pictures,
             set.calibration_pictures
         );

@@ -1,5 +1,5 @@
-//! What is left open is decided by the error of the outputs on a few calibration pictures: the observer, whether channels are
-//! equalized, and with `--bits N` the grid.
+//! What is left open is decided on a few calibration pictures: the observer and whether channels are equalized by the agreement of
+//! detections with the float model's, the grid of `--bits N` by the error of the outputs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,10 +19,11 @@ const PICTURES: usize = 8;
 const RANGES: usize = 16;
 
 /// Observers tried where none is asked for.
-const OBSERVERS: [ObserverKind; 3] = [
-    ObserverKind::Mse,
-    ObserverKind::Percentile { tail: 1e-4 },
+const OBSERVERS: [ObserverKind; 4] = [
     ObserverKind::MinMax,
+    ObserverKind::Percentile { tail: 1e-5 },
+    ObserverKind::Percentile { tail: 1e-4 },
+    ObserverKind::Mse,
 ];
 
 /// The float network to quantize, equalized or not, and the observer.
@@ -64,11 +65,22 @@ pub(super) fn setting(
     let few = crate::pictures::spread(pictures, RANGES);
     let mut best: Option<(f64, Setting)> = None;
     for (candidate, equalized) in models {
+        // Equalized channels are tried with the observer that was best without.
+        let found = best.as_ref().map(|(_, setting)| setting.observer);
+        let observers = found.as_ref().map_or(observers, std::slice::from_ref);
         let plans: Vec<annotate::Plan> = observers
             .iter()
             .map(|o| annotate::plan(candidate.graph(), &options.request(grid, *o)))
             .collect::<std::result::Result<_, _>>()?;
-        let all = calibrate::run(&candidate, &plans, &few, pool, control, progress)?;
+        let all = calibrate::run(
+            &candidate,
+            &plans,
+            options.leaky_tables,
+            &few,
+            pool,
+            control,
+            progress,
+        )?;
         let mut inputs = Vec::new();
         for ((observer, plan), calibrated) in observers.iter().zip(&plans).zip(&all) {
             let stage = Stage {
@@ -93,7 +105,7 @@ pub(super) fn setting(
                     equalized,
                     observer: *observer,
                 };
-                best = Some((fitted.output_error, setting));
+                best = Some((fitted.harm(), setting));
             }
         }
     }

@@ -9,8 +9,10 @@ use graph::{EdgeQuantizer, Graph, NodeId, Op, ValueId};
 use kernels::{Isa, Pool};
 use quant::annotate::Plan;
 use quant::correct::{Affine, AffineFit, Limits};
+use tasks::detect::{Placement, postprocess};
 use tensor::{Data, Tensor};
 
+use super::agreement;
 use super::weights::Layer;
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of, spread};
@@ -38,6 +40,15 @@ pub(super) struct Fitted {
     pub(super) sqnr_db: BTreeMap<NodeId, f64>,
     /// Mean over the outputs of Σ(y − ŷ)² / Σy².
     pub(super) output_error: f64,
+    /// 0…1: how well the quantized network's detections agree with the float one's; absent for models without detections.
+    pub(super) agreement: Option<f64>,
+}
+
+impl Fitted {
+    /// What a choice makes small: detections that disagree, where there are any; else the error of the outputs.
+    pub(super) fn harm(&self) -> f64 {
+        self.agreement.map_or(self.output_error, |a| 1.0 - a)
+    }
 }
 
 /// A value of one picture in both networks.
@@ -136,7 +147,26 @@ impl Stage<'_> {
         }
         progress.at("correct", graph.nodes.len(), graph.nodes.len());
         fitted.output_error = output_error(graph, &values);
+        fitted.agreement = self.agreement(&values, inputs.len());
         Ok(fitted)
+    }
+
+    /// Decodes both networks' outputs and compares the boxes.
+    fn agreement(&self, values: &HashMap<ValueId, Vec<Pair>>, pictures: usize) -> Option<f64> {
+        let head = self.model.detector_head().ok()?;
+        let graph = self.model.graph();
+        let placement = Placement::identity(head.input.width, head.input.height);
+        let mut total = agreement::Agreement::default();
+        for picture in 0..pictures {
+            let boxes = |of: fn(&Pair) -> &Tensor| {
+                let named =
+                    |v: &ValueId| Some((graph.value(*v).name.as_str(), of(values.get(v)?.get(picture)?)));
+                let outputs: Vec<(&str, &Tensor)> = graph.outputs.iter().filter_map(named).collect();
+                postprocess(head, &outputs, 0, &placement, &agreement::BOXES).ok()
+            };
+            total.add(&boxes(|p| &p.float)?, &boxes(|p| &p.quant)?);
+        }
+        total.value()
     }
 
     fn start(&self, inputs: &[(String, Tensor)]) -> HashMap<ValueId, Vec<Pair>> {

@@ -5,7 +5,8 @@
 //!      → correct (y_float ≈ g·y_quant + b per channel, layer by layer, g into scales, b into biases) → annotated graph
 //! ```
 
-mod calibrate;
+mod agreement;
+pub(crate) mod calibrate;
 mod choose;
 mod equalize;
 mod layers;
@@ -48,15 +49,18 @@ pub struct QuantizeOptions {
     pub project: ProjectOptions,
     /// Bits of activations, 1…8.
     pub act_bits: u32,
-    /// How ranges of activations are chosen; `None` takes the one of MSE, percentile and min-max with the least error of the outputs.
+    /// How ranges of activations are chosen; `None` takes the one of min-max, percentiles and MSE whose detections agree best with the float
+    /// model's on a few calibration pictures.
     pub observer: Option<ObserverKind>,
     /// Overrides such as `depthwise=int8`, `re:^/stem=float`, `type:Gemm=affine8`; later ones win.
     pub rules: Vec<Rule>,
     /// Refit every channel's gain and mean after rounding. Without it: the bare projection.
     pub correction: bool,
-    /// Bring the channels of an edge to like ranges first where that lessens the error of the outputs. Without it: weights are projected as
-    /// the file has them.
+    /// Bring the channels of an edge to like ranges first where detections agree better then. Without it: weights are projected as the file
+    /// has them.
     pub equalization: bool,
+    /// Compute every LeakyRelu by a table from codes to codes. Without it: on the convolution's f32 result, rounded once instead of twice.
+    pub leaky_tables: bool,
     /// Calibration pictures; labels are not needed.
     pub pictures: Vec<PathBuf>,
     /// At most this many of them are used, spread evenly over the list.
@@ -84,6 +88,7 @@ impl QuantizeOptions {
             rules: Vec::new(),
             correction: true,
             equalization: true,
+            leaky_tables: false,
             pictures,
             subset: 300,
             threads: 0,
@@ -133,7 +138,15 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     let setting = choose::setting(model, first, options, &pictures, &pool, progress)?;
     let (model, observer) = (&setting.model, setting.observer);
     let plan = annotate::plan(model.graph(), &options.request(first, observer))?;
-    let calibrated = calibrate::run(model, &[plan], &pictures, &pool, &options.control, progress)?;
+    let calibrated = calibrate::run(
+        model,
+        &[plan],
+        options.leaky_tables,
+        &pictures,
+        &pool,
+        &options.control,
+        progress,
+    )?;
     let calibrated = calibrated.into_iter().next().unwrap_or_default();
     let stage = layers::Stage {
         model,
@@ -222,6 +235,8 @@ pub struct Record {
     pub equalization: bool,
     /// Whether gains and means were refitted.
     pub correction: bool,
+    /// Whether LeakyRelu is a table of codes.
+    pub leaky_tables: bool,
     /// Pictures that chose the ranges.
     pub calibration_pictures: usize,
     /// Pictures that the correction was fitted on.
@@ -251,6 +266,7 @@ impl Record {
             rules: options.rules.iter().map(Rule::to_string).collect(),
             equalization: options.equalization,
             correction: options.correction,
+            leaky_tables: options.leaky_tables,
             calibration_pictures: calibrated.pictures,
             correction_pictures: corrected,
             calibration_sha256: calibrated.sha256.clone(),

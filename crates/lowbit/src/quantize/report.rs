@@ -64,6 +64,8 @@ pub struct QuantizeReport {
     pub edges: usize,
     /// Mean over the model's outputs of Σ(y − ŷ)² / Σy²; absent in a dry run.
     pub output_error: Option<f64>,
+    /// Agreement of the detections with the float model's on those pictures, 0…1; absent in a dry run and without detections.
+    pub agreement: Option<f64>,
 }
 
 pub(super) fn report(
@@ -130,6 +132,7 @@ pub(super) fn report(
             float_file_bytes: model.file_bytes(),
         },
         edges: plan.groups.iter().map(|g| g.members.len()).sum(),
+        agreement: fitted.agreement,
         output_error: (!fitted.sqnr_db.is_empty()).then_some(fitted.output_error),
     }
 }
