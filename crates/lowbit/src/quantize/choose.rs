@@ -12,11 +12,14 @@ use super::{Grid, ObserverKind, QuantizeOptions, calibrate, equalize, weights};
 use crate::control::Progress;
 use crate::{Error, Model, Result};
 
-/// Pictures that a choice is made on.
+/// Pictures that the grid is chosen on.
 const PICTURES: usize = 8;
 
+/// Pictures that detections are compared on: with 8 the choice was the wrong one on Yolo-Fastest.
+const COMPARED: usize = 24;
+
 /// Pictures that give ranges for the choice.
-const RANGES: usize = 16;
+const RANGES: usize = 48;
 
 /// Observers tried where none is asked for.
 const OBSERVERS: [ObserverKind; 4] = [
@@ -91,7 +94,7 @@ pub(super) fn setting(
                 control,
             };
             if inputs.is_empty() {
-                inputs = stage.inputs(pictures, PICTURES)?;
+                inputs = stage.inputs(pictures, COMPARED)?;
             }
             progress.at("choose observer", 0, 1);
             let mut weights = weights::project(candidate.graph(), plan, &options.project)?;
