@@ -118,11 +118,16 @@ fn constants_that_are_no_weight_along_the_output_channel_are_float() {
         g.constants[&g.find("w").unwrap()].as_f32().unwrap(),
         [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]
     );
-    // A scale of 0 has no meaning in codes.
+    // A scale of 0 has no meaning in codes: the file is refused.
     let zero = dequantized(conv(), 0, "")
         .initializer(tensor("q", U8, &[2, 3, 1, 1], &[1; 6]))
         .initializer(tensor("s", F32, &[], &f32s(&[0.0])));
-    assert_eq!(quantizers(&load(zero)), 1);
+    let e = read(&zero.model(21), &ReadOptions::default()).unwrap_err();
+    assert_eq!(
+        (e.kind(), e.node()),
+        (ErrorKind::BadInput, Some("the DequantizeLinear")),
+        "{e}"
+    );
 }
 
 /// x → Relu → r → (quantizers the caller adds) → d → Sigmoid → y.

@@ -1,6 +1,6 @@
 //! QuantizeLinear and DequantizeLinear as plain nodes; `lift` turns them into annotations where it can.
 
-use tensor::DType;
+use tensor::{DType, Tensor};
 
 use super::{Context, Row, row};
 use crate::onnx::error::{Load, LoadError};
@@ -10,13 +10,14 @@ use crate::op::Op;
 
 pub(super) const ROWS: &[Row] = &[
     row("QuantizeLinear", (2, 3), (1, 1), |c| {
+        scales(c)?;
         // How float8 targets saturate, and the type of the division: both without effect on integers in f32.
         c.attrs.ignore("saturate");
         c.attrs.ignore("precision");
         let axis = axis(c)?;
         if let Some(code) = c.attrs.int("output_dtype")?.filter(|&code| code != 0) {
             let want = ElemType::from_code(code)?.dtype();
-            let have = c.constant(2).map_or(DType::U8, tensor::Tensor::dtype);
+            let have = c.constant(2).map_or(DType::U8, Tensor::dtype);
             if want != have {
                 return Err(LoadError::unsupported(format!(
                     "output_dtype {want:?} without a zero point of that type"
@@ -27,6 +28,7 @@ pub(super) const ROWS: &[Row] = &[
         Ok(Op::QuantizeLinear { axis }.into())
     }),
     row("DequantizeLinear", (2, 3), (1, 1), |c| {
+        scales(c)?;
         let axis = axis(c)?;
         if let Some(code) = c.attrs.int("output_dtype")?.filter(|&code| code != 0) {
             ElemType::from_code(code)?;
@@ -37,6 +39,20 @@ pub(super) const ROWS: &[Row] = &[
         Ok(Op::DequantizeLinear { axis }.into())
     }),
 ];
+
+/// A scale is a step: finite and above 0.
+fn scales(c: &Context<'_, '_, '_>) -> Load<()> {
+    let bad = |t: &Tensor| {
+        let values = t.as_f32()?;
+        values.iter().copied().find(|s| !(s.is_finite() && *s > 0.0))
+    };
+    match c.constant(1).and_then(bad) {
+        Some(s) => Err(LoadError::bad(format!(
+            "the scale {s} is not a finite number above 0"
+        ))),
+        None => Ok(()),
+    }
+}
 
 fn axis(c: &Context<'_, '_, '_>) -> Load<i64> {
     if c.attrs.int_or("block_size", 0)? != 0 {
