@@ -13,6 +13,8 @@ use crate::plain::plain;
 pub enum Rule {
     /// A listed picture without a file: the picture is skipped.
     MissingPicture,
+    /// A YOLO picture whose size, which its labels are relative to, cannot be read: the picture is skipped.
+    BrokenPicture,
     /// A picture path that leaves the folder of the data set: the picture is skipped.
     PictureOutside,
     /// A listed VOC picture without its XML file: the picture is skipped.
@@ -58,6 +60,11 @@ impl Rule {
     fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Rule::MissingPicture => ("listed picture has", "listed pictures have", "no file: skipped"),
+            Rule::BrokenPicture => (
+                "labelled picture has",
+                "labelled pictures have",
+                "no readable size: skipped",
+            ),
             Rule::PictureOutside => (
                 "picture path leaves",
                 "picture paths leave",
@@ -157,6 +164,7 @@ impl Notes {
     pub fn skipped_pictures(&self) -> usize {
         [
             Rule::MissingPicture,
+            Rule::BrokenPicture,
             Rule::PictureOutside,
             Rule::MissingAnnotation,
         ]

@@ -82,7 +82,9 @@ pub(super) fn read(path: &Path, split: Option<&str>, limits: &Limits) -> Result<
             notes.add(Rule::DuplicatePicture, || picture.display().to_string());
             continue;
         }
-        let entry = entry(picture, config.names.len(), limits, &mut notes)?;
+        let Some(entry) = entry(picture, config.names.len(), limits, &mut notes)? else {
+            continue;
+        };
         objects += entry.objects.len();
         place::check_counts(path, entries.len() + 1, objects, limits)?;
         entries.push(entry);
@@ -149,7 +151,12 @@ fn from_list(
     Ok(())
 }
 
-fn entry(path: PathBuf, classes: usize, limits: &Limits, notes: &mut Notes) -> Result<Entry, ReadError> {
+fn entry(
+    path: PathBuf,
+    classes: usize,
+    limits: &Limits,
+    notes: &mut Notes,
+) -> Result<Option<Entry>, ReadError> {
     let stem = path.file_stem().unwrap_or_default();
     let id = match stem.to_str() {
         Some(s) => PictureId::of_name(s),
@@ -159,21 +166,26 @@ fn entry(path: PathBuf, classes: usize, limits: &Limits, notes: &mut Notes) -> R
     let mut objects = Vec::new();
     let (mut width, mut height) = (None, None);
     if label.is_file() {
-        let (w, h) = picture::load_size(&path, &picture::Limits::default())
-            .map_err(|e| ReadError::new(&path, ReadFault::Syntax(e.fault.to_string())))?;
+        let (w, h) = match picture::load_size(&path, &picture::Limits::default()) {
+            Ok(size) => size,
+            Err(e) => {
+                notes.add(Rule::BrokenPicture, || format!("{}: {}", path.display(), e.fault));
+                return Ok(None);
+            }
+        };
         (width, height) = (Some(w), Some(h));
         objects = labels(&label, &text::read(&label, limits)?, (w, h), classes, notes)?;
     }
     if objects.is_empty() {
         notes.add(Rule::Empty, || path.display().to_string());
     }
-    Ok(Entry {
+    Ok(Some(Entry {
         path,
         id,
         objects,
         width,
         height,
-    })
+    }))
 }
 
 /// The last folder called `images` becomes `labels`, the ending `txt`.
