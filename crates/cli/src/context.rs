@@ -1,5 +1,6 @@
 //! Flags that every command has, and what they become.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +38,13 @@ pub(crate) struct Common {
     /// Print the merged configuration in that form, and stop
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+impl Common {
+    /// Files that a command reads, whatever it is: no output may replace them.
+    pub(crate) fn inputs<'a>(&'a self, model: &'a Model) -> Vec<&'a Path> {
+        model.files().into_iter().chain(self.config.as_deref()).collect()
+    }
 }
 
 /// Which model, and how to read it.
@@ -137,7 +145,7 @@ impl Context {
     /// A note on stderr, not a result.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{}", lowbit::text::printable(text));
+            say(&lowbit::text::printable(text));
         }
     }
 
@@ -150,13 +158,18 @@ impl Context {
     }
 }
 
+/// One line on stderr. A stderr that is closed or full is no reason to end.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 impl Outcome {
     /// Text, and JSON of the provenance followed by the fields of `result`.
     pub(crate) fn new(text: String, provenance: &Provenance, result: &impl serde::Serialize) -> Outcome {
         let mut json = serde_json::to_value(provenance).unwrap_or_default();
-        if let (Some(all), Ok(serde_json::Value::Object(more))) =
-            (json.as_object_mut(), serde_json::to_value(result))
-        {
+        // A result that silently lost its fields would be worse than a bug that shows.
+        let result = serde_json::to_value(result).expect("results are plain data");
+        if let (Some(all), serde_json::Value::Object(more)) = (json.as_object_mut(), result) {
             all.extend(more);
         }
         Outcome {

@@ -3,6 +3,7 @@
 mod commands;
 mod config;
 mod context;
+mod panics;
 mod progress;
 mod signals;
 mod values;
@@ -13,13 +14,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use commands::Command;
-use context::{Context, Outcome};
+use context::{Context, Outcome, say};
 use lowbit::ErrorKind;
 
 /// Quantize any ONNX detector to 2-8 bits and run it in integers.
 ///
 /// Exit codes: 0 done; 1 a gate said no; 2 wrong usage; 3 bad input; 4 unsupported; 5 input or output failed; 6 a limit was
-/// reached; 130 interrupted; 143 terminated. Results go to stdout, everything else to stderr.
+/// reached; 130 interrupted; 143 terminated; 101 a bug, please report it. Results go to stdout, everything else to stderr.
 #[derive(Debug, Parser)]
 #[command(name = "lowbit", version, propagate_version = true, max_term_width = 110)]
 struct Cli {
@@ -29,16 +30,21 @@ struct Cli {
 
 fn main() -> ExitCode {
     let signals = signals::Signals::install();
-    match run(&signals) {
-        Ok(code) => ExitCode::from(code),
-        Err(e) => {
-            eprintln!("error: {e}");
-            ExitCode::from(match e.kind() {
+    let result = panics::caught(|| run(&signals));
+    ExitCode::from(match result {
+        Ok(Ok(code)) => code,
+        Ok(Err(e)) => {
+            say(&format!("error: {e}"));
+            match e.kind() {
                 ErrorKind::Interrupted => signals.exit_code(),
                 kind => kind.exit_code(),
-            })
+            }
         }
-    }
+        Err(bug) => {
+            say(&format!("error: {bug}"));
+            panics::EXIT_CODE
+        }
+    })
 }
 
 fn run(signals: &signals::Signals) -> lowbit::Result<u8> {
@@ -57,12 +63,12 @@ fn run(signals: &signals::Signals) -> lowbit::Result<u8> {
     let outcome = cli.command.run(&context)?;
     let Outcome { text, json, gate } = outcome;
     match (context.json, json) {
-        (true, Some(json)) => print(&format!("{json:#}\n"))?,
+        (true, Some(json)) => print(&lowbit::text::tame_json(&format!("{json:#}\n")))?,
         _ => print(&text)?,
     }
     match gate {
         Some(why) => {
-            eprintln!("{}", lowbit::text::printable(&why));
+            say(&lowbit::text::printable(&why));
             Ok(ErrorKind::Gate.exit_code())
         }
         None => Ok(0),

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use lowbit::Progress;
 
+use crate::context::say;
+
 const EVERY: Duration = Duration::from_secs(10);
 
 /// A bar that follows the steps of a work.
@@ -71,7 +73,9 @@ impl Progress for Bar {
                     let spent = now.duration_since(*began).as_secs_f64();
                     let left = spent / done.max(1) as f64 * total.saturating_sub(done) as f64;
                     let what = lowbit::text::printable(what);
-                    eprintln!("{what}: {done}/{total}, {spent:.0} s, about {left:.0} s left");
+                    say(&format!(
+                        "{what}: {done}/{total}, {spent:.0} s, about {left:.0} s left"
+                    ));
                 }
             }
         }

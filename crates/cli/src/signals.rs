@@ -32,6 +32,9 @@ impl Signals {
             let _ = signal_hook::flag::register_usize(signal, signals.last.clone(), code.into());
             let _ = signal_hook::flag::register(signal, flag);
         }
+        // A quota on file sizes is an error of the write, not the death of the process with half a file left.
+        #[cfg(unix)]
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
         signals
     }
 

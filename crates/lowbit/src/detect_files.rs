@@ -12,9 +12,9 @@ use tasks::detect::{BBox, Detection, NmsOptions};
 use crate::control::Progress;
 use crate::detect::{Detector, Speed, Times};
 use crate::output::{Folder, safe_name};
-use crate::pictures::Reader;
+use crate::pictures::{Reader, is_of_the_picture};
 use crate::runtime::RunOptions;
-use crate::{Error, ErrorKind, Model, Result};
+use crate::{Error, Model, Result};
 
 /// What to look at.
 #[derive(Debug, Clone)]
@@ -94,6 +94,7 @@ pub struct DetectedFiles {
     /// Share of the multiply-accumulates that run in integers.
     pub integer_mac_share: f64,
     /// Files written.
+    #[serde(serialize_with = "crate::text::paths")]
     pub files: Vec<PathBuf>,
     /// SHA-256 of the pictures.
     #[serde(skip)]
@@ -118,7 +119,7 @@ pub fn detect_files(
     let classes = detector.head().classes.clone();
     let folder = Folder::create(folder, options.exist_ok)?;
     let mut reader = Reader::new(&options.run.control);
-    let mut inputs: Vec<&Path> = model.path().into_iter().collect();
+    let mut inputs = model.files();
     let files: &[PathBuf] = match source {
         Source::Files(files) => files,
         Source::Bytes(_) => &[],
@@ -143,7 +144,11 @@ pub fn detect_files(
     for i in 0..total {
         progress.at("detect", i, total);
         let (file, stem, picture) = match source {
-            Source::Bytes(bytes) => ("-".to_string(), "stdin".to_string(), reader.decode("-", bytes)),
+            Source::Bytes(bytes) => (
+                "-".to_string(),
+                "stdin".to_string(),
+                reader.decode("-", bytes).map_err(|e| e.at("-")),
+            ),
             Source::Files(files) => {
                 let stem = files[i].file_stem().unwrap_or_default().to_string_lossy();
                 let name = data::write::file_name(&files[i]);
@@ -152,7 +157,7 @@ pub fn detect_files(
         };
         let mut picture = match picture {
             Ok(picture) => picture,
-            Err(e) if options.allow_skips && e.kind() != ErrorKind::Interrupted => {
+            Err(e) if options.allow_skips && is_of_the_picture(&e) => {
                 out.skipped += 1;
                 out.notes.push(format!("skipped: {e}"));
                 continue;

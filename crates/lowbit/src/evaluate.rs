@@ -12,7 +12,7 @@ use data::read::{Dataset, Format, PictureId};
 
 use crate::control::Progress;
 use crate::detect::{Detector, Speed, Times};
-use crate::pictures::Reader;
+use crate::pictures::{Reader, is_of_the_picture};
 use crate::runtime::RunOptions;
 use crate::{Control, Error, Model, Result};
 
@@ -318,7 +318,7 @@ pub(crate) fn detect_all(
     let absent = set.notes.skipped_pictures();
     if absent > 0 && !allow_skips {
         return Err(Error::bad(format!(
-            "{absent} pictures of the list are not there: {}",
+            "{absent} pictures of the list cannot be read: {}",
             set.notes.lines().join("; ")
         ))
         .help("complete the data, or count the skipped ones with --allow-skips"));
@@ -365,10 +365,6 @@ fn path_of(set: &Dataset) -> String {
         .unwrap_or(Path::new("."))
         .display()
         .to_string()
-}
-
-fn is_of_the_picture(e: &Error) -> bool {
-    !matches!(e.kind(), crate::ErrorKind::Interrupted) && !e.place().is_empty()
 }
 
 fn objects_text(objects: &[Object]) -> String {

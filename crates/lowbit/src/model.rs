@@ -1,6 +1,7 @@
 //! A model: graph, head and where they came from.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use graph::onnx::{ReadOptions, WriteOptions};
@@ -35,6 +36,7 @@ pub enum HeadSource {
     /// Given by the caller.
     Given {
         /// The file.
+        #[serde(serialize_with = "crate::text::path")]
         path: PathBuf,
     },
     /// In the model's own metadata.
@@ -42,6 +44,7 @@ pub enum HeadSource {
     /// `NAME.json` beside `NAME.onnx`.
     Beside {
         /// The file.
+        #[serde(serialize_with = "crate::text::path")]
         path: PathBuf,
     },
     /// Recognised from names and shapes of the graph.
@@ -90,6 +93,7 @@ pub struct Model {
     source: HeadSource,
     guess: Guess,
     path: Option<PathBuf>,
+    side_files: BTreeSet<PathBuf>,
     sha256: String,
     file_bytes: usize,
 }
@@ -135,10 +139,12 @@ impl Model {
             limits.constant_bytes = limits.constant_bytes.min(memory);
             limits.tensor_bytes = limits.tensor_bytes.min(memory);
         }
+        let side_files = RefCell::default();
         let read = ReadOptions {
             base_dir: base,
             dimensions: options.dimensions.clone(),
             limits,
+            side_files: Some(&side_files),
         };
         let graph = graph::onnx::read(bytes, &read)?;
         let (head, source) = stated_head(&graph, path, options)?;
@@ -148,6 +154,7 @@ impl Model {
             head,
             source,
             path: path.map(Path::to_owned),
+            side_files: side_files.into_inner(),
             sha256: sha256(bytes),
             file_bytes: bytes.len(),
         };
@@ -297,6 +304,16 @@ impl Model {
     /// The file it was loaded from.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// All files it was made from: the model, weights beside it, the head description. No output may replace them.
+    pub fn files(&self) -> Vec<&Path> {
+        let head = match &self.source {
+            HeadSource::Given { path } | HeadSource::Beside { path } => Some(path.as_path()),
+            _ => None,
+        };
+        let side = self.side_files.iter().map(PathBuf::as_path);
+        self.path().into_iter().chain(side).chain(head).collect()
     }
 
     /// A short name: the file's without ending.

@@ -2,7 +2,7 @@
 //! the folder. Nothing is written over an input, through a symbolic link, or onto something that is no regular file.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -79,6 +79,43 @@ pub fn check(path: &Path, inputs: &[&Path]) -> Result<()> {
     Ok(())
 }
 
+/// Whether two outputs would be one file.
+pub fn same_target(a: &Path, b: &Path) -> bool {
+    let place = |p: &Path| {
+        (
+            fs::canonicalize(folder_of(p)).ok(),
+            p.file_name().map(ToOwned::to_owned),
+        )
+    };
+    same_file(a, b) || place(a) == place(b)
+}
+
+/// Whether results may be written to `path` when a data set is read from `data`: next to the pictures and annotations only a new
+/// file, or an earlier list of results, is.
+///
+/// # Errors
+/// [`Usage`](crate::ErrorKind::Usage) when the path is a file of the data set.
+pub fn check_beside(path: &Path, data: &Path) -> Result<()> {
+    let root = if data.is_dir() { data } else { folder_of(data) };
+    let inside = match (fs::canonicalize(path), fs::canonicalize(root)) {
+        (Ok(path), Ok(root)) => path.starts_with(root),
+        _ => false,
+    };
+    let mut first = [0; 1];
+    let results = File::open(path)
+        .and_then(|mut f| f.read_exact(&mut first))
+        .is_ok()
+        && first == *b"[";
+    if !inside || results {
+        return Ok(());
+    }
+    Err(
+        Error::usage("the output is a file of the data set, which is never overwritten")
+            .at(path.display())
+            .help("give another path"),
+    )
+}
+
 /// A folder of results, locked while it is written to.
 #[derive(Debug)]
 pub struct Folder {
@@ -152,7 +189,11 @@ impl Folder {
         }
         let path = self.path.join(inside);
         if let Some(parent) = path.parent().filter(|p| *p != self.path) {
-            fs::create_dir_all(parent).map_err(|e| Error::io(parent, &e))?;
+            if !parent.is_dir() {
+                boundary()
+                    .and_then(|()| fs::create_dir_all(parent))
+                    .map_err(|e| Error::io(parent, &e))?;
+            }
             let meta = fs::symlink_metadata(parent).map_err(|e| Error::io(parent, &e))?;
             if meta.file_type().is_symlink() {
                 return Err(Error::usage("the output folder is a symbolic link").at(parent.display()));
@@ -270,7 +311,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// Stands before every call of the system that changes a file. Debug builds read `LOWBIT_TEST_FAULT` = `fail:K` or `kill:K`: the K-th
-/// boundary of the process fails as a full disk does, or the process dies there as if killed.
+/// boundary of the process fails as a full disk does, or the process dies there as if killed; `panic:K` panics there.
 fn boundary() -> io::Result<()> {
     #[cfg(debug_assertions)]
     if let Some(kind) = fault::due() {
@@ -302,6 +343,7 @@ mod fault {
         if what == "kill" {
             std::process::abort();
         }
+        assert!(what != "panic", "planted");
         Some(ErrorKind::StorageFull)
     }
 }

@@ -7,7 +7,7 @@ use tensor::Tensor;
 
 use crate::provenance::{DataHash, read_capped};
 use crate::runtime::cast_input;
-use crate::{Control, Model, Result};
+use crate::{Control, Error, ErrorKind, Model, Result};
 
 /// All pictures of a folder (sorted by path, folders below included), or the one file; with `split`, those that the list
 /// `SPLIT.txt` of the folder names.
@@ -83,6 +83,11 @@ impl Reader {
     pub(crate) fn finish(self) -> String {
         self.hash.finish()
     }
+}
+
+/// Whether another picture may fare better: cancellation and the time limit, which name no file, end the whole work.
+pub(crate) fn is_of_the_picture(e: &Error) -> bool {
+    e.kind() != ErrorKind::Interrupted && !e.place().is_empty()
 }
 
 /// The network's input made from a picture.

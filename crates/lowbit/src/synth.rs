@@ -51,6 +51,7 @@ pub struct Synthesized {
     /// Objects of each class.
     pub classes: Vec<(String, usize)>,
     /// The folder.
+    #[serde(serialize_with = "crate::text::path")]
     pub folder: PathBuf,
     /// Version of the drawing.
     pub version: u32,

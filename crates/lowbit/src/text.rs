@@ -8,11 +8,6 @@ use std::borrow::Cow;
 /// assert_eq!(lowbit::text::printable("conv\u{1b}[2J\nok: 日本"), "conv\\u{1b}[2J\\nok: 日本");
 /// ```
 pub fn printable(text: &str) -> Cow<'_, str> {
-    // Bidirectional overrides reorder what a reader sees (CVE-2021-42574).
-    let hostile = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     if !text.contains(hostile) {
         return Cow::Borrowed(text);
     }
@@ -25,6 +20,47 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// JSON text in which such characters are escaped: they stand in strings only, but for the ends of lines.
+///
+/// ```
+/// assert_eq!(lowbit::text::tame_json("{\n\"\u{9b}31m\": 1}"), "{\n\"\\u009b31m\": 1}");
+/// ```
+pub fn tame_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(|c| c != '\n' && hostile(c)) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 8);
+    for c in json.chars() {
+        if c != '\n' && hostile(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Control characters, and bidirectional overrides, which reorder what a reader sees (CVE-2021-42574).
+fn hostile(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A path in JSON, which holds Unicode only: other bytes become U+FFFD rather than an error. For `serialize_with`.
+///
+/// # Errors
+/// The serializer's own.
+pub fn path<S: serde::Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// The same for several.
+pub(crate) fn paths<S: serde::Serializer>(
+    paths: &[std::path::PathBuf],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|p| p.to_string_lossy()))
 }
 
 /// A name shortened in the middle to at most `width` characters, control characters escaped.

@@ -130,11 +130,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
-    let inputs = [a.model.as_path()];
+    let model = a.flags.load(&a.model, context)?;
+    let inputs = a.common.inputs(&model);
     if let Some(path) = &a.save_json {
         lowbit::output::check(path, &inputs)?;
+        lowbit::output::check_beside(path, &a.data.data)?;
     }
-    let model = a.flags.load(&a.model, context)?;
     let options = a.protocol.options(&a.run, context);
     let e = lowbit::evaluate(&model, &a.data.source(), &options, &mut context.bar())?;
     e.notes.iter().for_each(|n| context.note(n));

@@ -40,15 +40,15 @@ pub(crate) struct Arguments {
 #[derive(Debug, Serialize)]
 struct Exported {
     form: As,
+    #[serde(serialize_with = "lowbit::text::path")]
     output: PathBuf,
     bytes: usize,
 }
 
 pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
-    let mut inputs = vec![a.model.as_path()];
-    inputs.extend(a.flags.head.as_deref());
-    lowbit::output::check(&a.output, &inputs)?;
     let model = a.flags.load(&a.model, context)?;
+    let inputs = a.common.inputs(&model);
+    lowbit::output::check(&a.output, &inputs)?;
     let form = match a.form {
         As::Qdq => Form::Qdq,
         As::Float => Form::Float,

@@ -29,7 +29,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let model = a.flags.load(&a.model, context)?;
     if a.template {
         return Ok(Outcome {
-            text: format!("{}\n", model.guess().template),
+            text: lowbit::text::tame_json(&format!("{}\n", model.guess().template)).into_owned(),
             ..Outcome::default()
         });
     }

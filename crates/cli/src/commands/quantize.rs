@@ -92,7 +92,7 @@ fn values_from_one(text: &str) -> Result<usize, String> {
 
 #[derive(Debug, Serialize)]
 struct Written<'a> {
-    output: Option<&'a PathBuf>,
+    output: Option<String>,
     output_sha256: Option<String>,
     output_bytes: Option<usize>,
     #[serde(flatten)]
@@ -115,24 +115,27 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         }
     };
     let output = a.output.clone().unwrap_or_else(|| default_output(path, choice));
-    let mut inputs = vec![path.as_path()];
-    inputs.extend(a.flags.head.as_deref());
-    if !a.dry_run {
-        if a.calib.is_none() {
-            return Err(usage(
-                "--calib DIR is missing: 16 pictures of the kind the model will see are enough to start with",
-            ));
-        }
-        lowbit::output::check(&output, &inputs)?;
-        if let Some(report) = &a.report {
-            lowbit::output::check(report, &inputs)?;
-        }
+    if !a.dry_run && a.calib.is_none() {
+        return Err(usage(
+            "--calib DIR is missing: 16 pictures of the kind the model will see are enough to start with",
+        ));
     }
     let model = a.flags.load(path, context)?;
     let pictures = match &a.calib {
         Some(folder) => lowbit::pictures::find(folder, a.calib_split.as_deref())?,
         None => Vec::new(),
     };
+    let mut inputs = a.common.inputs(&model);
+    inputs.extend(pictures.iter().map(PathBuf::as_path));
+    if !a.dry_run {
+        lowbit::output::check(&output, &inputs)?;
+        if let Some(report) = &a.report {
+            lowbit::output::check(report, &inputs)?;
+            if lowbit::output::same_target(report, &output) {
+                return Err(usage("--report and -o name the same file"));
+            }
+        }
+    }
     let options = QuantizeOptions {
         project: ProjectOptions {
             granularity: a.per,
@@ -149,7 +152,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         subset: a.subset_size,
         threads: context.threads,
         control: context.control.clone(),
-        ..QuantizeOptions::new(choice, pictures)
+        ..QuantizeOptions::new(choice, pictures.clone())
     };
     let p = context.provenance(Some(model.sha256()), None);
     if a.dry_run {
@@ -167,7 +170,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     context.control.check()?;
     lowbit::output::file(&output, &bytes, &inputs)?;
     let written = Written {
-        output: Some(&output),
+        output: Some(output.to_string_lossy().into_owned()),
         output_sha256: Some(q.model.sha256().to_string()),
         output_bytes: Some(bytes.len()),
         report: &q.report,
@@ -182,12 +185,13 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
 }
 
 fn default_output(model: &std::path::Path, choice: Choice) -> PathBuf {
-    let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+    let mut name = model.file_stem().unwrap_or_default().to_owned();
     let kind = match choice {
         Choice::Grid(grid) => grid.to_string(),
         Choice::Bits(bits) => format!("{bits}bit"),
     };
-    PathBuf::from(format!("{stem}-{kind}.onnx"))
+    name.push(format!("-{kind}.onnx"));
+    PathBuf::from(name)
 }
 
 fn list(context: &Context) -> Outcome {

@@ -51,6 +51,9 @@ pub(crate) fn read(entries: &[(&str, &str)], want: usize, source: &Source<'_>) -
     }
     let names = components(location)?;
     let mut file = open(base, &names, location)?;
+    if let Some(seen) = source.seen {
+        seen.borrow_mut().insert(base.join(location));
+    }
     let size = file.metadata().map_err(|e| io_error(location, &e))?.len();
     if offset.checked_add(want as u64).is_none_or(|end| end > size) {
         return Err(LoadError::bad(format!(

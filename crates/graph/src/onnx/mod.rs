@@ -17,8 +17,9 @@ mod read;
 mod wire;
 mod write;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use crate::graph::Graph;
 use error::{Load, quoted};
@@ -84,6 +85,8 @@ pub struct ReadOptions<'a> {
     pub dimensions: BTreeMap<String, usize>,
     /// Budgets.
     pub limits: Limits,
+    /// Takes the paths of the side files that are read.
+    pub side_files: Option<&'a RefCell<BTreeSet<PathBuf>>>,
 }
 
 /// Names of all standard operators that are read, sorted.
@@ -95,6 +98,7 @@ pub fn operators() -> Vec<&'static str> {
 #[derive(Debug, Clone, Copy)]
 struct Source<'a> {
     base_dir: Option<&'a Path>,
+    seen: Option<&'a RefCell<BTreeSet<PathBuf>>>,
 }
 
 /// Reads a model from bytes.

@@ -384,6 +384,7 @@ impl<'a> Builder<'a, '_> {
         let tensor = TensorProto::parse(message)?;
         let source = Source {
             base_dir: self.options.base_dir,
+            seen: self.options.side_files,
         };
         let left = self
             .options

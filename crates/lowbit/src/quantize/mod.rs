@@ -209,6 +209,7 @@ fn check(model: &Model, options: &QuantizeOptions) -> Result<()> {
     if let Choice::Bits(bits) = options.choice {
         choose::candidates(bits)?;
     }
+    weights::check_finite(model.graph())?;
     options.control.check()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use graph::{EdgeQuantizer, Graph, NodeId, ValueId, WeightAnnotation};
+use graph::{EdgeQuantizer, Graph, NodeId, Op, ValueId, WeightAnnotation};
 use quant::annotate::{Plan, WeightTask};
 use quant::correct::Affine;
 use quant::{Granularity, ProjectOptions, project_weight};
@@ -21,6 +21,30 @@ pub(crate) struct Layer {
     pub(super) weight_error: f64,
     /// All layers that read the weight store it once; its scales cannot follow one of them.
     pub(super) stored_once: bool,
+}
+
+/// Refuses weights and biases of products that hold NaN or infinity, before pictures meet them.
+pub(crate) fn check_finite(graph: &Graph) -> Result<()> {
+    for node in &graph.nodes {
+        if !matches!(
+            node.op,
+            Op::Conv(_) | Op::ConvTranspose(_) | Op::Gemm { .. } | Op::MatMul
+        ) {
+            continue;
+        }
+        for v in node.inputs.iter().skip(1).flatten() {
+            let values = graph.constants.get(v).and_then(Tensor::as_f32);
+            if let Some(i) = values.and_then(|all| all.iter().position(|x| !x.is_finite())) {
+                let name = &graph.value(*v).name;
+                return Err(Error::bad(format!(
+                    "element {i} of constant \"{name}\" is not a finite number"
+                ))
+                .at(format!("node \"{}\"", node.name))
+                .help("train or export the model again: it cannot work as it is"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Projects every weight of a plan.
