@@ -2,24 +2,58 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{Ran, detector, left_over, lowbit, pictures, run, small_model};
 
-/// Runs with the k-th boundary failing or killing, for every k, until the command gets through. `check` sees the folder after each
-/// fault: `None` as the file is old, `Some` never.
-fn at_every_boundary(words: &str, paths: &[&Path], output: &Path, folder: &Path) {
-    let old = b"what was there before".to_vec();
-    let whole = {
-        std::fs::write(output, &old).unwrap();
-        run(words, paths).code(0);
-        std::fs::read(output).unwrap()
-    };
-    assert_ne!(whole, old);
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// All files of a folder and below it, by path, without temporary ones.
+fn files(folder: &Path) -> Files {
+    let (mut out, mut folders) = (Files::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else if !entry.file_name().to_string_lossy().starts_with(".lowbit-") {
+                out.insert(entry.path(), std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    out
+}
+
+fn put(folder: &Path, all: &Files) {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+    std::fs::create_dir_all(folder).unwrap();
+    for (path, bytes) in all {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+/// Runs a command whose outputs are all the files of `folder`, with the k-th boundary failing or killing, for every k, until it
+/// gets through. Each file must be the old one or the new one at any time; absent is old where there was none.
+fn at_every_boundary(words: &str, paths: &[&Path], folder: &Path, replace: bool) {
+    if !cfg!(debug_assertions) {
+        println!("SKIPPED: faults are planted in debug builds only");
+        return;
+    }
+    put(folder, &Files::new());
+    run(words, paths).code(0);
+    let new = files(folder);
+    assert!(!new.is_empty());
+    let mut old = Files::new();
+    if replace {
+        old.extend(new.keys().map(|p| (p.clone(), b"what was there before".to_vec())));
+    }
     for what in ["fail", "kill"] {
         for k in 1.. {
-            assert!(k < 60, "the command never gets through");
-            std::fs::write(output, &old).unwrap();
+            assert!(k < 100, "the command never gets through");
+            put(folder, &old);
             let out = lowbit()
                 .args(words.split_whitespace())
                 .args(paths)
@@ -27,25 +61,27 @@ fn at_every_boundary(words: &str, paths: &[&Path], output: &Path, folder: &Path)
                 .output()
                 .unwrap();
             let ran = Ran::of(&out);
-            let now = std::fs::read(output).unwrap();
-            assert!(
-                now == old || now == whole,
-                "{what}:{k} left a mix of {} bytes",
-                now.len()
-            );
+            let now = files(folder);
+            for path in old.keys().chain(now.keys()) {
+                let file = now.get(path);
+                let whole = file == old.get(path) || file == new.get(path);
+                assert!(whole, "{what}:{k} left {} neither old nor new", path.display());
+            }
             match (ran.code, what) {
                 (Some(0), _) => {
-                    assert_eq!(now, whole, "{what}:{k}");
+                    assert_eq!(now, new, "{what}:{k}");
                     break;
                 }
                 (Some(5), "fail") => {
-                    assert_eq!(now, old, "{what}:{k}");
-                    let name = output.file_name().unwrap().to_string_lossy();
-                    assert!(
-                        ran.stderr.contains(&*name) && ran.stderr.contains("bytes"),
-                        "{}",
-                        ran.stderr
-                    );
+                    assert_ne!(now, new, "{what}:{k}");
+                    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+                    let named = new.keys().any(|p| {
+                        let name = p.file_name().unwrap().to_string_lossy().into_owned();
+                        ran.stderr.contains(&name) && ran.stderr.contains("bytes")
+                    });
+                    // The folder itself is what cannot be made.
+                    let made = ran.stderr.contains(&*folder.to_string_lossy());
+                    assert!(named || made, "{what}:{k}: {}", ran.stderr);
                     assert!(left_over(folder).is_empty(), "{what}:{k}");
                 }
                 (None, "kill") => {}
@@ -60,34 +96,112 @@ fn at_every_boundary(words: &str, paths: &[&Path], output: &Path, folder: &Path)
 
 #[test]
 fn export_leaves_the_old_file_or_the_new_one() {
-    if !cfg!(debug_assertions) {
-        println!("SKIPPED: faults are planted in debug builds only");
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
-    let output = dir.path().join("out.onnx");
+    let folder = dir.path().join("out");
     let model = small_model("torchscript_conv_bn_silu");
-    at_every_boundary(
-        "export --quiet --as float -o",
-        &[&output, &model],
+    let output = folder.join("out.onnx");
+    for (form, replace) in [
+        ("float", true),
+        ("float", false),
+        ("qdq", false),
+        ("packed", false),
+    ] {
+        let words = format!("export --quiet --as {form} -o");
+        at_every_boundary(&words, &[&output, &model], &folder, replace);
+    }
+}
+
+#[test]
+fn quantize_leaves_the_old_files_or_the_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let pictures = pictures(dir.path(), 1);
+    let folder = dir.path().join("out");
+    let (output, report) = (folder.join("out.onnx"), folder.join("report.json"));
+    let words = "quantize --quiet --threads 1 --grid int4 --calib";
+    let paths: [&Path; 6] = [
+        &pictures,
+        Path::new("--report"),
+        &report,
+        Path::new("-o"),
         &output,
-        dir.path(),
+        &model,
+    ];
+    at_every_boundary(words, &paths, &folder, true);
+}
+
+#[test]
+fn eval_leaves_the_old_file_or_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let data = common::yolo_data(dir.path(), 1);
+    let folder = dir.path().join("out");
+    let output = folder.join("results.json");
+    let words = "eval --quiet --threads 1 --resamples 0 --data";
+    at_every_boundary(
+        words,
+        &[&data, Path::new("--save-json"), &output, &model],
+        &folder,
+        true,
     );
 }
 
 #[test]
-fn quantize_leaves_the_old_file_or_the_new_one() {
-    if !cfg!(debug_assertions) {
-        println!("SKIPPED: faults are planted in debug builds only");
-        return;
-    }
+fn detect_leaves_old_files_or_new_ones() {
     let dir = tempfile::tempdir().unwrap();
     let model = detector(dir.path());
-    let pictures = pictures(dir.path(), 2);
-    let output = dir.path().join("out.onnx");
-    let words = "quantize --quiet --threads 1 --grid int4 --calib";
-    let paths: [&Path; 4] = [&pictures, Path::new("-o"), &output, &model];
-    at_every_boundary(words, &paths, &output, dir.path());
+    let pictures = pictures(dir.path(), 1);
+    let folder = dir.path().join("out");
+    let words = "detect --quiet --threads 1 --exist-ok -o";
+    at_every_boundary(words, &[&folder, &model, &pictures], &folder, true);
+}
+
+#[test]
+fn synth_leaves_old_files_or_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("out");
+    let words = "synth --quiet --count 1 --width 32 --height 32 --exist-ok -o";
+    at_every_boundary(words, &[&folder], &folder, true);
+    // A folder that is not there yet.
+    let new = dir.path().join("new/scenes");
+    let out = lowbit()
+        .args(["synth", "--quiet", "--count", "1", "-o"])
+        .arg(&new)
+        .env("LOWBIT_TEST_FAULT", "fail:1")
+        .output();
+    if cfg!(debug_assertions) {
+        let ran = Ran::of(&out.unwrap()).code(5);
+        assert!(ran.stderr.contains("scenes") && !new.exists(), "{}", ran.stderr);
+    }
+}
+
+/// Commands that write nothing: no boundary is ever passed.
+#[test]
+fn the_other_commands_write_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let data = common::yolo_data(dir.path(), 1);
+    let before = files(dir.path());
+    let all: [(&str, &[&Path]); 5] = [
+        ("doctor", &[]),
+        ("inspect --all", &[&model]),
+        ("verify --quiet", &[&model]),
+        ("bench --quiet --runs 1 --warmup 0", &[&model]),
+        (
+            "compare --quiet --resamples 0",
+            &[&model, &model, Path::new("--data"), &data],
+        ),
+    ];
+    for (words, paths) in all {
+        let mut command = lowbit();
+        command
+            .args(words.split_whitespace())
+            .args(paths)
+            .args(["--threads", "1"])
+            .current_dir(dir.path());
+        Ran::of(&command.env("LOWBIT_TEST_FAULT", "fail:1").output().unwrap()).code(0);
+    }
+    assert_eq!(files(dir.path()), before);
 }
 
 #[cfg(unix)]
@@ -133,4 +247,38 @@ fn two_processes_do_not_share_a_folder_of_results_and_old_results_stay() {
         &[&out, &model, &pictures],
     )
     .code(0);
+}
+
+/// A bug of the program is told in one sentence, and files are as whole as after any other fault.
+#[test]
+fn a_panic_is_one_sentence_with_code_101() {
+    if !cfg!(debug_assertions) {
+        println!("SKIPPED: faults are planted in debug builds only");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out.onnx");
+    let model = small_model("torchscript_conv_bn_silu");
+    for k in 1..=4 {
+        let mut command = lowbit();
+        command
+            .args(["export", "--as", "float", "-o"])
+            .args([&output, &model]);
+        command
+            .env("LOWBIT_TEST_FAULT", format!("panic:{k}"))
+            .env_remove("RUST_BACKTRACE");
+        let ran = Ran::of(&command.output().unwrap()).code(101);
+        assert_eq!(
+            (ran.stderr.lines().count(), ran.stdout.as_str()),
+            (1, ""),
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.contains("this is a bug in lowbit: planted"),
+            "{}",
+            ran.stderr
+        );
+        assert!(!output.exists() && left_over(dir.path()).is_empty());
+    }
 }

@@ -109,6 +109,27 @@ fn bmp(width: usize, height: usize, seed: u32) -> Vec<u8> {
     out
 }
 
+/// A YOLO data set over [`pictures`] with the detector's classes and one box per picture: its yaml.
+pub fn yolo_data(folder: &Path, count: usize) -> PathBuf {
+    let root = folder.join("data");
+    pictures(&root, count);
+    let images = root.join("images");
+    let _ = std::fs::remove_dir_all(&images);
+    std::fs::rename(root.join("pictures"), images).unwrap();
+    std::fs::create_dir_all(root.join("labels")).unwrap();
+    for k in 0..count {
+        std::fs::write(root.join(format!("labels/p{k:02}.txt")), "0 0.5 0.5 0.4 0.3\n").unwrap();
+    }
+    let yaml = root.join("data.yaml");
+    let names: Vec<String> = (0..3).map(|k| format!("class {k}")).collect();
+    std::fs::write(
+        &yaml,
+        format!("path: .\nval: images\nnames: [{}]\n", names.join(", ")),
+    )
+    .unwrap();
+    yaml
+}
+
 /// Temporary files of the program that were left in a folder or below it.
 pub fn left_over(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
