@@ -268,11 +268,11 @@ impl Dense {
                         }
                     }
                     if last && !whole {
-                        for m in 0..tile.count {
+                        for (m, &from) in scratch_rows[..tile.count].iter().enumerate() {
                             // SAFETY: a row of scratch and the task's channels of a pixel of the output.
                             unsafe {
                                 std::ptr::copy_nonoverlapping(
-                                    scratch_rows[m],
+                                    from,
                                     walk.rows[tile.rows + m].add(channel),
                                     width,
                                 );
