@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Pictures and annotation files are untrusted: sizes are checked before anything is allocated, every error says
-//! which file and where, nothing panics. This crate writes no file: [`write`] and [`picture`] return text and bytes.
+//! which file and where, nothing panics. This crate writes no file: [`mod@write`] and [`picture`] return text and bytes.
 
 pub mod draw;
 pub mod picture;

@@ -17,7 +17,7 @@ pub enum Padding {
     Valid,
 }
 
-/// `Conv`: inputs x [N, C, spatial…], w [M, C/group, kernel…], bias [M]?.
+/// `Conv`: inputs `x [N, C, spatial…], w [M, C/group, kernel…], bias [M]?`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub struct Conv {
@@ -29,7 +29,7 @@ pub struct Conv {
     pub group: usize,
 }
 
-/// `ConvTranspose`: inputs x [N, C, spatial…], w [C, M/group, kernel…], bias [M]?.
+/// `ConvTranspose`: inputs `x [N, C, spatial…], w [C, M/group, kernel…], bias [M]?`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub struct ConvTranspose {

@@ -40,10 +40,10 @@ pub fn file(path: &Path, bytes: &[u8], inputs: &[&Path]) -> Result<()> {
     })
 }
 
-/// Whether [`file`] would accept the path: asked before long work, so that it is not lost in the end.
+/// Whether [`file()`] would accept the path: asked before long work, so that it is not lost in the end.
 ///
 /// # Errors
-/// As [`file`], without writing.
+/// As [`file()`], without writing.
 pub fn check(path: &Path, inputs: &[&Path]) -> Result<()> {
     let refuse = |why: &str| Error::usage(format!("the output {why}")).at(path.display());
     if path.file_name().is_none() {
@@ -177,7 +177,7 @@ impl Folder {
     /// Writes a file of the folder, or of a folder below it (`"Annotations/a.xml"`), whole or not at all.
     ///
     /// # Errors
-    /// As [`file`]; names that leave the folder are refused.
+    /// As [`file()`]; names that leave the folder are refused.
     pub fn write(&self, name: &str, bytes: &[u8], inputs: &[&Path]) -> Result<PathBuf> {
         let inside = Path::new(name);
         let normal = inside.components().all(|c| matches!(c, Component::Normal(_)));

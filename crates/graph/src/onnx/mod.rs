@@ -2,7 +2,7 @@
 //!
 //! [`read`] accepts models of opset 7 to 28, plain, in QDQ form or packed by lowbit (FORMAT.md, part 2), and gives a
 //! [`Graph`] in the newest form. No byte sequence makes it panic, recurse without bound, or allocate what the file
-//! does not hold. [`write`] gives the same bytes for the same graph, always.
+//! does not hold. [`write()`] gives the same bytes for the same graph, always.
 
 mod attributes;
 mod error;
