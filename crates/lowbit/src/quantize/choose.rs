@@ -8,6 +8,7 @@ use kernels::Pool;
 use quant::annotate;
 
 use super::layers::Stage;
+use super::report::Tried;
 use super::{Grid, ObserverKind, QuantizeOptions, calibrate, equalize, weights};
 use crate::control::Progress;
 use crate::{Error, Model, Result};
@@ -34,6 +35,8 @@ pub(super) struct Setting {
     pub(super) model: Model,
     pub(super) equalized: bool,
     pub(super) observer: ObserverKind,
+    /// Every setting that was tried; none where the options leave nothing open.
+    pub(super) tried: Vec<Tried>,
 }
 
 /// Tries what the options leave open.
@@ -63,10 +66,12 @@ pub(super) fn setting(
             model: model.clone(),
             equalized: false,
             observer: *observer,
+            tried: Vec::new(),
         });
     }
     let few = crate::pictures::spread(pictures, RANGES);
     let mut best: Option<(f64, Setting)> = None;
+    let mut tried = Vec::new();
     for (candidate, equalized) in models {
         // Equalized channels are tried with the observer that was best without.
         let found = best.as_ref().map(|(_, setting)| setting.observer);
@@ -99,20 +104,25 @@ pub(super) fn setting(
             progress.at("choose observer", 0, 1);
             let mut weights = weights::project(candidate.graph(), plan, &options.project)?;
             let fitted = stage.run(plan, &mut weights, &inputs, &mut |_: &str, _, _| {})?;
-            if best
-                .as_ref()
-                .is_none_or(|(least, _)| fitted.output_error < *least)
-            {
+            tried.push(Tried {
+                observer: observer.to_string(),
+                equalization: equalized,
+                agreement: fitted.agreement,
+                output_error: fitted.output_error,
+            });
+            let harm = fitted.harm();
+            if best.as_ref().is_none_or(|(least, _)| harm < *least) {
                 let setting = Setting {
                     model: candidate.clone(),
                     equalized,
                     observer: *observer,
+                    tried: Vec::new(),
                 };
-                best = Some((fitted.harm(), setting));
+                best = Some((harm, setting));
             }
         }
     }
-    best.map(|b| b.1)
+    best.map(|(_, setting)| Setting { tried, ..setting })
         .ok_or_else(|| Error::usage("no observer was given to choose from"))
 }
 

@@ -25,7 +25,7 @@ pub use quant::annotate::{Role, Rule};
 pub use quant::calibrate::ObserverKind;
 pub use quant::grid::Grid;
 pub use quant::{Granularity, ScaleKind, Solver};
-pub use report::{LayerReport, QuantizeReport, Size};
+pub use report::{LayerReport, QuantizeReport, Size, Tried};
 
 use crate::control::Progress;
 use crate::pictures::spread;
@@ -171,7 +171,8 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     let mut quantized = model.with_graph(graph);
     // Results made with it name the bytes that it is written as.
     quantized.written_as(&quantized.to_onnx(Form::Packed)?);
-    let report = report::report(float, &plan, &weights, &fitted, record);
+    let mut report = report::report(float, &plan, &weights, &fitted, record);
+    report.tried = setting.tried;
     Ok(Quantized {
         model: quantized,
         report,

@@ -51,11 +51,26 @@ pub struct Size {
     pub float_file_bytes: usize,
 }
 
+/// A setting that was tried on a few calibration pictures before one was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tried {
+    /// How ranges were chosen.
+    pub observer: String,
+    /// Whether channels were brought to like ranges.
+    pub equalization: bool,
+    /// Agreement of the detections with the float model's, 0…1; absent without detections.
+    pub agreement: Option<f64>,
+    /// Mean over the model's outputs of Σ(y − ŷ)² / Σy².
+    pub output_error: f64,
+}
+
 /// Result of quantization in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QuantizeReport {
     /// Settings.
     pub settings: Record,
+    /// What was tried to choose the settings that were left open; the best agreement won.
+    pub tried: Vec<Tried>,
     /// Every convolution and matrix product, in node order.
     pub layers: Vec<LayerReport>,
     /// Sizes.
@@ -123,6 +138,7 @@ pub(super) fn report(
     rows.sort_by_key(|r| r.0);
     QuantizeReport {
         settings,
+        tried: Vec::new(),
         layers: rows.into_iter().map(|r| r.1).collect(),
         size: Size {
             weights: count,
