@@ -1,0 +1,68 @@
+//! Where programs run.
+
+/// Which of its two forms a program runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics where the program has them; backward may follow.
+    Train,
+    /// Running statistics; nothing is changed.
+    Evaluate,
+}
+
+/// Why a step did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ExecError {
+    #[error("{what} has {have} elements, the program wants {want}")]
+    Length { what: String, have: usize, want: usize },
+    #[error("{have} {what} are given, the program wants {want}")]
+    Count {
+        what: &'static str,
+        have: usize,
+        want: usize,
+    },
+    #[error("backward needs a forward in training mode before it")]
+    NoForward,
+    #[error("{bytes} bytes of memory could not be had")]
+    Memory { bytes: usize },
+}
+
+/// Runs a program on some device. Numbers are f32 in ONNX's order.
+///
+/// The same parameters and inputs give the same bits, for any number of threads.
+pub trait Exec: Send {
+    /// Replaces a parameter: a weight method gives its projected weights here, before [`Exec::forward`].
+    ///
+    /// # Errors
+    /// A wrong number of elements.
+    fn set_parameter(&mut self, index: usize, values: &[f32]) -> Result<(), ExecError>;
+
+    /// Reads a parameter back: running statistics change by themselves.
+    ///
+    /// # Errors
+    /// A wrong number of elements.
+    fn parameter(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError>;
+
+    /// Computes the outputs of one batch into `outputs`, each made as long as it must be.
+    ///
+    /// # Errors
+    /// Inputs whose number or length is not the program's.
+    fn forward(
+        &mut self,
+        inputs: &[&[f32]],
+        mode: Mode,
+        outputs: &mut Vec<Vec<f32>>,
+    ) -> Result<(), ExecError>;
+
+    /// Computes the gradients of all parameters from those of the outputs of the last [`Exec::forward`].
+    ///
+    /// # Errors
+    /// Gradients whose number or length is not the outputs', or no forward in [`Mode::Train`] before.
+    fn backward(&mut self, output_gradients: &[Vec<f32>]) -> Result<(), ExecError>;
+
+    /// Gradient of a parameter after [`Exec::backward`]: zero where no output depends on it.
+    ///
+    /// # Errors
+    /// A wrong number of elements.
+    fn gradient(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError>;
+}

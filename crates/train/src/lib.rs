@@ -1,0 +1,8 @@
+//! Training in low bits.
+//!
+//! A graph becomes a training program: a flat list of instructions, forward and backward, derived once for a graph and a batch size.
+//! An [`exec::Exec`] runs it. All numbers that go in and out (parameters, gradients, inputs, outputs) are f32 in ONNX's order, so
+//! optimizers, losses and weight methods know neither layouts nor devices.
+
+pub mod exec;
+pub mod program;
