@@ -5,4 +5,6 @@
 //! optimizers, losses and weight methods know neither layouts nor devices.
 
 pub mod exec;
+pub mod method;
+pub mod optimizer;
 pub mod program;
