@@ -1,16 +1,22 @@
-//! Time of a float model per layer: `cargo run --release -p lowbit-engine --example plan_speed -- MODEL.onnx [THREADS]`.
+//! Time of models by turns, and of the first one's layers:
+//! `cargo run --release -p lowbit-engine --example plan_speed -- THREADS RUNS ROWS MODEL.onnx…`.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use engine::Plan;
 use graph::onnx::{ReadOptions, read_file};
 use kernels::Pool;
 use tensor::Tensor;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let path = args.next().ok_or("MODEL.onnx [THREADS]")?;
-    let pool = Pool::new(args.next().map_or(Ok(1), |n| n.parse())?);
+struct Case {
+    plan: Plan,
+    input: (String, Tensor),
+    best: Vec<Duration>,
+    whole: Vec<Duration>,
+}
+
+fn case(path: &str) -> Result<Case, Box<dyn Error>> {
     let mut g = read_file(path.as_ref(), &ReadOptions::default())?;
     for v in g.inputs.clone() {
         if let Some(shape) = &mut g.value_mut(v).shape {
@@ -18,40 +24,66 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     graph::passes::simplify(&mut g, &oracle::Reference, &Default::default())?;
-    let start = Instant::now();
     let plan = engine::compile(&g, &engine::Options::default())?;
-    println!("{plan}compiled in {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     let (name, _, shape) = plan.inputs().next().ok_or("no input")?;
     let (name, shape) = (name.to_string(), shape.to_vec());
     let values = (0..shape.iter().product())
         .map(|i: usize| (i * 7919 % 1000) as f32 / 1000.0)
         .collect::<Vec<f32>>();
-    let input = Tensor::new(shape, values)?;
-    let mut best = vec![Duration::MAX; plan.layers().len()];
-    let mut whole: Vec<Duration> = Vec::new();
-    for _ in 0..15 {
-        let start = Instant::now();
-        let (_, times) = plan.run_timed(&pool, &[(&name, &input)])?;
-        whole.push(start.elapsed());
-        best.iter_mut().zip(times).for_each(|(b, t)| *b = (*b).min(t));
+    Ok(Case {
+        input: (name, Tensor::new(shape, values)?),
+        best: vec![Duration::MAX; plan.layers().len()],
+        whole: Vec::new(),
+        plan,
+    })
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let mut number = || args.next().and_then(|n| n.parse::<usize>().ok());
+    let usage = "THREADS RUNS ROWS MODEL.onnx…";
+    let (threads, runs, rows) = (
+        number().ok_or(usage)?,
+        number().ok_or(usage)?,
+        number().ok_or(usage)?,
+    );
+    let pool = Pool::new(threads);
+    let paths: Vec<String> = args.collect();
+    let mut cases = paths.iter().map(|p| case(p)).collect::<Result<Vec<Case>, _>>()?;
+    for _ in 0..runs {
+        for c in &mut cases {
+            let start = Instant::now();
+            let (_, times) = c.plan.run_timed(&pool, &[(&c.input.0, &c.input.1)])?;
+            c.whole.push(start.elapsed());
+            c.best.iter_mut().zip(times).for_each(|(b, t)| *b = (*b).min(t));
+        }
     }
-    whole.sort();
-    let mut order: Vec<usize> = (0..best.len()).collect();
-    order.sort_by_key(|&i| std::cmp::Reverse(best[i]));
-    for &i in order.iter().take(25) {
-        let layer = &plan.layers()[i];
-        let us = best[i].as_secs_f64() * 1e6;
+    for c in cases.iter().take(1) {
+        let mut order: Vec<usize> = (0..c.best.len()).collect();
+        order.sort_by_key(|&i| std::cmp::Reverse(c.best[i]));
+        for &i in order.iter().take(rows) {
+            let layer = &c.plan.layers()[i];
+            let us = c.best[i].as_secs_f64() * 1e6;
+            println!(
+                "{us:>9.0} us {:>8.2} GMAC/s  {:<10} {:<16} {}",
+                layer.macs as f64 / us / 1e3,
+                layer.op,
+                layer.name,
+                layer.kernel
+            );
+        }
+    }
+    for (path, c) in paths.iter().zip(&mut cases) {
+        c.whole.sort();
+        let ms = |d: Duration| d.as_secs_f64() * 1e3;
+        let layers: Duration = c.best.iter().sum();
         println!(
-            "{us:>9.0} us {:>8.2} GMAC/s  {:<10} {}",
-            layer.macs as f64 / us / 1e3,
-            layer.op,
-            layer.kernel
+            "best {:>8.3}  quarter {:>8.3}  median {:>8.3}  layers' best {:>8.3} ms  {path}",
+            ms(c.whole[0]),
+            ms(c.whole[c.whole.len() / 4]),
+            ms(c.whole[c.whole.len() / 2]),
+            ms(layers)
         );
     }
-    println!(
-        "median {:.2} ms, best {:.2} ms",
-        whole[7].as_secs_f64() * 1e3,
-        whole[0].as_secs_f64() * 1e3
-    );
     Ok(())
 }

@@ -365,7 +365,7 @@ fn dequantized(port: &Port, codes: &Tensor) -> Tensor {
     let edge = port.edge.expect("a value of codes has a quantizer");
     let codes_of = codes.as_u8().unwrap_or_default();
     let mut out = vec![0f32; codes_of.len()];
-    kernels::int::dequantize(&Pool::new(1), edge, codes_of, &mut out);
+    kernels::int::dequantize(&Pool::new(1), kernels::Isa::best(), edge, codes_of, &mut out);
     Tensor::new(codes.shape().to_vec(), out).expect("as many elements as before")
 }
 

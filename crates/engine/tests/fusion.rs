@@ -55,7 +55,7 @@ fn plan(g: &mut Graph) -> Plan {
     compile(g, &Options::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn kernels(plan: &Plan, op: &str) -> Vec<String> {
+fn names(plan: &Plan, op: &str) -> Vec<String> {
     let layers = plan.layers().iter().filter(|l| l.op == op);
     layers.map(|l| l.kernel.clone()).collect()
 }
@@ -76,9 +76,34 @@ fn convolutions_write_into_their_concat_and_clamps_of_codes_vanish() {
         g.edges.insert(v, EDGE);
     }
     let plan = plan(&mut g);
-    assert_eq!(kernels(&plan, "Concat"), ["view"], "{plan}");
-    assert_eq!(kernels(&plan, "Relu"), ["fused", "fused"], "{plan}");
+    assert_eq!(names(&plan, "Concat"), ["view"], "{plan}");
+    assert_eq!(names(&plan, "Relu"), ["fused", "fused"], "{plan}");
     assert_eq!(plan.integer_mac_share(), 1.0);
+}
+
+#[test]
+fn a_leaky_relu_that_is_rounded_once_is_part_of_its_convolution() {
+    let (mut g, x) = input(&[1, 4, 7, 5]);
+    let y = conv(&mut g, x, 4, 9);
+    let z = g.add_node(Op::Unary(Unary::LeakyRelu { alpha: 0.1 }), &[y], "z");
+    g.outputs.push(z);
+    g.edges.insert(x, EDGE);
+    let signed = EdgeQuantizer {
+        zero_point: 90,
+        ..EDGE
+    };
+    g.edges.insert(z, signed);
+    let plan = plan(&mut g);
+    assert_eq!(names(&plan, "LeakyRelu"), ["fused"], "{plan}");
+    assert!(!names(&plan, "Conv")[0].ends_with("quantize_f32"), "{plan}");
+    let values = (0..140)
+        .map(|i| ((i * 37 % 101) as f32 - 50.0) / 20.0)
+        .collect::<Vec<f32>>();
+    let values = Tensor::new(vec![1, 4, 7, 5], values).unwrap();
+    let program = oracle::Program::new(&g).unwrap();
+    let want = program.run(&[("x", &values)], &mut |_, _, _| {}).unwrap();
+    let got = plan.run(&kernels::Pool::new(2), &[("x", &values)]).unwrap();
+    assert_eq!(got, want);
 }
 
 #[test]
@@ -101,11 +126,11 @@ fn a_channel_shuffle_is_one_copy_and_a_split_none() {
         g.edges.insert(v, EDGE);
     }
     let plan = plan(&mut g);
-    assert_eq!(kernels(&plan, "Reshape"), ["view", "copy"], "{plan}");
-    assert_eq!(kernels(&plan, "Transpose"), ["view"], "{plan}");
-    assert_eq!(kernels(&plan, "Split"), ["view"], "{plan}");
+    assert_eq!(names(&plan, "Reshape"), ["view", "copy"], "{plan}");
+    assert_eq!(names(&plan, "Transpose"), ["view"], "{plan}");
+    assert_eq!(names(&plan, "Split"), ["view"], "{plan}");
     assert!(
-        kernels(&plan, "Conv").iter().skip(1).all(|k| !k.contains("copy")),
+        names(&plan, "Conv").iter().skip(1).all(|k| !k.contains("copy")),
         "{plan}"
     );
 }

@@ -11,7 +11,7 @@ use crate::ConvShape;
 #[derive(Debug)]
 pub(crate) struct Geometry {
     pub(crate) shape: ConvShape,
-    transposed: bool,
+    pub(crate) transposed: bool,
     pub(crate) phases: Vec<Phase>,
 }
 

@@ -6,6 +6,7 @@
 
 mod binary;
 mod conv;
+mod convert;
 mod copy;
 mod registry;
 mod resize;
@@ -17,9 +18,10 @@ mod window;
 pub use crate::{Broadcast, Out, Picks, Pixels, pick};
 pub use binary::{Add, Mul};
 pub use conv::{Conv, ConvError, Epilogue, Output};
+pub use convert::{dequantize, quantize};
 pub use copy::copy_channels;
 pub use registry::{Kernel, KernelOp, registry};
 pub use resize::{Linear, LinearAxis};
-pub use rule::{BoundError, Edge, bias_level, dequantize, quantize, requantize, rescale_table, scale_ratio};
+pub use rule::{BoundError, Edge, bias_level, requantize, rescale_table, scale_ratio};
 pub use table::table;
 pub use window::{Average, Divisor, average_pool, global_average, max_pool};

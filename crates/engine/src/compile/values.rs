@@ -75,11 +75,11 @@ impl Compiler<'_> {
             None => self.hold(v, Repr::Real, view),
             Some(edge) => {
                 let codes = self.buffer(Kind::Codes, view.len());
-                let (from, len) = (view.offset, view.len());
+                let (from, len, isa) = (view.offset, view.len(), self.isa());
                 self.emit("quantize_f32", &[view.buffer], &[codes], {
                     Box::new(move |mut io| {
                         let x = &io.reals(0)[from..from + len];
-                        kernels::int::quantize(io.pool, edge, x, io.out_codes());
+                        kernels::int::quantize(io.pool, isa, edge, x, io.out_codes());
                         Ok(())
                     })
                 });
@@ -182,11 +182,11 @@ impl Compiler<'_> {
                 }
                 let codes = self.need(v, Repr::Codes, &want)?;
                 let out = self.buffer(Kind::Reals, codes.len());
-                let (from, len) = (codes.offset, codes.len());
+                let (from, len, isa) = (codes.offset, codes.len(), self.isa());
                 self.emit("dequantize_u8", &[codes.buffer], &[out], {
                     Box::new(move |mut io| {
                         let x = &io.codes(0)[from..from + len];
-                        kernels::int::dequantize(io.pool, edge, x, io.out_reals());
+                        kernels::int::dequantize(io.pool, isa, edge, x, io.out_reals());
                         Ok(())
                     })
                 });

@@ -1,6 +1,6 @@
 //! Conv and ConvTranspose (`FORMAT.md` 1.3, 1.4, 1.15), with the activation behind them.
 
-use graph::{NodeId, Op, ValueId};
+use graph::{NodeId, Op, Unary, ValueId};
 use kernels::float::{self, Activation};
 use kernels::int::{self, Edge, Output};
 use kernels::{ConvShape, Out, Pixels};
@@ -103,7 +103,7 @@ pub(super) struct Behind {
     /// The value that is written: the node's, or that of the last table fused behind it.
     pub(super) output: ValueId,
     pub(super) codes: bool,
-    fused: Vec<NodeId>,
+    fused: Vec<(NodeId, Numbers)>,
 }
 
 impl Behind {
@@ -132,7 +132,15 @@ impl Behind {
         };
         let mut fused = Vec::new();
         let written = match to {
-            None => Output::F32,
+            None => match leaky_behind(cx, output) {
+                None => Output::F32,
+                Some((reader, alpha, edge)) => {
+                    let reason = format!("input \"{}\" carries no quantizer", cx.name(output));
+                    output = cx.node(reader).outputs[0];
+                    fused.push((reader, Numbers::Float { reason }));
+                    Output::Leaky { alpha, edge }
+                }
+            },
             Some(edge) => {
                 let mut at = edge;
                 let mut composed: [u8; 256] = std::array::from_fn(|q| q as u8);
@@ -143,7 +151,7 @@ impl Behind {
                     composed = composed.map(|q| table[usize::from(q)]);
                     at = next;
                     output = cx.node(reader).outputs[0];
-                    fused.push(reader);
+                    fused.push((reader, Numbers::Integer));
                 }
                 let table = (!unary::is_identity(&composed)).then(|| Box::new(composed));
                 Output::U8 {
@@ -153,6 +161,7 @@ impl Behind {
                 }
             }
         };
+        let codes = !matches!(written, Output::F32);
         Ok(Behind {
             epilogue: int::Epilogue {
                 zero_in: from.zero,
@@ -162,17 +171,27 @@ impl Behind {
                 output: written,
             },
             output,
-            codes: to.is_some(),
+            codes,
             fused,
         })
     }
 
     /// Says that the fused nodes are computed.
     pub(super) fn fuse(&self, cx: &mut Compiler<'_>) {
-        for &n in &self.fused {
-            cx.fuse(n, Numbers::Integer);
+        for (n, numbers) in &self.fused {
+            cx.fuse(*n, numbers.clone());
         }
     }
+}
+
+/// A LeakyRelu that alone reads a product without quantizer and whose result has one, with its slope: rounded once, at its end.
+fn leaky_behind(cx: &Compiler<'_>, v: ValueId) -> Option<(NodeId, f32, Edge)> {
+    let reader = cx.fusable(v)?;
+    let Op::Unary(Unary::LeakyRelu { alpha }) = cx.node(reader).op else {
+        return None;
+    };
+    let edge = cx.edges.get(cx.node(reader).outputs.first()?)?;
+    Some((reader, alpha, *edge))
 }
 
 pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {

@@ -7,6 +7,7 @@
 mod dense;
 mod depthwise;
 mod epilogue;
+mod patch;
 mod scalar;
 
 use crate::geometry::Geometry;
@@ -14,10 +15,12 @@ use crate::int::registry::{Entry, Facts, Kernel, KernelOp, choose_conv};
 use crate::{ConvShape, Isa, Out, Pixels, Pool};
 use dense::Dense;
 use depthwise::Depthwise;
+use patch::Patched;
 
 pub(crate) use dense::{DenseRow, Finish, PANEL, ROW, TileCall, TileSize};
 pub(crate) use depthwise::{DepthwiseCall, DepthwiseRow};
 pub use epilogue::{ConvError, Epilogue, Output};
+pub(crate) use patch::{Ending, LineCall, PatchRow};
 
 /// A convolution packed for one kernel.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ enum Body {
     Scalar(Vec<i32>),
     Dense(Dense),
     Depthwise(Depthwise),
+    Patched(Patched),
 }
 
 impl Conv {
@@ -75,7 +79,7 @@ impl Conv {
         epilogue: Epilogue,
         kernel: &'static Kernel,
     ) -> Result<Option<Conv>, ConvError> {
-        let facts = Facts::of(shape, levels, &epilogue)?;
+        let facts = Facts::of(shape, transposed, levels, &epilogue)?;
         if kernel.op != KernelOp::Conv || !kernel.is_available() || !kernel.accepts(&facts) {
             return Ok(None);
         }
@@ -89,13 +93,14 @@ impl Conv {
         choose: impl Fn(&Facts) -> &'static Kernel,
     ) -> Result<Conv, ConvError> {
         let shape = &geometry.shape;
-        let facts = Facts::of(shape, levels, &epilogue)?;
+        let facts = Facts::of(shape, geometry.transposed, levels, &epilogue)?;
         let levels = geometry.by_output(levels);
         epilogue.prove(&levels)?;
         let kernel = choose(&facts);
         let body = match kernel.entry {
             Entry::Dense(row) => Body::Dense(Dense::new(row, &geometry, &levels, &epilogue)),
             Entry::Depthwise(row) => Body::Depthwise(Depthwise::new(row, &geometry, &levels, &epilogue)),
+            Entry::Patch(row) => Body::Patched(Patched::new(row, shape, &levels, &epilogue)),
             _ => Body::Scalar(levels),
         };
         Ok(Conv {
@@ -110,7 +115,7 @@ impl Conv {
     /// Panics when the object writes f32 or a view is too short.
     pub fn run(&self, pool: &Pool, x: Pixels<'_, u8>, mut y: Out<'_, u8>) {
         assert!(
-            matches!(self.epilogue.output, Output::U8 { .. }),
+            !matches!(self.epilogue.output, Output::F32),
             "this convolution writes f32"
         );
         self.check(&x, &y);
@@ -126,6 +131,7 @@ impl Conv {
             ),
             Body::Dense(dense) => dense.run_u8(pool, &self.geometry, &self.epilogue, x, &mut y),
             Body::Depthwise(body) => body.run(pool, &self.geometry, &self.epilogue, x, &mut y),
+            Body::Patched(body) => body.run(pool, &self.epilogue, x, &mut y),
         }
     }
 
@@ -147,6 +153,7 @@ impl Conv {
                 |acc, m, _| acc as f32 * m,
             ),
             Body::Dense(dense) => dense.run_f32(pool, &self.geometry, x, &mut y),
+            Body::Patched(body) => body.run(pool, &self.epilogue, x, &mut y),
             Body::Depthwise(_) => unreachable!("depthwise rows accept u8 outputs only"),
         }
     }
@@ -174,6 +181,7 @@ impl Conv {
             Body::Scalar(levels) => levels.len() * 4,
             Body::Dense(dense) => dense.packed_bytes(),
             Body::Depthwise(body) => body.packed_bytes(),
+            Body::Patched(body) => body.packed_bytes(),
         }
     }
 }

@@ -3,7 +3,9 @@
 //! Name: `<op>_<act><wgt>_<isa>_<block>_<layout>[_<weights>][_<schedule>]`; element kernels have no block.
 
 use crate::int::binary::{AddNumbers, MulNumbers, add_scalar, mul_scalar};
-use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Output};
+use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Output, PatchRow};
+use crate::int::convert::{dequantize_scalar, quantize_scalar};
+use crate::int::rule::Edge;
 use crate::int::simd;
 use crate::int::table::table_scalar;
 use crate::int::window::{max_scalar, sum_scalar};
@@ -19,6 +21,8 @@ pub enum KernelOp {
     Table,
     Max,
     Sum,
+    Quantize,
+    Dequantize,
 }
 
 /// The code behind a row.
@@ -27,11 +31,14 @@ pub(crate) enum Entry {
     ScalarConv,
     Dense(&'static DenseRow),
     Depthwise(&'static DepthwiseRow),
+    Patch(&'static PatchRow),
     Add(unsafe fn(&AddNumbers, &[u8], &[u8], &mut [u8])),
     Mul(unsafe fn(&MulNumbers, &[u8], &[u8], &mut [u8])),
     Table(unsafe fn(&[u8; 256], &mut [u8])),
     Max(unsafe fn(&mut [u8], &[u8])),
     Sum(unsafe fn(&mut [u32], &[u8])),
+    Quantize(unsafe fn(Edge, &[f32], &mut [u8])),
+    Dequantize(unsafe fn(Edge, &[u8], &mut [f32])),
 }
 
 /// One kernel.
@@ -67,6 +74,7 @@ impl Kernel {
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     depthwise: bool,
+    transposed: bool,
     channels: usize,
     writes_codes: bool,
     /// Products of one sum.
@@ -81,7 +89,12 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// Checks lengths and collects facts.
-    pub(crate) fn of(shape: &ConvShape, levels: &[i32], epilogue: &Epilogue) -> Result<Facts, ConvError> {
+    pub(crate) fn of(
+        shape: &ConvShape,
+        transposed: bool,
+        levels: &[i32],
+        epilogue: &Epilogue,
+    ) -> Result<Facts, ConvError> {
         let depth = shape.kernel.iter().product::<usize>() * shape.in_channels / shape.groups.max(1);
         let want = depth * shape.out_channels;
         let lengths = [
@@ -107,6 +120,7 @@ impl Facts {
         let largest = depth as u128 * u128::from(level) * 255 + u128::from(bias);
         Ok(Facts {
             depthwise: shape.is_depthwise(),
+            transposed,
             channels: shape.out_channels,
             writes_codes: matches!(epilogue.output, Output::U8 { .. }),
             depth,
@@ -125,6 +139,11 @@ impl Facts {
     /// Sums of `n` pairs of products stay in i16: vpmaddubsw and adds behind it are exact.
     fn pairs(&self, n: u32) -> bool {
         2 * n * self.hi_in * self.entry <= 32_767
+    }
+
+    /// Levels are 16-bit factors whose sums stay in i32, of a convolution proper.
+    fn patches(&self) -> bool {
+        !self.transposed && self.level <= 32_767 && self.narrow
     }
 
     fn depthwise_codes(&self) -> bool {
@@ -149,6 +168,8 @@ static KERNELS: &[Kernel] = rows! {
     "table_u8u8_scalar_nhwc" Scalar Table Entry::Table(table_scalar), ANY;
     "max_u8u8_scalar_nhwc" Scalar Max Entry::Max(max_scalar), ANY;
     "sum_u8u32_scalar_nhwc" Scalar Sum Entry::Sum(sum_scalar), ANY;
+    "quantize_f32u8_scalar_nhwc" Scalar Quantize Entry::Quantize(quantize_scalar), ANY;
+    "dequantize_u8f32_scalar_nhwc" Scalar Dequantize Entry::Dequantize(dequantize_scalar), ANY;
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -156,11 +177,15 @@ static X86: &[Kernel] = rows! {
     "conv_u8s8_avx2_m4n16_nhwc_w8" Avx2 Conv Entry::Dense(&simd::avx2::DENSE_W8), |f| f.shallow();
     "conv_u8s8_avx2_m4n16_nhwc_w7" Avx2 Conv Entry::Dense(&simd::avx2::DENSE_W7), |f| f.shallow() && f.pairs(1);
     "dwconv_u8s8_avx2_m1n32_nhwc_w8" Avx2 Conv Entry::Depthwise(&simd::avx2::DEPTHWISE_W8), |f| f.depthwise_codes();
+    "conv_u8s16_avx2_m6n16_nhwc_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH), |f| f.patches() && !f.depthwise;
+    "dwconv_u8s16_avx2_m4n16_nhwc_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH), |f| f.patches() && f.depthwise;
     "add_u8u8_avx2_nhwc" Avx2 Add Entry::Add(simd::avx2::add), ANY;
     "mul_u8u8_avx2_nhwc" Avx2 Mul Entry::Mul(simd::avx2::mul), ANY;
     "table_u8u8_avx2_nhwc" Avx2 Table Entry::Table(simd::avx2::table), ANY;
     "max_u8u8_avx2_nhwc" Avx2 Max Entry::Max(simd::avx2::max), ANY;
     "sum_u8u32_avx2_nhwc" Avx2 Sum Entry::Sum(simd::avx2::sum), ANY;
+    "quantize_f32u8_avx2_nhwc" Avx2 Quantize Entry::Quantize(simd::avx2::quantize), ANY;
+    "dequantize_u8f32_avx2_nhwc" Avx2 Dequantize Entry::Dequantize(simd::avx2::dequantize), ANY;
 
     "conv_u8s8_avxvnni_m6n16_nhwc_w8" AvxVnni Conv Entry::Dense(&simd::avxvnni::DENSE_W8), |f| f.shallow();
     "dwconv_u8s8_avxvnni_m1n32_nhwc_w8" AvxVnni Conv Entry::Depthwise(&simd::avxvnni::DEPTHWISE_W8),
@@ -177,6 +202,8 @@ static X86: &[Kernel] = rows! {
     "table_u8u8_avx512vnni_nhwc" Avx512Vnni Table Entry::Table(simd::avx512::table), ANY;
     "max_u8u8_avx512vnni_nhwc" Avx512Vnni Max Entry::Max(simd::avx512::max), ANY;
     "sum_u8u32_avx512vnni_nhwc" Avx512Vnni Sum Entry::Sum(simd::avx512::sum), ANY;
+    "quantize_f32u8_avx512vnni_nhwc" Avx512Vnni Quantize Entry::Quantize(simd::avx512::quantize), ANY;
+    "dequantize_u8f32_avx512vnni_nhwc" Avx512Vnni Dequantize Entry::Dequantize(simd::avx512::dequantize), ANY;
 };
 #[cfg(not(target_arch = "x86_64"))]
 static X86: &[Kernel] = &[];
@@ -233,11 +260,13 @@ mod tests {
                 KernelOp::Table => &["table"],
                 KernelOp::Max => &["max"],
                 KernelOp::Sum => &["sum"],
+                KernelOp::Quantize => &["quantize"],
+                KernelOp::Dequantize => &["dequantize"],
             };
             assert!(want.contains(&op), "{name}: operator {op}");
             let types = words.next().expect("types");
             assert!(
-                ["u8s8", "u8s32", "u8u8", "u8u32"].contains(&types),
+                ["u8s8", "u8s16", "u8s32", "u8u8", "u8u32", "f32u8", "u8f32"].contains(&types),
                 "{name}: types {types}"
             );
             assert_eq!(words.next(), Some(kernel.isa.name()), "{name}: instruction set");
@@ -254,7 +283,7 @@ mod tests {
                 assert!(bits.into_iter().all(|n| n.is_ok()), "{name}: weights {weights}");
             }
             assert!(
-                words.next().is_none_or(|s| s == "ymm") && words.next().is_none(),
+                words.next().is_none_or(|s| s == "ymm" || s == "patch") && words.next().is_none(),
                 "{name}: schedule"
             );
         }

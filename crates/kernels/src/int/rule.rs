@@ -75,26 +75,10 @@ pub fn rescale_table(from: Edge, to: Edge) -> [u8; 256] {
     std::array::from_fn(|q| requantize(q as i64 - i64::from(from.zero), m, to.zero, to.hi))
 }
 
-/// 1.12: real values to codes.
-pub fn quantize(pool: &crate::Pool, edge: Edge, x: &[f32], y: &mut [u8]) {
-    let (zero, hi) = (i32::from(edge.zero), i32::from(edge.hi));
-    crate::split::chunks(pool, y, 1, 1 << 14, |start, part| {
-        for (q, &x) in part.iter_mut().zip(&x[start..]) {
-            // NaN survives the clamp and becomes 0 in the cast, which is the zero point.
-            let r = (x / edge.scale).round_ties_even().clamp(-65_536.0, 65_536.0) as i32;
-            *q = (r + zero).clamp(0, hi) as u8;
-        }
-    });
-}
-
-/// 1.12: codes to real values.
-pub fn dequantize(pool: &crate::Pool, edge: Edge, x: &[u8], y: &mut [f32]) {
-    let values: [f32; 256] = std::array::from_fn(|q| edge.scale * (q as i32 - i32::from(edge.zero)) as f32);
-    crate::split::chunks(pool, y, 1, 1 << 14, |start, part| {
-        for (v, &q) in part.iter_mut().zip(&x[start..]) {
-            *v = values[usize::from(q)];
-        }
-    });
+/// 1.12 for one value. NaN survives the clamp and becomes 0 in the cast, which is the zero point.
+pub(crate) fn quantize_one(edge: Edge, x: f32) -> u8 {
+    let r = (x / edge.scale).round_ties_even().clamp(-65_536.0, 65_536.0) as i32;
+    (r + i32::from(edge.zero)).clamp(0, i32::from(edge.hi)) as u8
 }
 
 #[cfg(test)]
@@ -121,23 +105,6 @@ mod tests {
             let exact = (down + i64::from(up)).clamp(-32_768, 32_767) + i64::from(zero);
             prop_assert_eq!(i64::from(requantize(acc, m, zero, 255)), exact.clamp(0, 255));
         }
-    }
-
-    #[test]
-    fn not_a_number_is_the_zero_point() {
-        let mut q = [9; 3];
-        let edge = Edge {
-            scale: 0.5,
-            zero: 7,
-            hi: 15,
-        };
-        quantize(
-            &crate::Pool::new(1),
-            edge,
-            &[f32::NAN, 1.25, f32::INFINITY],
-            &mut q,
-        );
-        assert_eq!(q, [7, 9, 15]);
     }
 
     #[test]

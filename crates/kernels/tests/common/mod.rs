@@ -93,7 +93,16 @@ fn fill(rng: &mut Rng, shape: &ConvShape, limit: i64, codes: bool) -> (Vec<i32>,
         .collect();
     let hi = rng.pick(&[255u8, 255, 63, 1]);
     let table: Box<[u8; 256]> = Box::new(std::array::from_fn(|_| rng.next() as u8));
-    let output = if codes {
+    let output = if codes && rng.range(0, 3) == 0 {
+        Output::Leaky {
+            alpha: rng.unit(),
+            edge: Edge {
+                scale: 0.01 + rng.unit(),
+                zero: rng.codes(1, hi)[0],
+                hi,
+            },
+        }
+    } else if codes {
         Output::U8 {
             zero: rng.codes(1, hi)[0],
             hi,

@@ -222,14 +222,11 @@ impl Dense {
         x: Pixels<'_, u8>,
         y: &mut Out<'_, u8>,
     ) {
-        let Output::U8 { zero, hi, table } = &self.output else {
-            return;
-        };
         let table_row = table::row(self.row.isa);
         self.run(pool, geometry, x, y, |sums, first, rows, out| {
             let multiplier = &self.multiplier[first..];
-            match sums {
-                Sums::I32(acc) => {
+            match (sums, &self.output) {
+                (Sums::I32(acc), Output::U8 { zero, hi, table }) => {
                     let finish = Finish {
                         multiplier,
                         zero: *zero,
@@ -242,9 +239,13 @@ impl Dense {
                         unsafe { table_row(table, &mut out[..rows * ROW]) };
                     }
                 }
-                Sums::I64(acc) => {
-                    for (i, (out, &acc)) in out.iter_mut().zip(acc).take(rows * ROW).enumerate() {
+                _ => {
+                    for (i, out) in out.iter_mut().take(rows * ROW).enumerate() {
                         if let Some(&m) = multiplier.get(i % ROW) {
+                            let acc = match sums {
+                                Sums::I32(acc) => i64::from(acc[i]),
+                                Sums::I64(acc) => acc[i],
+                            };
                             *out = epilogue.code(acc, m);
                         }
                     }

@@ -1,6 +1,6 @@
 //! From accumulators to outputs, and the bounds that a layer must prove (`FORMAT.md` 1.2, 1.4, 1.13).
 
-use crate::int::rule::{BoundError, prove, requantize};
+use crate::int::rule::{BoundError, Edge, prove, quantize_one, requantize};
 
 /// What follows the exact sum of a convolution.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,13 @@ pub enum Output {
     },
     /// Real values by 1.4.
     F32,
+    /// Real values by 1.4, LeakyRelu of them (1.15), then codes of an edge (1.12).
+    Leaky {
+        /// Slope below 0.
+        alpha: f32,
+        /// Quantizer of what is written.
+        edge: Edge,
+    },
 }
 
 /// Why a layer cannot be an integer convolution.
@@ -83,6 +90,10 @@ impl Epilogue {
             Output::U8 { zero, hi, table } => {
                 let v = requantize(acc, multiplier, *zero, *hi);
                 table.as_ref().map_or(v, |t| t[usize::from(v)])
+            }
+            Output::Leaky { alpha, edge } => {
+                let x = acc as f32 * multiplier;
+                quantize_one(*edge, if x < 0.0 { alpha * x } else { x })
             }
             Output::F32 => 0,
         }

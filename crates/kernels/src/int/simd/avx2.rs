@@ -6,6 +6,7 @@ use super::body::{dense, depthwise, elements};
 use super::element;
 use super::ymm::{LANES, V, bytes, finish, interleave, load, requant, spread, store, zero};
 use crate::Isa;
+use crate::int::Edge;
 use crate::int::binary::{AddNumbers, MulNumbers};
 use crate::int::conv::{DenseRow, DepthwiseCall, DepthwiseRow, PANEL, ROW, TileCall, TileSize};
 
@@ -85,26 +86,37 @@ pub(crate) static DEPTHWISE_W8: DepthwiseRow = DepthwiseRow {
     isa: Isa::Avx2,
 };
 
-/// 256 entries as sixteen shuffles, each for the codes with its high half-byte.
-///
+/// The entries of 32 codes: sixteen shuffles, each for the codes with one high half-byte, and a tree that chooses by its bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn look_up(table: &[u8; 256], codes: V) -> V {
+    // A shuffle gives 0 where bit 7 of its index is set, whatever else it holds above bit 3.
+    let low = _mm256_and_si256(codes, _mm256_set1_epi8(0x0F));
+    let entry = |k: usize| {
+        // SAFETY: entry k has 16 bytes from 16·k on.
+        let entry = unsafe { _mm_loadu_si128(table.as_ptr().add(16 * k).cast()) };
+        _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entry), low)
+    };
+    // Bit 4, 5, 6 moved to bit 7 of each byte; bits that cross bytes are not looked at.
+    let bit4 = _mm256_slli_epi16::<3>(codes);
+    let bit5 = _mm256_slli_epi16::<2>(codes);
+    let bit6 = _mm256_slli_epi16::<1>(codes);
+    let pair = |k: usize| _mm256_blendv_epi8(entry(k), entry(k + 1), bit4);
+    let four = |k: usize| _mm256_blendv_epi8(pair(k), pair(k + 2), bit5);
+    let eight = |k: usize| _mm256_blendv_epi8(four(k), four(k + 4), bit6);
+    _mm256_blendv_epi8(eight(0), eight(8), codes)
+}
+
 /// # Safety
 /// The CPU has AVX2.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn table(table: &[u8; 256], y: &mut [u8]) {
     let mut chunks = y.chunks_exact_mut(32);
     for chunk in &mut chunks {
-        // SAFETY: a chunk is 32 bytes; entry k of the table has 16 bytes from 16·k on.
+        // SAFETY: a chunk is 32 bytes.
         unsafe {
-            let codes = _mm256_loadu_si256(chunk.as_ptr().cast());
-            let mut out = _mm256_setzero_si256();
-            let high = _mm256_and_si256(codes, _mm256_set1_epi8(0xF0u8 as i8));
-            let low = _mm256_and_si256(codes, _mm256_set1_epi8(0x0F));
-            for k in 0..16 {
-                let entry = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().add(16 * k).cast()));
-                let here = _mm256_cmpeq_epi8(high, _mm256_set1_epi8((16 * k) as u8 as i8));
-                out = _mm256_or_si256(out, _mm256_and_si256(here, _mm256_shuffle_epi8(entry, low)));
-            }
-            _mm256_storeu_si256(chunk.as_mut_ptr().cast(), out);
+            let codes = bytes(chunk.as_ptr());
+            store(chunk.as_mut_ptr().cast(), look_up(table, codes));
         }
     }
     for y in chunks.into_remainder() {

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use super::body::{dense, depthwise, elements};
 use super::element;
 use crate::Isa;
+use crate::int::Edge;
 use crate::int::binary::{AddNumbers, MulNumbers};
 use crate::int::conv::{DenseRow, DepthwiseCall, DepthwiseRow, Finish, PANEL, ROW, TileCall, TileSize};
 

@@ -140,6 +140,20 @@ macro_rules! elements {
         pub(crate) unsafe fn sum(acc: &mut [u32], x: &[u8]) {
             element::sum(acc, x);
         }
+
+        /// # Safety
+        /// The CPU has the features.
+        #[target_feature(enable = $features)]
+        pub(crate) unsafe fn quantize(edge: Edge, x: &[f32], y: &mut [u8]) {
+            element::quantize(edge, x, y);
+        }
+
+        /// # Safety
+        /// The CPU has the features.
+        #[target_feature(enable = $features)]
+        pub(crate) unsafe fn dequantize(edge: Edge, x: &[u8], y: &mut [f32]) {
+            element::dequantize(edge, x, y);
+        }
     };
 }
 

@@ -1,5 +1,6 @@
 //! Element loops in a form that compilers turn into vectors.
 
+use crate::int::Edge;
 use crate::int::binary::{AddNumbers, MulNumbers};
 
 /// The end of 1.2 and 1.6 without a call or a saturating cast: after the clamp to 16 bits, adding 1.5·2²³ leaves the
@@ -41,5 +42,22 @@ pub(super) fn max(acc: &mut [u8], x: &[u8]) {
 pub(super) fn sum(acc: &mut [u32], x: &[u8]) {
     for (acc, &x) in acc.iter_mut().zip(x) {
         *acc += u32::from(x);
+    }
+}
+
+#[inline(always)]
+pub(super) fn quantize(edge: Edge, x: &[f32], y: &mut [u8]) {
+    let (zero, hi) = (i32::from(edge.zero), i32::from(edge.hi));
+    for (y, &x) in y.iter_mut().zip(x) {
+        let r = x / edge.scale;
+        *y = to_code(if r.is_nan() { 0.0 } else { r }, zero, hi);
+    }
+}
+
+#[inline(always)]
+pub(super) fn dequantize(edge: Edge, x: &[u8], y: &mut [f32]) {
+    let zero = i32::from(edge.zero);
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = edge.scale * (i32::from(x) - zero) as f32;
     }
 }

@@ -74,6 +74,13 @@ pub(super) fn requant(acc: [V; 4], multiplier: [V; 4], zero: u8, hi: u8) -> V {
             _mm256_castsi256_ps(multiplier[i]),
         ));
     }
+    pack(r, zero, hi)
+}
+
+/// The end of 1.2 behind the rounding.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn pack(r: [V; 4], zero: u8, hi: u8) -> V {
     let zero = _mm256_set1_epi16(i16::from(zero));
     let low = _mm256_adds_epi16(_mm256_packs_epi32(r[0], r[1]), zero);
     let high = _mm256_adds_epi16(_mm256_packs_epi32(r[2], r[3]), zero);
