@@ -425,6 +425,16 @@ mod tests {
         assert_eq!(Head::from_json(&head.to_json()).unwrap(), head);
     }
 
+    /// Found by fuzzing: numbers were read one unit in the last place off.
+    #[test]
+    fn numbers_are_read_as_they_are_written() {
+        for mean in ["127.00392156862743", "0.1", "5e-324", "1.7976931348623157e308"] {
+            let head = Head::from_json(&YOLOX.replace("[0,0,0]", &format!("[{mean},0,0]"))).unwrap();
+            let text = head.to_json();
+            assert_eq!(Head::from_json(&text).unwrap().to_json(), text, "{mean}");
+        }
+    }
+
     #[test]
     fn refuses_what_would_be_silently_wrong() {
         for (from, to, expect) in [
