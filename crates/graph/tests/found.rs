@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::proto::{Graph as Proto, Message, value};
+use common::proto::{Graph as Proto, Message, ints, tensor, value};
 use graph::onnx::{ReadOptions, WriteOptions, read, write};
 use graph::passes::{Budget, simplify};
 use graph::{Conv, ConvTranspose, Evaluate, Graph, Op, Padding};
@@ -57,4 +57,30 @@ fn a_transposed_convolution_with_a_long_kernel_is_not_folded() {
     simplify(&mut g, &Never, &Budget::default()).unwrap();
     assert_eq!(g.nodes.len(), 1);
     assert_eq!(g.value(y).dtype, Some(DType::F32));
+}
+
+fn refused(model: &[u8]) -> String {
+    let mut g = read(model, &ReadOptions::default()).unwrap();
+    graph::shape::infer(&mut g).unwrap_err().to_string()
+}
+
+/// The shape rule and the engine took bounds of shape [1, 1], the oracle did not.
+#[test]
+fn bounds_of_a_slice_have_one_dimension() {
+    let model = Proto::x_to_y()
+        .initializer(tensor("from", 7, &[1], &0i64.to_le_bytes()))
+        .initializer(tensor("to", 7, &[1, 1], &1i64.to_le_bytes()))
+        .node("Slice", &["x", "from", "to"], &["y"], &[]);
+    let why = refused(&model.model(18));
+    assert!(why.contains("ends must be a list, it has 2 dimensions"), "{why}");
+}
+
+/// Padding takes part in a convolution: 100 bytes asked for years of work.
+#[test]
+fn endless_padding_is_a_limit() {
+    let model = Proto::x_to_y()
+        .initializer(tensor("w", 1, &[4, 3, 1, 1], &[0; 48]))
+        .node("Conv", &["x", "w"], &["y"], &[ints("pads", &[1 << 30; 4])]);
+    let why = refused(&model.model(18));
+    assert!(why.contains("multiplications, at most"), "{why}");
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::proto::{Graph as File, int, ints, tensor};
+use common::proto::{Graph as File, int, ints, tensor, value};
 use graph::onnx::{ErrorKind, ReadOptions, read};
 use graph::{EdgeQuantizer, Graph};
 
@@ -208,4 +208,30 @@ fn what_no_annotation_can_say_stays_a_node() {
         (ErrorKind::Unsupported, Some("the QuantizeLinear"))
     );
     assert!(e.to_string().contains("a quantizer below 8 bits"), "{e}");
+}
+
+#[test]
+fn a_width_below_8_bits_is_never_lost() {
+    let x = || File::x_to_y().initializer(tensor("s", F32, &[], &f32s(&[0.5])));
+    let cast = |g: File| g.node("Cast", &["q"], &["y"], &[int("to", 1)]);
+    // The zero point comes from a reshaped constant, from an input, or only the attribute says the type.
+    let reshaped = x()
+        .initializer(tensor("z4", U4, &[1], &[7]))
+        .initializer(tensor("none", 7, &[0], &[]))
+        .node("Reshape", &["z4", "none"], &["z"], &[])
+        .node("QuantizeLinear", &["x", "s", "z"], &["q"], &[]);
+    let given = x()
+        .input(value("z", U4, &[]))
+        .node("QuantizeLinear", &["x", "s", "z"], &["q"], &[]);
+    let said = x().node(
+        "QuantizeLinear",
+        &["x", "s"],
+        &["q"],
+        &[int("output_dtype", U4.into())],
+    );
+    for (what, file) in [("reshaped", reshaped), ("given", given), ("said", said)] {
+        let e = read(&cast(file).model(21), &ReadOptions::default()).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Unsupported, "{what}: {e}");
+        assert!(e.to_string().contains(';'), "{what} has a way out: {e}");
+    }
 }

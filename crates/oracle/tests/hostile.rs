@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use graph::shape::{TensorType, rule};
 use graph::{
     Binary, Conv, ConvTranspose, CoordinateTransform, NearestMode, Op, PadMode, Padding, Pool, ReduceKind,
     Resize, ResizeMode, Unary,
@@ -288,11 +289,43 @@ impl Random {
     }
 }
 
+/// What the shape rule admits, the oracle computes, with the type and shape that the rule said; but for faults that lie in the
+/// values, and what is too large for it.
+fn disagreement(
+    op: &Op,
+    inputs: &[Option<&Tensor>],
+    outputs: usize,
+    result: &Result<Vec<Tensor>, String>,
+) -> Option<String> {
+    const OF_VALUES: [&str; 3] = ["lies outside", "divided by zero", "has no end"];
+    const TOO_LARGE: [&str; 3] = [
+        "is larger than 2147483648 bytes",
+        "than this machine can address",
+        "is too long",
+    ];
+    let types: Vec<Option<TensorType>> = inputs.iter().map(|t| t.map(TensorType::from)).collect();
+    let types: Vec<Option<&TensorType>> = types.iter().map(Option::as_ref).collect();
+    let ruled = rule(op, &types, inputs, outputs.max(1)).ok()?;
+    let why = match result {
+        Err(reason) if outputs == 0 || OF_VALUES.iter().chain(&TOO_LARGE).any(|w| reason.contains(w)) => None,
+        Err(reason) => Some(format!("only the oracle refuses: {reason}")),
+        Ok(tensors) => {
+            let differs = |(want, t): (&TensorType, &Tensor)| {
+                want.dtype.is_some_and(|d| d != t.dtype())
+                    || want.fixed_shape().is_some_and(|s| s != t.shape())
+            };
+            let any = ruled.iter().zip(tensors).any(differs);
+            any.then(|| format!("the rule says {ruled:?}, the oracle gives {tensors:?}"))
+        }
+    };
+    why.map(|why| format!("{why}: {op:?} of {inputs:?}"))
+}
+
 #[test]
 fn awkward_tensors_give_a_result_or_a_sentence() {
     let mut r = Random(0x9e37_79b9_7f4a_7c15);
     let (mut results, mut refusals) = (0, 0);
-    let mut panics = BTreeMap::new();
+    let (mut panics, mut faults) = (BTreeMap::new(), BTreeMap::new());
     for _ in 0..600_000 {
         let op = r.op();
         let mut all: Vec<Tensor> = (0..r.below(5)).map(|_| r.tensor()).collect();
@@ -308,10 +341,17 @@ fn awkward_tensors_give_a_result_or_a_sentence() {
         let inputs: Vec<Option<&Tensor>> = all.iter().map(|t| (r.below(10) > 0).then_some(t)).collect();
         let outputs = r.below(4);
         match std::panic::catch_unwind(|| oracle::evaluate(&op, &inputs, outputs)) {
-            Ok(Ok(_)) => results += 1,
-            Ok(Err(reason)) => {
-                assert!(!reason.is_empty());
-                refusals += 1;
+            Ok(result) => {
+                match &result {
+                    Ok(_) => results += 1,
+                    Err(reason) => {
+                        assert!(!reason.is_empty());
+                        refusals += 1;
+                    }
+                }
+                if let Some(fault) = disagreement(&op, &inputs, outputs, &result) {
+                    faults.entry(op.name()).or_insert(fault);
+                }
             }
             Err(_) => {
                 panics
@@ -321,6 +361,7 @@ fn awkward_tensors_give_a_result_or_a_sentence() {
         }
     }
     assert!(panics.is_empty(), "{panics:#?}");
+    assert!(faults.is_empty(), "{faults:#?}");
     println!("{results} results, {refusals} refusals");
     assert!(results > 10_000 && refusals > 10_000);
 }

@@ -21,6 +21,16 @@ pub(crate) enum ElemType {
     Narrow(bool, u32),
 }
 
+impl std::fmt::Display for ElemType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ElemType::Narrow(true, bits) => write!(f, "I{bits}"),
+            ElemType::Narrow(false, bits) => write!(f, "U{bits}"),
+            other => write!(f, "{:?}", other.dtype()),
+        }
+    }
+}
+
 impl ElemType {
     /// The type a code names.
     pub(crate) fn from_code(code: i64) -> Load<Self> {

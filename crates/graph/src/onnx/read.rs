@@ -43,7 +43,7 @@ pub(crate) struct Builder<'a, 'o> {
     pub graph: Graph,
     pub functions: HashMap<(&'a str, &'a str, &'a str), Function<'a>>,
     pub options: &'o ReadOptions<'o>,
-    /// Bits of constants that the file stores as int4 or int2.
+    /// Bits of constants and inputs that the file declares as int4 or int2.
     pub narrow: HashMap<ValueId, u32>,
     /// Which node writes a value, for [`Builder::known_rank`].
     producers: HashMap<ValueId, usize>,
@@ -532,6 +532,10 @@ impl<'a> Builder<'a, '_> {
             )));
         }
         let dtype = match ElemType::from_code(info.elem_type) {
+            Ok(elem @ ElemType::Narrow(_, bits)) => {
+                self.narrow.insert(id, bits);
+                Some(elem.dtype())
+            }
             Ok(elem) => Some(elem.dtype()),
             // Outputs get their type from the operators.
             Err(_) if info.elem_type == 0 && !input => None,

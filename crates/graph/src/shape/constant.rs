@@ -19,7 +19,11 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
         }
         Op::ConstantOfShape { value } => {
             call.input(0)?;
-            call.expect_ints(0, "the shape")?;
+            if value.len() != 1 {
+                let n = value.len();
+                return Err(ShapeFault::bad(format!("its value holds {n} elements, not one")));
+            }
+            call.expect_list(0, "the shape")?;
             Ok(one(Some(value.dtype()), shape_from(call, 0)?))
         }
         Op::Range => range(call),
@@ -64,6 +68,7 @@ pub(super) fn shape_from(call: &Call<'_>, i: usize) -> Result<Option<Vec<Dim>>, 
 fn range(call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
     for i in 0..3 {
         call.input(i)?;
+        call.expect_one(i, "a bound")?;
     }
     let dtype = call.same_dtype(0..3)?;
     let bounds: Option<Vec<i64>> = (0..3).map(|i| call.all_ints(i)?.first().copied()).collect();

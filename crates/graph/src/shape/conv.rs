@@ -1,9 +1,12 @@
 //! Conv and ConvTranspose.
 
 use super::dims::{show, unify};
-use super::window::{Axis, output, too_large, wrong_rank};
+use super::window::{Axis, LONGEST, output, too_large, wrong_rank};
 use super::{Call, Dim, ShapeFault, TensorType, one};
 use crate::op::{Conv, ConvTranspose, Op, Padding};
+
+/// Most multiplications of one convolution, those with padding counted: hundreds of times those of a large volume's.
+const MOST_PRODUCTS: u128 = 1 << 42;
 
 pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
     let conv = match op {
@@ -60,6 +63,18 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
     };
     let mut shape = vec![at(0, 0), outputs];
     shape.extend(spatial);
+    let taps = conv.kernel.iter().copied().map(Some);
+    let each = inputs.map(|n| n / conv.group);
+    let mut steps = shape.iter().copied().chain(taps).chain([each]);
+    // None where a size is unknown. Padding takes part, and so a small file can ask for years.
+    let steps = steps.try_fold(1u128, |n, d| Some(n.saturating_mul(d? as u128)));
+    if let Some(steps) = steps.filter(|&n| n > MOST_PRODUCTS) {
+        return Err(ShapeFault::limit(format!(
+            "it takes {:.1e} multiplications, at most {:.1e} are allowed in one operator",
+            steps as f64, MOST_PRODUCTS as f64
+        ))
+        .help("give the model smaller inputs, or a smaller kernel and padding"));
+    }
     Ok(one(dtype, Some(shape)))
 }
 
@@ -119,7 +134,7 @@ fn transposed_axis(
         .saturating_sub(1)
         .checked_mul(window.stride)
         .and_then(|n| n.checked_add(window.span().ok()?)?.checked_add(extra))
-        .filter(|&n| n <= i64::MAX as usize)
+        .filter(|&n| n < LONGEST)
         .ok_or_else(too_large)? as i64;
     let wanted = match (&t.output_shape, padding) {
         (Some(shape), _) => shape.get(i).copied(),

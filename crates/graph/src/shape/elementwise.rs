@@ -12,16 +12,9 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
         Op::Binary(b) => binary(*b, call),
         Op::Clip => {
             let x = call.input(0)?;
+            call.expect_number(0)?;
             for i in [1, 2] {
-                if let Some(dims) = call
-                    .dims(i)
-                    .filter(|d| !d.iter().all(|d| d.is_none_or(|n| n == 1)))
-                {
-                    return Err(ShapeFault::bad(format!(
-                        "a bound must be one number, it has shape {}",
-                        show(dims)
-                    )));
-                }
+                call.expect_one(i, "a bound")?;
             }
             Ok(one(call.same_dtype([0, 1, 2])?, x.shape.clone()))
         }
@@ -36,6 +29,12 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
         }
         _ => {
             let all = call.all()?;
+            for i in 0..all.len() {
+                call.expect_number(i)?;
+                if matches!(op, Op::Mean) {
+                    call.expect_float(i)?;
+                }
+            }
             Ok(one(call.same_dtype(0..all.len())?, broadcast_all(&all)?))
         }
     }
@@ -52,10 +51,19 @@ fn unary(op: Unary, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
             call.expect_float(0)?;
             Some(DType::Bool)
         }
-        Unary::Relu | Unary::Neg | Unary::Abs | Unary::Sign => match x.dtype {
-            Some(DType::Bool) => return Err(ShapeFault::bad("input 0 must be a number, it is Bool")),
-            other => other,
-        },
+        Unary::Abs | Unary::Sign => {
+            call.expect_number(0)?;
+            x.dtype
+        }
+        Unary::Relu | Unary::Neg => {
+            call.expect_number(0)?;
+            if let Some(other @ (DType::U8 | DType::U16 | DType::U32 | DType::U64)) = x.dtype {
+                return Err(ShapeFault::bad(format!(
+                    "input 0 must be of a type with a sign, it is {other:?}"
+                )));
+            }
+            x.dtype
+        }
         _ => {
             call.expect_float(0)?;
             x.dtype
@@ -71,6 +79,17 @@ fn binary(op: Binary, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
         Binary::Pow => a.dtype,
         _ => call.same_dtype([0, 1])?,
     };
+    if op == Binary::Pow {
+        call.expect_number(1)?;
+    }
+    if op == Binary::PRelu
+        && let Some(other @ (DType::U8 | DType::U16 | DType::U32 | DType::U64 | DType::I16)) = dtype
+    {
+        return Err(ShapeFault::bad(format!(
+            "input 0 must be F32, F64, I8, I32 or I64, it is {other:?}"
+        ))
+        .help("put a Cast before it"));
+    }
     let logical = matches!(op, Binary::And | Binary::Or | Binary::Xor);
     let equal = op == Binary::Equal;
     match dtype {

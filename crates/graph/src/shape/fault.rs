@@ -30,6 +30,14 @@ impl ShapeFault {
         }
     }
 
+    /// What is asked for is more than a limit.
+    pub(crate) fn limit(message: impl Into<String>) -> Self {
+        ShapeFault {
+            kind: ErrorKind::Limit,
+            ..Self::bad(message)
+        }
+    }
+
     /// Adds the way out.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help.get_or_insert(help.into());

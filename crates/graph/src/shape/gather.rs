@@ -13,10 +13,15 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
         Op::Gather { axis } => gather(*axis, call)?,
         Op::GatherElements { axis } => {
             if let Some(dims) = dims {
-                normalize_axis(*axis, dims.len())?;
-                if let Some(i) = indices.filter(|i| i.len() != dims.len()) {
+                let along = normalize_axis(*axis, dims.len())?;
+                let fits = |i: &[Dim]| {
+                    let mut all = i.iter().zip(dims).enumerate();
+                    i.len() == dims.len()
+                        && all.all(|(a, (i, n))| a == along || i.zip(*n).is_none_or(|(i, n)| i <= n))
+                };
+                if let Some(i) = indices.filter(|i| !fits(i)) {
                     return Err(ShapeFault::bad(format!(
-                        "data and indices have shapes {} and {}, which differ in rank",
+                        "data and indices have shapes {} and {}, which do not fit",
                         show(dims),
                         show(i)
                     )));

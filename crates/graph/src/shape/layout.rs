@@ -21,7 +21,7 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Rule {
         Op::Transpose { perm } => transpose(perm.as_deref(), call)?,
         Op::Expand => {
             call.input(1)?;
-            call.expect_ints(1, "the shape")?;
+            call.expect_list(1, "the shape")?;
             match (call.dims(0), shape_from(call, 1)?) {
                 (Some(x), Some(to)) => Some(broadcast(x, &to)?),
                 _ => None,
@@ -86,7 +86,7 @@ fn split(axis: i64, call: &Call<'_>) -> Rule {
     let axis = normalize_axis(axis, dims.len())?;
     let total = dims.get(axis).copied().flatten();
     let sizes: Vec<Dim> = if call.has(1) {
-        call.expect_ints(1, "the sizes")?;
+        call.expect_list(1, "the sizes")?;
         match call.ints(1) {
             None => vec![None; call.outputs],
             Some(list) if list.len() != call.outputs => {
@@ -234,7 +234,7 @@ fn slice(call: &Call<'_>) -> Result<Option<Vec<Dim>>, ShapeFault> {
         call.input(i)?;
     }
     for (i, what) in [(1, "starts"), (2, "ends"), (3, "axes"), (4, "steps")] {
-        call.expect_ints(i, what)?;
+        call.expect_list(i, what)?;
     }
     let Some(x) = call.dims(0) else { return Ok(None) };
     let axes = call.has(3).then(|| call.all_ints(3));
@@ -263,7 +263,9 @@ fn slice(call: &Call<'_>) -> Result<Option<Vec<Dim>>, ShapeFault> {
 
 fn pad(mode: PadMode, call: &Call<'_>) -> Result<Option<Vec<Dim>>, ShapeFault> {
     call.input(1)?;
-    call.expect_ints(1, "the paddings")?;
+    call.expect_list(1, "the paddings")?;
+    call.expect_one(2, "the value")?;
+    call.expect_list(3, "the axes")?;
     call.same_dtype([0, 2])?;
     let Some(x) = call.dims(0) else { return Ok(None) };
     let axes = match (call.has(3), call.all_ints(3)) {
@@ -320,7 +322,7 @@ fn padded(n: usize, begin: i64, end: i64, mode: PadMode) -> Result<usize, ShapeF
 
 fn reshape(allow_zero: bool, call: &Call<'_>) -> Result<Option<Vec<Dim>>, ShapeFault> {
     call.input(1)?;
-    call.expect_ints(1, "the shape")?;
+    call.expect_list(1, "the shape")?;
     let x = call.dims(0);
     let Some(list) = call.ints(1) else {
         return shape_from(call, 1);
@@ -419,7 +421,7 @@ fn flatten(axis: i64, call: &Call<'_>) -> Result<Option<Vec<Dim>>, ShapeFault> {
 }
 
 fn squeeze(call: &Call<'_>) -> Result<Option<Vec<Dim>>, ShapeFault> {
-    call.expect_ints(1, "the axes")?;
+    call.expect_list(1, "the axes")?;
     let Some(x) = call.dims(0) else { return Ok(None) };
     if !call.has(1) {
         // Without axes the rank depends on every dimension.
@@ -448,7 +450,7 @@ fn squeeze(call: &Call<'_>) -> Result<Option<Vec<Dim>>, ShapeFault> {
 
 fn unsqueeze(call: &Call<'_>) -> Result<Option<Vec<Dim>>, ShapeFault> {
     call.input(1)?;
-    call.expect_ints(1, "the axes")?;
+    call.expect_list(1, "the axes")?;
     let Some(x) = call.dims(0) else { return Ok(None) };
     let Some(axes) = call.all_ints(1) else {
         let added = call
@@ -497,7 +499,7 @@ fn transpose(perm: Option<&[usize]>, call: &Call<'_>) -> Result<Option<Vec<Dim>>
 
 fn tile(call: &Call<'_>) -> Result<Option<Vec<Dim>>, ShapeFault> {
     call.input(1)?;
-    call.expect_ints(1, "the repeats")?;
+    call.expect_list(1, "the repeats")?;
     let Some(x) = call.dims(0) else { return Ok(None) };
     let Some(repeats) = call.ints(1) else {
         return Ok(Some(vec![None; x.len()]));

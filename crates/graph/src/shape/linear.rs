@@ -1,5 +1,7 @@
 //! Gemm and MatMul.
 
+use tensor::DType;
+
 use super::dims::{broadcast, show, unify};
 use super::{Call, Dim, ShapeFault, TensorType, one};
 use crate::op::Op;
@@ -7,6 +9,25 @@ use crate::op::Op;
 pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
     call.input(0)?;
     call.input(1)?;
+    for i in 0..3 {
+        let allowed: &[DType] = match op {
+            Op::Gemm { .. } => &[DType::F32, DType::F64, DType::I64],
+            _ => &[
+                DType::F32,
+                DType::F64,
+                DType::I64,
+                DType::U64,
+                DType::I32,
+                DType::U32,
+            ],
+        };
+        if let Some(other) = call.dtype(i).filter(|d| !allowed.contains(d)) {
+            return Err(ShapeFault::unsupported(format!(
+                "input {i} is {other:?}, supported are {allowed:?}"
+            ))
+            .help("put a Cast before it"));
+        }
+    }
     let shape = match op {
         Op::Gemm { trans_a, trans_b, .. } => Some(gemm(*trans_a, *trans_b, call)?),
         _ => match (call.dims(0), call.dims(1)) {

@@ -245,6 +245,33 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A list of integers, or one number alone: axes, sizes, bounds. Fails where its type or rank is known and another.
+    fn expect_list(&self, i: usize, what: &str) -> Result<(), ShapeFault> {
+        self.expect_ints(i, what)?;
+        self.vector_len(i, what).map(drop)
+    }
+
+    /// A parameter of one number, whatever its rank. Fails where it is known to hold another number of them.
+    fn expect_one(&self, i: usize, what: &str) -> Result<(), ShapeFault> {
+        match self.dims(i) {
+            Some(dims) if dims.iter().any(|d| d.is_some_and(|n| n != 1)) => Err(ShapeFault::bad(format!(
+                "{what} must be one number, it has shape {}",
+                dims::show(dims)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails where an input's type is known and Bool.
+    fn expect_number(&self, i: usize) -> Result<(), ShapeFault> {
+        match self.dtype(i) {
+            Some(DType::Bool) => Err(ShapeFault::bad(format!(
+                "input {i} must hold numbers, it is Bool"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Fails where an input's type is known and not a floating-point one.
     fn expect_float(&self, i: usize) -> Result<(), ShapeFault> {
         match self.dtype(i) {

@@ -15,6 +15,7 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
             } else {
                 3
             };
+            call.same_dtype(0..count)?;
             let mut channels = match dims {
                 Some(d) if d.len() < 2 => {
                     let shape = show(d);
@@ -46,12 +47,15 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
         }
         Op::LayerNormalization { axis, .. } => {
             call.input(1)?;
+            call.same_dtype(0..3)?;
             if let Some(dims) = dims {
                 let axis = normalize_axis(*axis, dims.len())?;
                 let inner = dims.get(axis..).unwrap_or_default();
                 for i in [1, 2] {
                     let Some(parameter) = call.dims(i) else { continue };
-                    if broadcast(inner, parameter)?.len() != inner.len() {
+                    let both = broadcast(inner, parameter)?;
+                    let grows = inner.iter().zip(&both).any(|(n, b)| n.is_some() && n != b);
+                    if both.len() != inner.len() || grows {
                         let (p, inner) = (show(parameter), show(inner));
                         return Err(ShapeFault::bad(format!(
                             "parameter {i} of shape {p} does not broadcast to {inner}"

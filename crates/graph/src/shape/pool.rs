@@ -13,6 +13,11 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
             dims.len()
         )));
     }
+    let global = matches!(op, Op::GlobalAveragePool | Op::GlobalMaxPool);
+    if global && dims.is_some_and(|d| d.iter().skip(2).any(|n| *n == Some(0))) {
+        return Err(ShapeFault::bad("its input has no pixels"));
+    }
+    call.expect_number(0)?;
     if !matches!(op, Op::MaxPool(_)) {
         call.expect_float(0)?;
     }

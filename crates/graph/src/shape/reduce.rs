@@ -14,14 +14,18 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
             keep_dims,
             noop_with_empty_axes,
         } => {
-            let ordered = matches!(kind, ReduceKind::Max | ReduceKind::Min);
-            if x.dtype == Some(DType::Bool) && !ordered {
-                return Err(ShapeFault::bad("its input must hold numbers, it is Bool"));
+            if !matches!(kind, ReduceKind::Max | ReduceKind::Min) {
+                call.expect_number(0)?;
             }
-            call.expect_ints(1, "the axes")?;
+            call.expect_list(1, "the axes")?;
+            let whole = !matches!(x.dtype, None | Some(DType::F32 | DType::F64));
+            if *kind == ReduceKind::Mean && whole && call.dims(0).is_some_and(|d| d.contains(&Some(0))) {
+                return Err(ShapeFault::bad("the mean of no integers does not exist"));
+            }
             Ok(one(x.dtype, reduce(*keep_dims, *noop_with_empty_axes, call)?))
         }
         Op::ArgMax { axis, keep_dims, .. } | Op::ArgMin { axis, keep_dims, .. } => {
+            call.expect_number(0)?;
             let shape = match call.dims(0) {
                 None => None,
                 Some(x) => {
@@ -37,8 +41,10 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
         Op::TopK { axis, .. } => top_k(*axis, call),
         Op::NonMaxSuppression { .. } => non_max_suppression(call),
         _ => {
+            call.expect_number(0)?;
             call.input(1)?;
-            call.expect_ints(1, "the axis")?;
+            call.expect_list(1, "the axis")?;
+            call.expect_one(1, "the axis")?;
             if let (Some(dims), Some(axis)) = (call.dims(0), call.all_ints(1)) {
                 match axis[..] {
                     [axis] => drop(normalize_axis(axis, dims.len())?),
@@ -91,7 +97,9 @@ fn reduce(keep_dims: bool, noop: bool, call: &Call<'_>) -> Result<Option<Vec<Dim
 fn top_k(axis: i64, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
     let x = call.input(0)?;
     call.input(1)?;
-    call.expect_ints(1, "k")?;
+    call.expect_number(0)?;
+    call.expect_list(1, "k")?;
+    call.expect_one(1, "k")?;
     let k = match call.ints(1).as_deref() {
         Some([k]) => k.map(|k| size(k, "k")).transpose()?,
         Some(list) => {
@@ -134,6 +142,14 @@ fn top_k(axis: i64, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
 
 fn non_max_suppression(call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
     call.input(1)?;
+    call.expect_list(2, "the number of boxes")?;
+    for (i, what) in [
+        (2, "the number of boxes"),
+        (3, "the overlap"),
+        (4, "the least score"),
+    ] {
+        call.expect_one(i, what)?;
+    }
     for (i, what) in [(0, "boxes"), (1, "scores")] {
         if let Some(d) = call.dims(i).filter(|d| d.len() != 3) {
             let shape = show(d);

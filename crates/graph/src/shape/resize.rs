@@ -4,18 +4,28 @@ use tensor::DType;
 
 use super::dims::{normalize_axes, overflow, size};
 use super::{Call, Dim, ShapeFault, TensorType, one};
-use crate::op::Resize;
+use crate::op::{Resize, ResizeMode};
 
 pub(super) fn rule(resize: &Resize, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
     let x = call.input(0)?;
     if call.has(2) == call.has(3) {
         return Err(ShapeFault::bad("either scales or sizes must be given"));
     }
-    call.expect_ints(3, "the sizes")?;
+    call.expect_list(3, "the sizes")?;
     if let Some(other) = call.dtype(2).filter(|d| *d != DType::F32) {
         return Err(ShapeFault::bad(format!(
             "the scales must be F32, they are {other:?}"
         )));
+    }
+    call.vector_len(2, "the scales")?;
+    if let (ResizeMode::Linear, Some(other)) = (
+        resize.mode,
+        call.dtype(0).filter(|d| !matches!(d, DType::F32 | DType::F64)),
+    ) {
+        return Err(
+            ShapeFault::unsupported(format!("input 0 is {other:?}: interpolation of integers"))
+                .help("put a Cast to float before it and one back behind it"),
+        );
     }
     let Some(dims) = call.dims(0) else {
         return Ok(one(x.dtype, None));

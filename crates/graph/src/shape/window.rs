@@ -55,6 +55,7 @@ impl Axis {
         (self.kernel - 1)
             .checked_mul(self.dilation)
             .and_then(|n| n.checked_add(1))
+            .filter(|&n| n < LONGEST)
             .ok_or_else(too_large)
     }
 
@@ -66,10 +67,10 @@ impl Axis {
         ceil: bool,
     ) -> Result<usize, ShapeFault> {
         let span = self.span()?;
-        let padded = input
-            .checked_add(begin)
-            .and_then(|n| n.checked_add(end))
-            .ok_or_else(too_large)?;
+        if [input, begin, end].iter().any(|&n| n >= LONGEST) {
+            return Err(too_large());
+        }
+        let padded = input + begin + end;
         let Some(room) = padded.checked_sub(span) else {
             return Err(ShapeFault::bad(format!(
                 "the window spans {span} elements, the padded input has {padded}"
@@ -94,6 +95,7 @@ impl Axis {
             .saturating_sub(1)
             .checked_mul(self.stride)
             .and_then(|n| n.checked_add(self.span().ok()?))
+            .filter(|_| input < LONGEST)
             .ok_or_else(too_large)?;
         let total = needed.saturating_sub(input);
         let (less, more) = (total / 2, total - total / 2);
@@ -176,6 +178,9 @@ pub(super) fn wrong_rank(have: usize, want: usize) -> ShapeFault {
         "its input has {have} dimensions, its kernel asks for {want}"
     ))
 }
+
+/// Longer axes, windows and paddings are those of no picture; sums of a few of them stay far from overflow.
+pub(super) const LONGEST: usize = 1 << 40;
 
 pub(super) fn too_large() -> ShapeFault {
     ShapeFault::bad("kernel, stride, dilation and padding give a size beyond what a machine can address")

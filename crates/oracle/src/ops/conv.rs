@@ -4,8 +4,8 @@ use graph::{Conv, ConvTranspose};
 use tensor::Tensor;
 
 use super::number::Mac;
-use super::support::{Answer, Inputs, Walk, count, pair, product, tensor};
-use super::window::{Axis, Source, of_conv, of_transposed};
+use super::support::{Answer, Inputs, count, pair, product, tensor};
+use super::window::{Axis, of_conv, of_transposed};
 
 /// Sizes of a convolution, checked against its operands.
 #[derive(Debug, Clone)]
@@ -134,8 +134,7 @@ pub(crate) fn products<T: Mac>(x: &[T], w: &[T], bias: Option<&[T]>, s: &Sizes) 
     }
     let mut at = vec![0; kernel.len()];
     for tap in 0..taps {
-        // What each output pixel reads under this tap.
-        let sources = sources(s, &at);
+        let met = met(s, &at);
         for (bm, acc) in y.chunks_mut(pixels).enumerate() {
             let (b, m) = (bm / channels, bm % channels);
             let g = m / s.outputs;
@@ -148,12 +147,9 @@ pub(crate) fn products<T: Mac>(x: &[T], w: &[T], bias: Option<&[T]>, s: &Sizes) 
                 let weight = w[row * taps + tap];
                 let plane = (b * s.group + g) * s.inputs + c;
                 let x = &x[plane * picture..][..picture];
-                for (acc, source) in acc.iter_mut().zip(&sources) {
-                    match *source {
-                        Source::At(i) => *acc = acc.mac(x[i], weight),
-                        Source::Outside => *acc = acc.mac(T::ZERO, weight),
-                        Source::Between => {}
-                    }
+                for &(o, source) in &met {
+                    let x = source.map_or(T::ZERO, |i| x[i]);
+                    acc[o] = acc[o].mac(x, weight);
                 }
             }
         }
@@ -168,32 +164,77 @@ pub(crate) fn products<T: Mac>(x: &[T], w: &[T], bias: Option<&[T]>, s: &Sizes) 
     y
 }
 
-/// The source of every output pixel under the tap at kernel coordinates `at`.
-fn sources(s: &Sizes, at: &[usize]) -> Vec<Source> {
-    let outputs: Vec<usize> = s.axes.iter().map(|a| a.output).collect();
-    let inputs: Vec<usize> = s.axes.iter().map(|a| a.input).collect();
-    let steps = tensor::strides(&inputs);
-    let read = |a: usize, o: usize| {
-        if s.transposed {
-            s.axes[a].transposed(o, at[a])
-        } else {
-            s.axes[a].forward(o, at[a])
-        }
-    };
-    let mut out = Vec::with_capacity(product(&outputs));
-    Walk::new(&outputs, |a, o| match read(a, o) {
-        Source::At(i) => Some(i * steps[a]),
-        _ => None,
-    })
-    .for_each(|i| out.push(i.map_or(Source::Outside, Source::At)));
-    if s.transposed {
-        let mut i = 0;
-        Walk::new(&outputs, |a, o| (read(a, o) != Source::Between).then_some(0)).for_each(|met| {
-            if met.is_none() {
-                out[i] = Source::Between;
-            }
-            i += 1;
-        });
+/// The output pixels that the tap at kernel coordinates `at` reaches, ascending, with the pixel that each reads; `None` is padding.
+/// A transposed convolution's tap reaches one in stride's pixels along each axis, and no other is looked at.
+fn met(s: &Sizes, at: &[usize]) -> Vec<(usize, Option<usize>)> {
+    let sizes = |f: fn(&Axis) -> usize| s.axes.iter().map(f).collect::<Vec<_>>();
+    let (to, from) = (
+        tensor::strides(&sizes(|a| a.output)),
+        tensor::strides(&sizes(|a| a.input)),
+    );
+    let mut all = vec![(0, Some(0))];
+    for (a, axis) in s.axes.iter().enumerate() {
+        let (first, step) = match s.transposed {
+            true => axis.phase(at[a]),
+            false => (0, 1),
+        };
+        let line: Vec<(usize, Option<usize>)> = (first..axis.output)
+            .step_by(step)
+            .map(|o| {
+                let source = match s.transposed {
+                    true => axis.transposed(o, at[a]),
+                    false => axis.forward(o, at[a]),
+                };
+                (o * to[a], source.map(|i| i * from[a]))
+            })
+            .collect();
+        let sum = |&(o, i): &(usize, Option<usize>)| {
+            line.iter()
+                .map(move |&(p, j)| (o + p, i.zip(j).map(|(i, j)| i + j)))
+        };
+        all = all.iter().flat_map(sum).collect();
     }
-    out
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One tap in stride's pixels: the work is that of the taps that meet a pixel or padding, not of all.
+    #[test]
+    fn a_transposed_tap_looks_at_its_phase_alone() {
+        for (stride, dilation, begin) in [(1, 1, 0), (2, 1, 0), (3, 2, 1), (1000, 7, 5), (4, 4, 3)] {
+            let axis = Axis {
+                input: 5,
+                output: 4 * stride + 2 * dilation + 1 - begin,
+                kernel: 3,
+                stride,
+                dilation,
+                begin,
+                end: 0,
+            };
+            let sizes = Sizes {
+                batch: 1,
+                group: 1,
+                inputs: 1,
+                outputs: 1,
+                axes: vec![axis],
+                transposed: true,
+            };
+            for k in 0..3 {
+                let all = met(&sizes, &[k]);
+                assert!(all.len() <= axis.output.div_ceil(stride));
+                // As the definition has it: o + pad = i·stride + tap·dilation.
+                let want: Vec<(usize, Option<usize>)> = (0..axis.output)
+                    .filter(|o| ((o + begin) as i64 - (k * dilation) as i64).rem_euclid(stride as i64) == 0)
+                    .map(|o| {
+                        let i = (0..5).find(|i| o + begin == i * stride + k * dilation);
+                        (o, i)
+                    })
+                    .collect();
+                assert_eq!(all, want, "stride {stride}, tap {k}");
+            }
+        }
+    }
 }

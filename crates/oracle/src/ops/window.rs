@@ -16,36 +16,26 @@ pub(crate) struct Axis {
     pub(crate) end: usize,
 }
 
-/// What a tap of the kernel finds for an output coordinate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// An element of the picture.
-    At(usize),
-    /// Padding.
-    Outside,
-    /// Between the elements of a transposed convolution's picture: no tap.
-    Between,
-}
-
 impl Axis {
-    /// What tap `k` of output `o` reads.
-    pub(crate) fn forward(&self, o: usize, k: usize) -> Source {
-        match (o * self.stride + k * self.dilation).checked_sub(self.begin) {
-            Some(i) if i < self.input => Source::At(i),
-            _ => Source::Outside,
-        }
+    /// What tap `k` of output `o` reads; `None` is padding.
+    pub(crate) fn forward(&self, o: usize, k: usize) -> Option<usize> {
+        let at = (o * self.stride + k * self.dilation).checked_sub(self.begin);
+        at.filter(|&i| i < self.input)
     }
 
-    /// What tap `k` of output `o` reads in a transposed convolution.
-    pub(crate) fn transposed(&self, o: usize, k: usize) -> Source {
-        let at = (o + self.begin) as i128 - (k as i128) * self.dilation as i128;
-        if at.rem_euclid(self.stride as i128) != 0 {
-            return Source::Between;
-        }
-        match usize::try_from(at / self.stride as i128) {
-            Ok(i) if i < self.input => Source::At(i),
-            _ => Source::Outside,
-        }
+    /// The first output that tap `k` of a transposed convolution reaches, and the step to the next.
+    pub(crate) fn phase(&self, k: usize) -> (usize, usize) {
+        // o + begin = k·dilation modulo the stride.
+        let stride = self.stride as i128;
+        let first = (k as i128 * self.dilation as i128 - self.begin as i128).rem_euclid(stride);
+        // What does not fit lies behind every output.
+        (usize::try_from(first).unwrap_or(usize::MAX), self.stride)
+    }
+
+    /// What tap `k` of output `o` reads in a transposed convolution, o being one that it reaches; `None` is padding.
+    pub(crate) fn transposed(&self, o: usize, k: usize) -> Option<usize> {
+        let at = ((o + self.begin).checked_sub(k * self.dilation))? / self.stride;
+        Some(at).filter(|&i| i < self.input)
     }
 
     /// Elements of the picture in the window at `o`, ascending. Takes no time for padding, which may be of any length.
@@ -279,10 +269,7 @@ mod tests {
             };
             let axis = of_pool(&p, &[6]).unwrap()[0];
             for o in 0..axis.output {
-                let taps = (0..kernel).filter_map(|k| match axis.forward(o, k) {
-                    Source::At(i) => Some(i),
-                    _ => None,
-                });
+                let taps = (0..kernel).filter_map(|k| axis.forward(o, k));
                 assert!(axis.inside(o).eq(taps));
                 let padded = (0..kernel).filter(|k| o * stride + k * dilation < begin + 6 + end);
                 assert_eq!(axis.inside_padded(o), padded.count());

@@ -20,23 +20,39 @@ pub(super) use clamps::before_clamps;
 pub(super) fn run(graph: &mut Graph, narrow: &HashMap<ValueId, u32>) -> Load<()> {
     weights::run(graph, narrow);
     edges::run(graph, narrow);
-    // A QuantizeLinear that stays a node has lost the width of its zero point.
-    for node in &graph.nodes {
-        let zero_point = node.inputs.get(2).copied().flatten();
-        if matches!(node.op, Op::QuantizeLinear { .. }) && zero_point.is_some_and(|z| narrow.contains_key(&z))
-        {
-            return Err(LoadError::unsupported(
-                "a quantizer below 8 bits is supported only as a pair QuantizeLinear, DequantizeLinear with one scale",
-            )
-            .at_node(&node.name, node.op.name(), graph.opset));
-        }
-    }
+    no_lost_width(graph, narrow)?;
     pairs::run(graph);
     let lent = before_clamps(graph, &|_| true);
     for (v, q) in lent {
         graph.edges.entry(v).or_insert(q);
     }
     prune(graph);
+    Ok(())
+}
+
+/// Codes below 8 bits have no element type of their own here: a QuantizeLinear that stays a node, and whose zero point comes from
+/// such codes, would write 8-bit codes.
+fn no_lost_width(graph: &Graph, narrow: &HashMap<ValueId, u32>) -> Load<()> {
+    let mut codes: BTreeSet<ValueId> = narrow.keys().copied().collect();
+    for node in &graph.nodes {
+        let read = |v: &Option<ValueId>| v.is_some_and(|v| codes.contains(&v));
+        match node.op {
+            Op::QuantizeLinear { .. } if node.inputs.get(2).is_some_and(read) => {
+                return Err(LoadError::unsupported(
+                    "a quantizer below 8 bits is supported only as a pair QuantizeLinear, DequantizeLinear with one scale",
+                )
+                .help("put a DequantizeLinear with the same scale and zero point behind it, or quantize to uint8")
+                .at_node(&node.name, node.op.name(), graph.opset));
+            }
+            Op::QuantizeLinear { .. }
+            | Op::DequantizeLinear { .. }
+            | Op::Cast { .. }
+            | Op::Shape { .. }
+            | Op::Size => {}
+            _ if node.inputs.iter().any(read) => codes.extend(&node.outputs),
+            _ => {}
+        }
+    }
     Ok(())
 }
 
