@@ -5,6 +5,7 @@
 //! optimizers, losses and weight methods know neither layouts nor devices.
 
 pub mod exec;
+pub mod loss;
 pub mod method;
 pub mod optimizer;
 pub mod program;

@@ -1,0 +1,294 @@
+//! DFL heads of YOLOv8/11 and of our own small detector: task-aligned assignment (Feng et al., TOOD, arXiv 2108.07755), distances as
+//! distributions (Li et al., Generalized Focal Loss, arXiv 2006.04388).
+//!
+//! ```text
+//! raw output [N, 4·R + classes, h, w];  distance = Σ_k k·softmax_k · stride from the middle of the cell;  score = σ(class)
+//! loss = 7.5·Σ w·CIoU/S  +  0.5·Σ BCE(class, t)/S  +  1.5·Σ w·DFL/S          S = Σ t over the batch, at least 1; w = t of the object
+//! DFL = mean over the four sides of −(⌊d⌋ + 1 − d)·ln p_⌊d⌋ − (d − ⌊d⌋)·ln p_⌊d⌋+1,  d the wanted distance in strides, at most R − 1.01
+//! ```
+//! Assignment, for each picture: an object is offered the cells whose middle lies in it and takes the 10 of largest m = score^½ · IoU⁶ (its class's
+//! score); a cell taken twice goes to the object of larger IoU. The class target t is m scaled so that an object's largest m becomes its largest IoU.
+
+use tasks::detect::DflHead;
+use tensor::math::sigmoid;
+
+use super::{Loss, LossError, LossParts, Output, Target, bce, check_targets, ciou, clear, find, iou, usable};
+
+/// Settings; the defaults are those of the module's text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Cells that an object takes.
+    pub top: usize,
+    /// Exponents of score and IoU.
+    pub exponents: [f64; 2],
+    /// Factors of box, class and DFL loss.
+    pub gains: [f64; 3],
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            top: 10,
+            exponents: [0.5, 6.0],
+            gains: [7.5, 0.5, 1.5],
+        }
+    }
+}
+
+/// The loss of one head description.
+#[derive(Debug, Clone)]
+pub struct YoloV8 {
+    heads: Vec<DflHead>,
+    bins: usize,
+    classes: usize,
+    options: Options,
+}
+
+/// For each picture and cell (heads one after the other): the object (counted among those with an area) that it answers for, and its class target.
+pub type Assignment = Vec<Vec<Option<(usize, f64)>>>;
+
+/// One output, and where its cells begin in the list of all.
+struct Grid<'a> {
+    output: usize,
+    values: &'a [f32],
+    batch: usize,
+    channels: usize,
+    bins: usize,
+    columns: usize,
+    cells: usize,
+    stride: f64,
+    first: usize,
+}
+
+impl Grid<'_> {
+    fn middle(&self, cell: usize) -> [f64; 2] {
+        [cell % self.columns, cell / self.columns].map(|i| (i as f64 + 0.5) * self.stride)
+    }
+
+    fn at(&self, picture: usize, channel: usize, cell: usize) -> usize {
+        (picture * self.channels + channel) * self.cells + cell
+    }
+
+    /// Corners of a predicted box. Leaves the softmax of each side, `bins` numbers, and its mean.
+    fn predicted(&self, picture: usize, cell: usize, sides: &mut [Side; 4]) -> [f64; 4] {
+        for (k, side) in sides.iter_mut().enumerate() {
+            let logits = (0..self.bins).map(|b| self.values[self.at(picture, k * self.bins + b, cell)]);
+            side.set(logits);
+        }
+        let [cx, cy] = self.middle(cell);
+        let d: [f64; 4] = std::array::from_fn(|k| sides[k].mean * self.stride);
+        [cx - d[0], cy - d[1], cx + d[2], cy + d[3]]
+    }
+}
+
+/// Distribution of one distance.
+#[derive(Debug, Clone, Default)]
+struct Side {
+    p: Vec<f64>,
+    mean: f64,
+}
+
+impl Side {
+    fn set(&mut self, logits: impl Iterator<Item = f32> + Clone) {
+        let most = logits.clone().fold(f32::NEG_INFINITY, f32::max);
+        self.p.clear();
+        self.p
+            .extend(logits.map(|x| libm::exp(f64::from(x) - f64::from(most))));
+        let sum: f64 = self.p.iter().sum();
+        self.p.iter_mut().for_each(|p| *p /= sum);
+        self.mean = self.p.iter().enumerate().map(|(k, p)| k as f64 * p).sum();
+    }
+}
+
+impl YoloV8 {
+    /// From the parts of a head description: `bins` is `reg_max`, at least 2.
+    pub fn new(heads: Vec<DflHead>, bins: usize, classes: usize, options: Options) -> Self {
+        YoloV8 {
+            heads,
+            bins,
+            classes,
+            options,
+        }
+    }
+
+    fn grids<'a>(&self, outputs: &[Output<'a>]) -> Result<Vec<Grid<'a>>, LossError> {
+        let mut first = 0;
+        let mut grids = Vec::with_capacity(self.heads.len());
+        for head in &self.heads {
+            let channels = 4 * self.bins + self.classes;
+            let output = find(outputs, &head.output, &[None, Some(channels), None, None])?;
+            let shape = outputs[output].shape;
+            let cells = shape[2] * shape[3];
+            grids.push(Grid {
+                output,
+                values: outputs[output].values,
+                batch: shape[0],
+                channels,
+                bins: self.bins,
+                columns: shape[3],
+                cells,
+                stride: head.stride as f64,
+                first,
+            });
+            first += cells;
+        }
+        Ok(grids)
+    }
+
+    /// Task-aligned assignment.
+    ///
+    /// # Errors
+    /// Outputs or targets that do not fit the head.
+    pub fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+        let grids = self.grids(outputs)?;
+        for grid in &grids {
+            check_targets(targets, grid.batch, self.classes)?;
+        }
+        let each = |(picture, t): (usize, &Vec<Target>)| self.assign_picture(&grids, picture, &usable(t));
+        Ok(targets.iter().enumerate().map(each).collect())
+    }
+
+    fn assign_picture(
+        &self,
+        grids: &[Grid],
+        picture: usize,
+        objects: &[Target],
+    ) -> Vec<Option<(usize, f64)>> {
+        let total = grids.iter().map(|g| g.cells).sum();
+        // Object, alignment, IoU.
+        let mut taken: Vec<Option<(usize, f64, f64)>> = vec![None; total];
+        let mut sides: [Side; 4] = Default::default();
+        let [by_score, by_iou] = self.options.exponents;
+        for (object, o) in objects.iter().enumerate() {
+            let c = o.corners.map(f64::from);
+            let mut offers = Vec::new();
+            for grid in grids {
+                for cell in 0..grid.cells {
+                    let [x, y] = grid.middle(cell);
+                    if !(x > c[0] && x < c[2] && y > c[1] && y < c[3]) {
+                        continue;
+                    }
+                    let logit = grid.values[grid.at(picture, 4 * self.bins + o.class, cell)];
+                    let overlap = iou(grid.predicted(picture, cell, &mut sides), c);
+                    let m = libm::pow(f64::from(sigmoid(logit)), by_score) * libm::pow(overlap, by_iou);
+                    offers.push((grid.first + cell, m, overlap));
+                }
+            }
+            offers.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            for &(cell, m, overlap) in offers.iter().take(self.options.top) {
+                if taken[cell].is_none_or(|(_, _, held)| overlap > held) {
+                    taken[cell] = Some((object, m, overlap));
+                }
+            }
+        }
+        let mut most = vec![(0f64, 0f64); objects.len()];
+        for &(object, m, overlap) in taken.iter().flatten() {
+            let (a, b) = most[object];
+            most[object] = (a.max(m), b.max(overlap));
+        }
+        let scaled = |(object, m, _): (usize, f64, f64)| {
+            let (largest, overlap) = most[object];
+            (object, m / (largest + 1e-9) * overlap)
+        };
+        taken.into_iter().map(|t| t.map(scaled)).collect()
+    }
+
+    /// The loss for an assignment, and its gradient.
+    ///
+    /// # Errors
+    /// Outputs that do not fit the head.
+    pub fn of_assignment(
+        &self,
+        outputs: &[Output],
+        targets: &[Vec<Target>],
+        assignment: &Assignment,
+        gradients: &mut Vec<Vec<f32>>,
+    ) -> Result<LossParts, LossError> {
+        clear(outputs, gradients);
+        let grids = self.grids(outputs)?;
+        let sum: f64 = assignment.iter().flatten().flatten().map(|a| a.1).sum();
+        let gains = self.options.gains.map(|g| g / sum.max(1.0));
+        let objects: Vec<Vec<Target>> = targets.iter().map(|t| usable(t)).collect();
+        let mut sums = [0.0; 3];
+        for grid in &grids {
+            let gradient = &mut gradients[grid.output];
+            for (picture, roles) in assignment.iter().enumerate() {
+                for (cell, role) in roles[grid.first..][..grid.cells].iter().enumerate() {
+                    let wanted = role.map(|(object, t)| (&objects[picture][object], t));
+                    for class in 0..self.classes {
+                        let i = grid.at(picture, 4 * self.bins + class, cell);
+                        let t = wanted.filter(|w| w.0.class == class).map_or(0.0, |w| w.1 as f32);
+                        let (value, slope) = bce(grid.values[i], t);
+                        sums[1] += value * gains[1];
+                        gradient[i] = slope * gains[1] as f32;
+                    }
+                    if let Some((target, weight)) = wanted {
+                        let [overlap, dfl] = distances(
+                            grid,
+                            picture,
+                            cell,
+                            target,
+                            [gains[0] * weight, gains[2] * weight],
+                            gradient,
+                        );
+                        sums[0] += overlap;
+                        sums[2] += dfl;
+                    }
+                }
+            }
+        }
+        Ok(LossParts {
+            parts: vec![("box", sums[0]), ("class", sums[1]), ("dfl", sums[2])],
+        })
+    }
+}
+
+/// CIoU and DFL of one cell, times their gains; writes the gradient of its 4·R numbers.
+fn distances(
+    grid: &Grid,
+    picture: usize,
+    cell: usize,
+    target: &Target,
+    gains: [f64; 2],
+    gradient: &mut [f32],
+) -> [f64; 2] {
+    let mut sides: [Side; 4] = Default::default();
+    let t = target.corners.map(f64::from);
+    let (overlap, d) = ciou(grid.predicted(picture, cell, &mut sides), t);
+    let [cx, cy] = grid.middle(cell);
+    let wanted = [cx - t[0], cy - t[1], t[2] - cx, t[3] - cy];
+    let last = grid.bins - 1;
+    let mut dfl = 0.0;
+    for (k, side) in sides.iter().enumerate() {
+        let outward = if k < 2 { -1.0 } else { 1.0 };
+        let by_mean = gains[0] * d[k] * outward * grid.stride;
+        let wanted = (wanted[k] / grid.stride).clamp(0.0, last as f64 - 0.01);
+        let (low, part) = (wanted.floor() as usize, wanted - wanted.floor());
+        let share = gains[1] / 4.0;
+        let log = |bin: usize| libm::log(side.p[bin].max(1e-30));
+        dfl -= share * ((1.0 - part) * log(low) + part * log((low + 1).min(last)));
+        for (bin, p) in side.p.iter().enumerate() {
+            // Cross-entropy against two bins: p − t.
+            let t = match bin {
+                b if b == low => 1.0 - part,
+                b if b == low + 1 => part,
+                _ => 0.0,
+            };
+            let slope = by_mean * p * (bin as f64 - side.mean) + share * (p - t);
+            gradient[grid.at(picture, k * grid.bins + bin, cell)] = slope as f32;
+        }
+    }
+    [gains[0] * overlap, dfl]
+}
+
+impl Loss for YoloV8 {
+    fn evaluate(
+        &mut self,
+        outputs: &[Output],
+        targets: &[Vec<Target>],
+        gradients: &mut Vec<Vec<f32>>,
+    ) -> Result<LossParts, LossError> {
+        let assignment = self.assign(outputs, targets)?;
+        self.of_assignment(outputs, targets, &assignment, gradients)
+    }
+}
