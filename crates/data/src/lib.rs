@@ -1,4 +1,4 @@
-//! Data sets, pictures, letterbox, drawing, synthetic scenes.
+//! Data sets, pictures, letterbox, training batches, drawing, synthetic scenes.
 //!
 //! ```text
 //! bytes ─picture::decode─▶ Picture ─prepare─▶ (Tensor, Placement) … ─▶ [Detection] ─draw, write─▶ Picture, text
@@ -8,12 +8,14 @@
 //! Pictures and annotation files are untrusted: sizes are checked before anything is allocated, every error says
 //! which file and where, nothing panics. This crate writes no file: [`mod@write`] and [`picture`] return text and bytes.
 
+pub mod augment;
 pub mod draw;
 pub mod picture;
 mod plain;
 mod prepare;
 pub mod read;
 pub mod resize;
+mod rng;
 pub mod synth;
 pub mod write;
 

@@ -9,6 +9,7 @@
 //! Boxes are continuous pixel coordinates, as `data/check/evaluate.py` takes them. What a file holds that is odd is
 //! either an error with file and line, or has a rule that is counted in [`Dataset::notes`]: see [`Rule`].
 
+mod classes;
 mod coco;
 mod error;
 mod notes;
@@ -17,11 +18,13 @@ mod text;
 mod voc;
 mod yaml;
 mod yolo;
+mod zip;
 
 use std::path::{Path, PathBuf};
 
 use tasks::detect::Object;
 
+pub use classes::{CIFAR10, ClassSet, Item, Kept, open_classes};
 pub use error::{ReadError, ReadFault};
 pub use notes::{Note, Notes, Rule};
 

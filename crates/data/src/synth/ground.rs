@@ -2,8 +2,8 @@
 
 use super::canvas::{Canvas, blend, smoothstep};
 use super::noise::Noise;
-use super::rng::Rng;
 use super::texture::Texture;
+use crate::rng::Rng;
 
 pub(super) fn paint(canvas: &mut Canvas, rng: &mut Rng) {
     clouds(canvas, rng);

@@ -2,7 +2,7 @@
 
 use super::canvas::{Canvas, Color};
 use super::noise::Noise;
-use super::rng::Rng;
+use crate::rng::Rng;
 
 /// A slope of brightness, cloud shadows, darker corners, a tint.
 pub(super) fn shine(canvas: &mut Canvas, rng: &mut Rng) {

@@ -9,15 +9,14 @@ mod ground;
 mod light;
 mod noise;
 mod objects;
-mod rng;
 mod shape;
 mod texture;
 
 use tasks::detect::Object;
 
 use crate::Picture;
+use crate::rng::Rng;
 use canvas::Canvas;
-use rng::Rng;
 
 pub use shape::NAMES;
 
@@ -53,7 +52,7 @@ impl Default for Options {
 pub fn scene(seed: u64, index: u64, options: &Options) -> (Picture, Vec<Object>) {
     let width = options.width.clamp(32, 4096);
     let height = options.height.clamp(32, 4096);
-    let rng = |stream| Rng::new(seed, index, stream);
+    let rng = |stream| Rng::new([seed, index, stream]);
     let mut canvas = Canvas::new(width, height);
     ground::paint(&mut canvas, &mut rng(1));
     let boxes = objects::paint(&mut canvas, options.max_objects.clamp(1, 64), &mut rng(2));

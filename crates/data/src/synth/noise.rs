@@ -1,6 +1,6 @@
 //! Value noise: random numbers on a lattice, smooth between.
 
-use super::rng::{Rng, mix};
+use crate::rng::{Rng, mix};
 
 /// One field of noise.
 #[derive(Clone, Copy)]

@@ -4,9 +4,9 @@ use tasks::detect::{BBox, Object, Status};
 
 use super::canvas::{Canvas, Color, blend, distance as color_distance, smoothstep};
 use super::noise::Noise;
-use super::rng::Rng;
 use super::shape::{self, NAMES};
 use super::texture::Texture;
+use crate::rng::Rng;
 
 /// Nothing owns the pixel.
 const NONE: u8 = u8::MAX;
@@ -267,7 +267,7 @@ mod tests {
             center: [x, y],
             radius,
             inverse: [[1.0 / radius, 0.0], [0.0, 1.0 / radius]],
-            texture: Texture::new([[1.0; 3]; 2], (1.0, 1.0), &mut Rng::new(0, 0, 0)),
+            texture: Texture::new([[1.0; 3]; 2], (1.0, 1.0), &mut Rng::new([0, 0, 0])),
             light: [1.0, 0.0],
             shading: 0.0,
             rim: 0.0,

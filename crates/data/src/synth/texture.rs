@@ -2,7 +2,7 @@
 
 use super::canvas::{Color, blend, smoothstep};
 use super::noise::Noise;
-use super::rng::Rng;
+use crate::rng::Rng;
 
 /// What a surface looks like.
 pub(super) struct Texture {
