@@ -4,6 +4,7 @@
 //! the zero point, so that padding is 0). Every output pixel then reads at one distance from its neighbour, taps that lie side by
 //! side are one run of elements, and no pixel is at a border. Sums stay in registers until they are codes.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::{Epilogue, Output};
@@ -297,7 +298,12 @@ impl Patched {
             let (first_y, first_x) = (rest / cols * lines, rest % cols * columns);
             let (ny, nx) = (lines.min(height - first_y), columns.min(width - first_x));
             let lay = Lay::new(s, ny, nx);
-            let mut patch = vec![0i16; lay.bytes() / 2 + 32];
+            let mut patch = SCRATCH.take();
+            // Over-reads of the last segment or register end here; what they find is multiplied by 0.
+            let need = lay.bytes() / 2 + 32;
+            if patch.len() < need {
+                patch.resize(need, 0);
+            }
             let at = [plane / depth, plane % depth, first_y, first_x];
             lay.fill(self.row, s, at, epilogue.zero_in, x, &mut patch);
             let place = Place {
@@ -322,6 +328,7 @@ impl Patched {
                 }
                 Body::Depthwise { flat: true, .. } => self.flat_lines(&place, stride, out),
             }
+            SCRATCH.set(patch);
         });
     }
 
@@ -487,6 +494,11 @@ impl Patched {
     }
 }
 
+thread_local! {
+    /// A thread's memory for patches, kept from task to task.
+    static SCRATCH: Cell<Vec<i16>> = const { Cell::new(Vec::new()) };
+}
+
 /// A task's patch and output lines.
 struct Place<'a> {
     lay: &'a Lay,
@@ -538,7 +550,7 @@ impl Lay {
         2 * ((z * self.lines + y * s.dilation[1]) * self.pitch + x * s.dilation[2] * s.in_channels)
     }
 
-    /// Lays out the input of the chunk whose first output pixel is [batch, z, y, x] over zeros.
+    /// Lays out the input of the chunk whose first output pixel is [batch, z, y, x].
     fn fill(
         &self,
         row: &PatchRow,
@@ -556,20 +568,21 @@ impl Lay {
         let left = s.pad[2].saturating_sub(start).min(self.pixels);
         let from = (start + left).saturating_sub(s.pad[2]);
         let count = s.input[2].saturating_sub(from).min(self.pixels - left);
-        if count == 0 {
-            return;
-        }
         for plane in 0..self.planes {
             for line in 0..self.lines {
-                let (Some(iz), Some(iy)) = (
+                let whole = &mut patch[(plane * self.lines + line) * self.pitch..][..self.pitch];
+                let (Some(iz), Some(iy), 1..) = (
                     inside(0, z * s.stride[0] + plane * s.dilation[0]),
                     inside(1, y * s.stride[1] + line),
+                    count,
                 ) else {
+                    whole.fill(0);
                     continue;
                 };
                 let pixel = ((batch * s.input[0] + iz) * s.input[1] + iy) * s.input[2] + from;
-                let to = (plane * self.lines + line) * self.pitch + left * channels;
-                let to = &mut patch[to..to + count * channels];
+                whole[..left * channels].fill(0);
+                whole[(left + count) * channels..].fill(0);
+                let to = &mut whole[left * channels..][..count * channels];
                 let data = &x.data[pixel * x.stride + x.offset..];
                 if x.stride == channels {
                     // SAFETY: the row was chosen for this CPU.

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::ymm::{LANES, V, load, requant, spread, store, zero};
+use super::ymm::{LANES, V, load, pack, spread, store, zero};
 use crate::int::conv::{Ending, LineCall, PatchRow};
 
 pub(crate) static PATCH: PatchRow = PatchRow {
@@ -30,29 +30,104 @@ fn dot(acc: V, x: V, w: V) -> V {
     _mm256_add_epi32(acc, _mm256_madd_epi16(x, w))
 }
 
+/// Endings, one set of kernels each.
+const CODES: u8 = 0;
+const TABLE: u8 = 1;
+const LEAKY: u8 = 2;
+const REAL: u8 = 3;
+
+/// The numbers of an ending in registers.
+struct Finish<'a> {
+    zero: V,
+    hi: V,
+    table: &'a [u8; 256],
+    alpha: __m256,
+    /// Step of the codes, and 1 over it.
+    step: __m256,
+    inverse: __m256,
+}
+
+static NO_TABLE: [u8; 256] = [0; 256];
+
+impl<'a> Finish<'a> {
+    #[target_feature(enable = "avx2")]
+    fn new(ending: &Ending<'a>) -> Finish<'a> {
+        let (mut table, mut alpha, mut step) = (&NO_TABLE, 0.0, 1.0);
+        let (zero, hi) = match *ending {
+            Ending::Codes {
+                zero,
+                hi,
+                table: given,
+            } => {
+                table = given.unwrap_or(table);
+                (zero, hi)
+            }
+            Ending::Leaky {
+                alpha: slope,
+                scale,
+                zero,
+                hi,
+            } => {
+                (alpha, step) = (slope, scale);
+                (zero, hi)
+            }
+            Ending::Real => (0, 0),
+        };
+        Finish {
+            zero: _mm256_set1_epi16(i16::from(zero)),
+            hi: _mm256_set1_epi8(hi as i8),
+            table,
+            alpha: _mm256_set1_ps(alpha),
+            step: _mm256_set1_ps(step),
+            inverse: _mm256_set1_ps(1.0 / step),
+        }
+    }
+}
+
+/// A kernel for each ending, chosen once a line.
+macro_rules! by_ending {
+    ($call:ident, $f:ident $(, $n:tt)?) => {
+        match $call.ending {
+            Ending::Codes { table: None, .. } => $f::<$($n,)? CODES>($call),
+            Ending::Codes { .. } => $f::<$($n,)? TABLE>($call),
+            Ending::Leaky { .. } => $f::<$($n,)? LEAKY>($call),
+            Ending::Real => $f::<$($n,)? REAL>($call),
+        }
+    };
+}
+
 /// A dense line; NV registers of output channels.
 ///
 /// # Safety
 /// The CPU has AVX2; the pointers of the call are as its fields say.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn line<const NV: usize>(call: &LineCall<'_>) {
+    // SAFETY: the same promise.
+    unsafe { by_ending!(call, tiles, NV) }
+}
+
+/// # Safety
+/// As [`line`], with the ending E.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn tiles<const NV: usize, const E: u8>(call: &LineCall<'_>) {
+    let finish = Finish::new(&call.ending);
     let mut p = 0;
     // SAFETY: the caller's promise, for each pixel once.
     unsafe {
         while p + 6 <= call.pixels {
-            tile::<6, NV>(call, p);
+            tile::<6, NV, E>(call, &finish, p);
             p += 6;
         }
         if p + 4 <= call.pixels {
-            tile::<4, NV>(call, p);
+            tile::<4, NV, E>(call, &finish, p);
             p += 4;
         }
         if p + 2 <= call.pixels {
-            tile::<2, NV>(call, p);
+            tile::<2, NV, E>(call, &finish, p);
             p += 2;
         }
         if p < call.pixels {
-            tile::<1, NV>(call, p);
+            tile::<1, NV, E>(call, &finish, p);
         }
     }
 }
@@ -61,7 +136,11 @@ unsafe fn line<const NV: usize>(call: &LineCall<'_>) {
 /// As [`line`], for MR pixels from `p` on.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tile<const MR: usize, const NV: usize>(call: &LineCall<'_>, p: usize) {
+unsafe fn tile<const MR: usize, const NV: usize, const E: u8>(
+    call: &LineCall<'_>,
+    finish: &Finish<'_>,
+    p: usize,
+) {
     let mut acc = [[zero(); NV]; MR];
     // SAFETY: `bias` holds a panel; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
     unsafe {
@@ -92,12 +171,47 @@ unsafe fn tile<const MR: usize, const NV: usize>(call: &LineCall<'_>, p: usize) 
                 w = w.add(64);
             }
         }
+        // Constants of the longer endings would take registers from the sums above.
+        match E {
+            TABLE | LEAKY => end_apart::<MR, NV, E>(&copied(&acc), call, finish, p),
+            _ => end::<MR, NV, E>(&acc, call, finish, p),
+        }
+    }
+}
+
+/// Sums in memory: those that are added to stay in registers, which a reference to them would not allow.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn copied<const M: usize, const N: usize>(acc: &[[V; N]; M]) -> [[V; N]; M] {
+    let mut sums = [[zero(); N]; M];
+    for m in 0..M {
+        for n in 0..N {
+            sums[m][n] = acc[m][n];
+        }
+    }
+    sums
+}
+
+/// Writes a tile's outputs.
+///
+/// # Safety
+/// As [`line`], for MR pixels from `p` on.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn end<const MR: usize, const NV: usize, const E: u8>(
+    acc: &[[V; NV]; MR],
+    call: &LineCall<'_>,
+    finish: &Finish<'_>,
+    p: usize,
+) {
+    // SAFETY: `multiplier` holds a panel, `out` a row of `width` per pixel.
+    unsafe {
         let mut scale = [zero(); NV];
         for v in 0..NV {
             scale[v] = load(call.multiplier.add(v * LANES).cast());
         }
         let row = |m: usize| call.out.add((p + m) * call.out_step);
-        if let Ending::Real = call.ending {
+        if E == REAL {
             for m in 0..MR {
                 for v in 0..NV {
                     let left = call.width - v * LANES;
@@ -114,8 +228,11 @@ unsafe fn tile<const MR: usize, const NV: usize>(call: &LineCall<'_>, p: usize) 
         if NV == 2 {
             for m in (0..MR).step_by(2) {
                 let n = (m + 1).min(MR - 1);
-                let sums = [acc[m][0], acc[m][NV - 1], acc[n][0], acc[n][NV - 1]];
-                let codes = codes(sums, [scale[0], scale[NV - 1], scale[0], scale[NV - 1]], call);
+                let a = steps::<E>(acc[m][0], scale[0], finish);
+                let b = steps::<E>(acc[m][NV - 1], scale[NV - 1], finish);
+                let c = steps::<E>(acc[n][0], scale[0], finish);
+                let d = steps::<E>(acc[n][NV - 1], scale[NV - 1], finish);
+                let codes = codes::<E>([a, b, c, d], finish);
                 put_pair(
                     _mm256_permutevar8x32_epi32(codes, order),
                     row(m),
@@ -126,19 +243,32 @@ unsafe fn tile<const MR: usize, const NV: usize>(call: &LineCall<'_>, p: usize) 
         } else {
             for m in (0..MR).step_by(4) {
                 let at = |i: usize| (m + i).min(MR - 1);
-                let sums = [acc[m][0], acc[at(1)][0], acc[at(2)][0], acc[at(3)][0]];
-                let codes = codes(sums, [scale[0]; 4], call);
-                let mut bytes = [0u8; 32];
-                store(
-                    bytes.as_mut_ptr().cast(),
-                    _mm256_permutevar8x32_epi32(codes, order),
-                );
-                for i in 0..4.min(MR - m) {
-                    put(bytes.as_ptr().add(8 * i), row(m + i), call.width);
-                }
+                let a = steps::<E>(acc[m][0], scale[0], finish);
+                let b = steps::<E>(acc[at(1)][0], scale[0], finish);
+                let c = steps::<E>(acc[at(2)][0], scale[0], finish);
+                let d = steps::<E>(acc[at(3)][0], scale[0], finish);
+                let codes = _mm256_permutevar8x32_epi32(codes::<E>([a, b, c, d], finish), order);
+                let rows = [row(m), row(at(1)), row(at(2)), row(at(3))];
+                put_four(codes, rows, call.width);
             }
         }
     }
+}
+
+/// [`end`], not inlined.
+///
+/// # Safety
+/// The same.
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn end_apart<const MR: usize, const NV: usize, const E: u8>(
+    acc: &[[V; NV]; MR],
+    call: &LineCall<'_>,
+    finish: &Finish<'_>,
+    p: usize,
+) {
+    // SAFETY: the same promise.
+    unsafe { end::<MR, NV, E>(acc, call, finish, p) }
 }
 
 /// A depthwise line of 16 channels.
@@ -147,19 +277,28 @@ unsafe fn tile<const MR: usize, const NV: usize>(call: &LineCall<'_>, p: usize) 
 /// The CPU has AVX2; the pointers of the call are as its fields say.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn depthwise(call: &LineCall<'_>) {
+    // SAFETY: the same promise.
+    unsafe { by_ending!(call, depthwise_tiles) }
+}
+
+/// # Safety
+/// As [`depthwise`], with the ending E.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn depthwise_tiles<const E: u8>(call: &LineCall<'_>) {
+    let finish = Finish::new(&call.ending);
     let mut p = 0;
     // SAFETY: the caller's promise, for each pixel once.
     unsafe {
         while p + 4 <= call.pixels {
-            depthwise_tile::<4>(call, p);
+            depthwise_tile::<4, E>(call, &finish, p);
             p += 4;
         }
         if p + 2 <= call.pixels {
-            depthwise_tile::<2>(call, p);
+            depthwise_tile::<2, E>(call, &finish, p);
             p += 2;
         }
         if p < call.pixels {
-            depthwise_tile::<1>(call, p);
+            depthwise_tile::<1, E>(call, &finish, p);
         }
     }
 }
@@ -168,7 +307,7 @@ unsafe fn depthwise(call: &LineCall<'_>) {
 /// As [`depthwise`], for P pixels from `p` on.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn depthwise_tile<const P: usize>(call: &LineCall<'_>, p: usize) {
+unsafe fn depthwise_tile<const P: usize, const E: u8>(call: &LineCall<'_>, finish: &Finish<'_>, p: usize) {
     // SAFETY: constants are 16 values, weights 64 bytes per pair; each pixel plus shift has 32 readable bytes.
     unsafe {
         let mut acc = [[load(call.bias), load(call.bias.add(LANES))]; P];
@@ -184,12 +323,33 @@ unsafe fn depthwise_tile<const P: usize>(call: &LineCall<'_>, p: usize) {
             }
             w = w.add(64);
         }
+        match E {
+            TABLE | LEAKY => depthwise_end_apart::<P, E>(&copied(&acc), call, finish, p),
+            _ => depthwise_end::<P, E>(&acc, call, finish, p),
+        }
+    }
+}
+
+/// Writes the outputs of some pixels.
+///
+/// # Safety
+/// As [`depthwise`], for P pixels from `p` on.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn depthwise_end<const P: usize, const E: u8>(
+    acc: &[[V; 2]; P],
+    call: &LineCall<'_>,
+    finish: &Finish<'_>,
+    p: usize,
+) {
+    // SAFETY: `multiplier` holds 16 values, `out` a row of `width` per pixel.
+    unsafe {
         let scale = [
             load(call.multiplier.cast()),
             load(call.multiplier.add(LANES).cast()),
         ];
         let row = |m: usize| call.out.add((p + m) * call.out_step);
-        if let Ending::Real = call.ending {
+        if E == REAL {
             for m in 0..P {
                 let (a, b) = (real(acc[m][0], scale[0]), real(acc[m][1], scale[1]));
                 let to = row(m).cast::<f32>();
@@ -206,8 +366,11 @@ unsafe fn depthwise_tile<const P: usize>(call: &LineCall<'_>, p: usize) {
         }
         for m in (0..P).step_by(2) {
             let n = (m + 1).min(P - 1);
-            let sums = [acc[m][0], acc[m][1], acc[n][0], acc[n][1]];
-            let codes = codes(sums, [scale[0], scale[1], scale[0], scale[1]], call);
+            let a = steps::<E>(acc[m][0], scale[0], finish);
+            let b = steps::<E>(acc[m][1], scale[1], finish);
+            let c = steps::<E>(acc[n][0], scale[0], finish);
+            let d = steps::<E>(acc[n][1], scale[1], finish);
+            let codes = codes::<E>([a, b, c, d], finish);
             put_pair(
                 _mm256_permute4x64_epi64::<0b11_01_10_00>(codes),
                 row(m),
@@ -218,6 +381,22 @@ unsafe fn depthwise_tile<const P: usize>(call: &LineCall<'_>, p: usize) {
     }
 }
 
+/// [`depthwise_end`], not inlined.
+///
+/// # Safety
+/// The same.
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn depthwise_end_apart<const P: usize, const E: u8>(
+    acc: &[[V; 2]; P],
+    call: &LineCall<'_>,
+    finish: &Finish<'_>,
+    p: usize,
+) {
+    // SAFETY: the same promise.
+    unsafe { depthwise_end::<P, E>(acc, call, finish, p) }
+}
+
 /// 1.4.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -225,37 +404,40 @@ fn real(acc: V, scale: V) -> __m256 {
     _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_castsi256_ps(scale))
 }
 
-/// Sums to codes; in each 128-bit lane those of the first register, of the second, and so on.
+/// Sums to rounded multiples of the output's step.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn codes(sums: [V; 4], scale: [V; 4], call: &LineCall<'_>) -> V {
-    match call.ending {
-        Ending::Codes { zero, hi, table } => {
-            let codes = requant(sums, scale, zero, hi);
-            match table {
-                Some(table) => super::avx2::look_up(table, codes),
-                None => codes,
-            }
-        }
-        Ending::Leaky {
-            alpha,
-            scale: step,
-            zero,
-            hi,
-        } => {
-            let mut steps = sums;
-            for i in 0..4 {
-                let x = real(sums[i], scale[i]);
-                let leaked = _mm256_mul_ps(x, _mm256_set1_ps(alpha));
-                let below = _mm256_cmp_ps::<_CMP_LT_OQ>(x, _mm256_setzero_ps());
-                let y = _mm256_div_ps(_mm256_blendv_ps(x, leaked, below), _mm256_set1_ps(step));
-                // NaN becomes 0; large numbers stay in i32 (packing clamps them further).
-                let y = _mm256_and_ps(y, _mm256_cmp_ps::<_CMP_ORD_Q>(y, y));
-                steps[i] = _mm256_cvtps_epi32(_mm256_min_ps(y, _mm256_set1_ps(65_536.0)));
-            }
-            super::ymm::pack(steps, zero, hi)
-        }
-        Ending::Real => zero(),
+fn steps<const E: u8>(acc: V, scale: V, finish: &Finish<'_>) -> V {
+    let x = real(acc, scale);
+    if E != LEAKY {
+        return _mm256_cvtps_epi32(x);
+    }
+    // The sign decides: what it says of zeros makes no difference.
+    let y = _mm256_blendv_ps(x, _mm256_mul_ps(x, finish.alpha), x);
+    // The product with 1 / step is within 2⁻²² of the quotient: codes differ only where it is next to a tie (or no number), and
+    // from 2⁹ on, where it is not that near any more, all codes are at their end.
+    let near = _mm256_mul_ps(y, finish.inverse);
+    let whole = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(near);
+    let off = _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(near, whole));
+    let safe = _mm256_cmp_ps::<_CMP_LT_OQ>(off, _mm256_set1_ps(0.499_75));
+    let mut quotient = whole;
+    if _mm256_movemask_ps(safe) != 0xFF {
+        let y = _mm256_div_ps(y, finish.step);
+        // NaN becomes 0.
+        quotient = _mm256_and_ps(y, _mm256_cmp_ps::<_CMP_ORD_Q>(y, y));
+    }
+    // Large numbers stay in i32; packing clamps them further.
+    _mm256_cvtps_epi32(_mm256_min_ps(quotient, _mm256_set1_ps(65_536.0)))
+}
+
+/// Rounded numbers to codes; in each 128-bit lane those of the first register, of the second, and so on.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn codes<const E: u8>(steps: [V; 4], finish: &Finish<'_>) -> V {
+    let codes = pack(steps, finish.zero, finish.hi);
+    match E {
+        TABLE => super::avx2::look_up(finish.table, codes),
+        _ => codes,
     }
 }
 
@@ -276,6 +458,34 @@ unsafe fn put_pair(codes: V, a: *mut u8, b: *mut u8, width: usize) {
             store(bytes.as_mut_ptr().cast(), codes);
             put(bytes.as_ptr(), a, width);
             put(bytes.as_ptr().add(16), b, width);
+        }
+    }
+}
+
+/// Eight bytes to each of four rows.
+///
+/// # Safety
+/// All have `width` writable bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn put_four(codes: V, rows: [*mut u8; 4], width: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if width == 8 {
+            let (low, high) = (
+                _mm256_castsi256_si128(codes),
+                _mm256_extracti128_si256::<1>(codes),
+            );
+            _mm_storel_epi64(rows[0].cast(), low);
+            _mm_storel_epi64(rows[1].cast(), _mm_unpackhi_epi64(low, low));
+            _mm_storel_epi64(rows[2].cast(), high);
+            _mm_storel_epi64(rows[3].cast(), _mm_unpackhi_epi64(high, high));
+        } else {
+            let mut bytes = [0u8; 32];
+            store(bytes.as_mut_ptr().cast(), codes);
+            for (i, row) in rows.into_iter().enumerate() {
+                put(bytes.as_ptr().add(8 * i), row, width);
+            }
         }
     }
 }

@@ -74,17 +74,16 @@ pub(super) fn requant(acc: [V; 4], multiplier: [V; 4], zero: u8, hi: u8) -> V {
             _mm256_castsi256_ps(multiplier[i]),
         ));
     }
-    pack(r, zero, hi)
+    pack(r, _mm256_set1_epi16(i16::from(zero)), _mm256_set1_epi8(hi as i8))
 }
 
-/// The end of 1.2 behind the rounding.
+/// The end of 1.2 behind the rounding, `zero` in 16-bit and `hi` in 8-bit lanes.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn pack(r: [V; 4], zero: u8, hi: u8) -> V {
-    let zero = _mm256_set1_epi16(i16::from(zero));
+pub(super) fn pack(r: [V; 4], zero: V, hi: V) -> V {
     let low = _mm256_adds_epi16(_mm256_packs_epi32(r[0], r[1]), zero);
     let high = _mm256_adds_epi16(_mm256_packs_epi32(r[2], r[3]), zero);
-    _mm256_min_epu8(_mm256_packus_epi16(low, high), _mm256_set1_epi8(hi as i8))
+    _mm256_min_epu8(_mm256_packus_epi16(low, high), hi)
 }
 
 /// [`DenseRow::finish`](crate::int::conv::DenseRow): two rows of two registers at a time.
