@@ -1,0 +1,435 @@
+//! A run as text: TOML, every key known, documented and with a default. The recipe is the whole description of a run: what overrides it
+//! (`--set key=value`) changes the recipe, and the recipe is stored in every checkpoint and model.
+//!
+//! ```
+//! use train::recipe::Recipe;
+//! let recipe = Recipe::parse("model = \"net.onnx\"\n[method]\ngrid = \"lbw3\"\n", &["steps=20".into()]).unwrap();
+//! assert_eq!((recipe.text("method.grid"), recipe.count("steps")), ("lbw3", 20));
+//! let error = Recipe::parse("[optimiser]\nrate = 0.1\n", &[]).unwrap_err();
+//! assert!(error.to_string().contains("\"optimizer.rate\""));
+//! ```
+
+use std::collections::BTreeMap;
+
+use toml::Value;
+
+/// A key of a recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Dotted name: table, then key.
+    pub name: &'static str,
+    /// Its default, as TOML.
+    pub default: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+macro_rules! keys {
+    ($($name:literal = $default:literal : $doc:literal),* $(,)?) => {
+        /// Every key, in the order of the documentation.
+        pub const KEYS: &[Key] = &[$(Key { name: $name, default: $default, doc: $doc }),*];
+    };
+}
+
+keys! {
+    "model" = "''": "float model to start from: an ONNX file, or `zoo:tiny`, our small detector with random weights",
+    "head" = "''": "head description (JSON), where the model has none",
+    "output" = "''": "folder of checkpoints, results.csv and the model; default: runs/ and the recipe's name",
+    "seed" = "0": "of initial weights, order and changes of samples",
+    "threads" = "0": "of the executor; 0 takes all cores. Results do not depend on it",
+    "workers" = "1": "threads that make batches",
+    "steps" = "1000": "updates of the run",
+    "batch" = "8": "pictures of one update",
+    "zoo.width" = "16": "channels of the first layer of zoo:tiny",
+    "zoo.size" = "96": "side of its input in pixels",
+    "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10) or synth (drawn scenes)",
+    "data.path" = "''": "where it is",
+    "data.split" = "''": "name of the list",
+    "data.seed" = "1": "synth: seed of the scenes",
+    "data.first" = "0": "synth: index of the first scene",
+    "data.count" = "2000": "synth: scenes of an epoch",
+    "data.max_objects" = "6": "synth: most objects of a scene",
+    "eval.kind" = "''": "as data.kind; empty: no evaluation",
+    "eval.path" = "''": "where the evaluation data are",
+    "eval.split" = "''": "name of the list",
+    "eval.seed" = "1": "synth: seed of the scenes",
+    "eval.first" = "1000000": "synth: index of the first scene, beyond those of training",
+    "eval.count" = "100": "at most this many pictures",
+    "eval.every" = "0": "evaluate every so many steps; 0: at the end only",
+    "augment.flip" = "0.5": "chance of a mirrored picture",
+    "augment.scale" = "[0.6, 1.4]": "smallest and largest size, relative to the one that fits",
+    "augment.aspect" = "1.2": "largest stretch of one side",
+    "augment.mosaic" = "0.25": "chance of four pictures in one",
+    "augment.hsv" = "[0.015, 0.5, 0.4]": "largest change of hue, saturation, value",
+    "augment.cutout" = "0.0": "chance of grey rectangles",
+    "augment.shift" = "0": "random shift in pixels in place of scale and aspect, as for CIFAR",
+    "loss.kind" = "'labels'": "labels, or distill: follow the float model, without labels",
+    "loss.features" = "[]": "distill: names of inner values that follow, too",
+    "loss.output_gain" = "1.0": "distill: factor of the outputs' loss",
+    "loss.feature_gain" = "3.0": "distill: factor of the features' loss",
+    "loss.smoothing" = "0.0": "label smoothing",
+    "method.name" = "'lbw'": "float, lbw (projected descent on any grid), bcgd, binary-relax, lsq, apot",
+    "method.grid" = "'lbw4'": "grid of every layer without a rule",
+    "method.rules" = "[]": "overrides as in quantize: [\"depthwise=int8\", \"first=float\"]",
+    "method.granularity" = "'channel'": "channel or tensor: which weights share a scale",
+    "method.scale" = "'real'": "real or power-of-two",
+    "method.solver" = "'optimum'": "optimum, paper-ternary, semi-analytic",
+    "method.mu" = "0.75": "of the semi-analytic thresholds, relative to the largest weight",
+    "method.every" = "1": "steps between searches of the scale",
+    "method.clip" = "true": "clip shadow weights half a gap above the top level",
+    "method.rho" = "1e-5": "bcgd: blending",
+    "method.published" = "false": "bcgd: the paper's one-pass quantizers in place of the exact ones",
+    "method.from" = "[]": "falling bits: grids before method.grid, each for an equal part of the first half: [\"lbw6\", \"lbw5\"]",
+    "activation.bits" = "8": "bits of activations; 0 leaves them float",
+    "activation.rule" = "'ste'": "ste, lsq, bcgd-3, bcgd-2, bcgd-ae",
+    "activation.rounding" = "'rne'": "rne or ceil",
+    "activation.calibration" = "64": "pictures that choose the ranges",
+    "optimizer.name" = "'adamw'": "adamw or sgd",
+    "optimizer.rate" = "0.001": "largest rate",
+    "optimizer.relative" = "false": "rates relative to each tensor's root mean square",
+    "optimizer.momentum" = "0.9": "sgd: momentum; adamw: beta1",
+    "optimizer.beta2" = "0.999": "adamw: beta2",
+    "optimizer.nesterov" = "false": "sgd: look ahead",
+    "optimizer.decay" = "0.0": "weight decay, of weights only",
+    "optimizer.clip" = "10.0": "largest norm of all gradients; 0 does not clip",
+    "schedule.shape" = "'cosine'": "cosine, steps or constant",
+    "schedule.warmup" = "0": "steps of linear warm-up",
+    "schedule.end" = "0.0": "cosine: last rate, relative to the largest",
+    "schedule.milestones" = "[0.6, 0.85]": "steps: fractions of the run",
+    "schedule.factor" = "0.1": "steps: factor at each",
+    "ema.decay" = "0.0": "decay of averaged weights; 0: none",
+    "ema.ramp" = "0.0": "updates over which it is reached",
+    "batch_norm.mode" = "'batch'": "batch (statistics of the batch) or frozen (running ones; affine still trained)",
+    "batch_norm.momentum" = "0.1": "weight of a batch in the running statistics",
+    "batch_norm.reestimate" = "0": "batches through the projected net before export, in mode batch",
+    "batch_norm.affine" = "true": "train scales, shifts and biases",
+    "checkpoint.every" = "200": "steps between checkpoints; 0: at the end only",
+    "log.every" = "20": "steps between lines of progress and of results.csv",
+}
+
+/// Why a recipe was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum RecipeError {
+    #[error("the recipe is no TOML: {0}")]
+    Toml(String),
+    #[error("there is no key \"{key}\"; did you mean \"{nearest}\"? (`lowbit train --keys` lists all)")]
+    Unknown { key: String, nearest: &'static str },
+    #[error("\"{key}\" is {value}, but must be {want}")]
+    Value {
+        key: String,
+        value: String,
+        want: String,
+    },
+    #[error("\"{0}\" is not KEY=VALUE")]
+    Setting(String),
+}
+
+/// A complete, checked recipe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    values: BTreeMap<&'static str, Value>,
+}
+
+impl Recipe {
+    /// Reads a recipe and overrides: `key=value` with a TOML value, or bare text.
+    ///
+    /// # Errors
+    /// Text that is no TOML, keys that do not exist (with the nearest one), values of another type or outside of their range.
+    pub fn parse(text: &str, settings: &[String]) -> Result<Recipe, RecipeError> {
+        let table: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| RecipeError::Toml(e.to_string()))?;
+        let mut given = Vec::new();
+        flatten("", &Value::Table(table), &mut given);
+        for setting in settings {
+            let (key, value) = setting
+                .split_once('=')
+                .ok_or_else(|| RecipeError::Setting(setting.clone()))?;
+            given.push((key.trim().to_string(), literal(value.trim())));
+        }
+        let mut values: BTreeMap<&'static str, Value> =
+            KEYS.iter().map(|k| (k.name, literal(k.default))).collect();
+        for (key, value) in given {
+            let known = KEYS.iter().find(|k| k.name == key).ok_or_else(|| unknown(&key))?;
+            let value = converted(known, value)?;
+            values.insert(known.name, value);
+        }
+        let recipe = Recipe { values };
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    fn check(&self) -> Result<(), RecipeError> {
+        self.at_least("steps", 1.0)?;
+        self.at_least("batch", 1.0)?;
+        self.at_least("workers", 1.0)?;
+        self.at_least("log.every", 1.0)?;
+        for key in [
+            "seed",
+            "threads",
+            "eval.every",
+            "checkpoint.every",
+            "schedule.warmup",
+            "activation.bits",
+        ] {
+            self.at_least(key, 0.0)?;
+        }
+        for key in [
+            "augment.flip",
+            "augment.mosaic",
+            "augment.cutout",
+            "loss.smoothing",
+            "method.rho",
+            "ema.decay",
+        ] {
+            self.within(key, 0.0, 1.0)?;
+        }
+        self.within("activation.bits", 0.0, 8.0)?;
+        self.within("optimizer.rate", 0.0, 1e3)?;
+        self.one_of("data.kind", &["folder", "classes", "synth"])?;
+        self.one_of("eval.kind", &["", "folder", "classes", "synth"])?;
+        self.one_of("loss.kind", &["labels", "distill"])?;
+        self.one_of(
+            "method.name",
+            &["float", "lbw", "bcgd", "binary-relax", "lsq", "apot"],
+        )?;
+        self.one_of("optimizer.name", &["adamw", "sgd"])?;
+        self.one_of("schedule.shape", &["cosine", "steps", "constant"])?;
+        self.one_of("batch_norm.mode", &["batch", "frozen"])?;
+        self.pair("augment.scale")?;
+        let hsv = self.numbers("augment.hsv");
+        if hsv.len() != 3 {
+            return Err(self.refuse("augment.hsv", "three numbers"));
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, key: &str, want: &str) -> RecipeError {
+        RecipeError::Value {
+            key: key.into(),
+            value: self.values.get(key).map(Value::to_string).unwrap_or_default(),
+            want: want.into(),
+        }
+    }
+
+    fn at_least(&self, key: &str, least: f64) -> Result<(), RecipeError> {
+        match self.number(key) >= least {
+            true => Ok(()),
+            false => Err(self.refuse(key, &format!("at least {least}"))),
+        }
+    }
+
+    fn within(&self, key: &str, low: f64, high: f64) -> Result<(), RecipeError> {
+        match (low..=high).contains(&self.number(key)) {
+            true => Ok(()),
+            false => Err(self.refuse(key, &format!("within {low} … {high}"))),
+        }
+    }
+
+    fn one_of(&self, key: &str, names: &[&str]) -> Result<(), RecipeError> {
+        let text = self.text(key);
+        if names.contains(&text) {
+            return Ok(());
+        }
+        let near = quant::grid::nearest(text, names.iter().copied()).unwrap_or_default();
+        let names = names
+            .iter()
+            .filter(|n| !n.is_empty())
+            .copied()
+            .collect::<Vec<_>>()
+            .join(", ");
+        Err(self.refuse(key, &format!("one of {names}; did you mean \"{near}\"?")))
+    }
+
+    /// Two ascending positive numbers.
+    fn pair(&self, key: &str) -> Result<(), RecipeError> {
+        match self.numbers(key)[..] {
+            [a, b] if a > 0.0 && b >= a && b <= 4.0 => Ok(()),
+            _ => Err(self.refuse(key, "two ascending numbers between 0 and 4")),
+        }
+    }
+
+    fn get(&self, key: &str) -> &Value {
+        self.values
+            .get(key)
+            .unwrap_or_else(|| panic!("{key} is no key of a recipe"))
+    }
+
+    /// A text.
+    ///
+    /// # Panics
+    /// Here and below: when there is no such key, or it is of another type.
+    pub fn text(&self, key: &str) -> &str {
+        self.get(key)
+            .as_str()
+            .unwrap_or_else(|| panic!("{key} is no text"))
+    }
+
+    /// A number.
+    pub fn number(&self, key: &str) -> f64 {
+        let value = self.get(key);
+        value
+            .as_float()
+            .or(value.as_integer().map(|i| i as f64))
+            .unwrap_or_else(|| panic!("{key} is no number"))
+    }
+
+    /// A whole number, not negative.
+    pub fn count(&self, key: &str) -> u64 {
+        self.get(key)
+            .as_integer()
+            .unwrap_or_else(|| panic!("{key} is no whole number"))
+            .max(0) as u64
+    }
+
+    /// Yes or no.
+    pub fn flag(&self, key: &str) -> bool {
+        self.get(key)
+            .as_bool()
+            .unwrap_or_else(|| panic!("{key} is neither true nor false"))
+    }
+
+    /// A list of numbers.
+    pub fn numbers(&self, key: &str) -> Vec<f64> {
+        let number = |v: &Value| v.as_float().or(v.as_integer().map(|i| i as f64));
+        self.get(key)
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(number)
+            .collect()
+    }
+
+    /// A list of texts.
+    pub fn texts(&self, key: &str) -> Vec<&str> {
+        self.get(key)
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
+    }
+
+    /// The whole recipe as TOML, a key a line: what a checkpoint keeps, and what decides whether a run may go on.
+    pub fn to_toml(&self) -> String {
+        KEYS.iter()
+            .map(|k| format!("{} = {}\n", k.name, self.values[k.name]))
+            .collect()
+    }
+}
+
+/// Dotted keys of all values that are no tables.
+fn flatten(prefix: &str, value: &Value, out: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Table(table) => {
+            for (key, value) in table {
+                let name = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}.{key}")
+                };
+                flatten(&name, value, out);
+            }
+        }
+        value => out.push((prefix.to_string(), value.clone())),
+    }
+}
+
+/// A TOML value, or the text itself.
+fn literal(text: &str) -> Value {
+    let parsed = format!("x = {text}").parse::<toml::Table>();
+    let value = parsed
+        .ok()
+        .filter(|t| t.len() == 1)
+        .and_then(|mut t| t.remove("x"));
+    value.unwrap_or_else(|| Value::String(text.to_string()))
+}
+
+fn unknown(key: &str) -> RecipeError {
+    let nearest = quant::grid::nearest(key, KEYS.iter().map(|k| k.name)).unwrap_or_default();
+    RecipeError::Unknown {
+        key: key.into(),
+        nearest: KEYS.iter().find(|k| k.name == nearest).map_or("", |k| k.name),
+    }
+}
+
+/// The value in the type of the key's default; whole numbers may stand for others.
+fn converted(key: &Key, value: Value) -> Result<Value, RecipeError> {
+    let default = literal(key.default);
+    let want = match (&default, &value) {
+        (Value::Float(_), Value::Integer(i)) => return Ok(Value::Float(*i as f64)),
+        (Value::Array(a), Value::Array(b)) => {
+            let numbers = a.iter().any(|v| v.as_float().is_some());
+            let right = |v: &Value| match numbers {
+                true => v.as_float().is_some() || v.as_integer().is_some(),
+                false => v.as_str().is_some(),
+            };
+            if b.iter().all(right) {
+                return Ok(value);
+            }
+            if numbers {
+                "a list of numbers"
+            } else {
+                "a list of texts"
+            }
+        }
+        _ if default.same_type(&value) => return Ok(value),
+        (Value::Float(_), _) => "a number",
+        (Value::Integer(_), _) => "a whole number",
+        (Value::Boolean(_), _) => "true or false",
+        (Value::Array(_), _) => "a list",
+        _ => "a text",
+    };
+    Err(RecipeError::Value {
+        key: key.name.into(),
+        value: value.to_string(),
+        want: want.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_a_recipe_and_it_reads_itself_back() {
+        let recipe = Recipe::parse("", &[]).unwrap();
+        assert_eq!(recipe.number("optimizer.rate"), 0.001);
+        assert_eq!(recipe.numbers("augment.hsv"), [0.015, 0.5, 0.4]);
+        assert_eq!(Recipe::parse(&recipe.to_toml(), &[]), Ok(recipe));
+        for key in KEYS {
+            assert!(!key.doc.is_empty() && !key.doc.ends_with('.'), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn faults_are_named_with_a_way_out() {
+        let refused = |text: &str, settings: &[&str]| {
+            let settings: Vec<String> = settings.iter().map(|s| s.to_string()).collect();
+            Recipe::parse(text, &settings).unwrap_err().to_string()
+        };
+        assert!(refused("[metod]\ngrid = \"lbw4\"", &[]).contains("\"method.grid\""));
+        assert!(refused("", &["stepz=3"]).contains("\"steps\""));
+        assert!(refused("", &["steps"]).contains("KEY=VALUE"));
+        assert!(refused("steps = 0", &[]).contains("at least 1"));
+        assert!(refused("steps = \"many\"", &[]).contains("a whole number"));
+        assert!(refused("augment.flip = 2", &[]).contains("0 … 1"));
+        assert!(refused("augment.scale = [2, 1]", &[]).contains("ascending"));
+        assert!(refused("method.rules = [1]", &[]).contains("a list of texts"));
+        assert!(refused("method.name = \"lsp\"", &[]).contains("\"lsq\""));
+        assert!(refused("steps = ", &[]).contains("no TOML"));
+    }
+
+    #[test]
+    fn settings_override_the_text_and_may_be_bare() {
+        let settings = [
+            "method.grid=pow2-4".to_string(),
+            "augment.scale=[1, 1]".into(),
+            "seed=7".into(),
+        ];
+        let recipe = Recipe::parse("[method]\ngrid = \"lbw2\"\n", &settings).unwrap();
+        assert_eq!((recipe.text("method.grid"), recipe.count("seed")), ("pow2-4", 7));
+        assert_eq!(recipe.numbers("augment.scale"), [1.0, 1.0]);
+    }
+}

@@ -1,0 +1,429 @@
+//! One step after the other: project, forward, loss, backward, update. Knows neither files nor pictures.
+//!
+//! ```text
+//! for every parameter W with a weight method:  Ŵ ← project(W), into the executor
+//! forward; (loss, gradients of the outputs) ← objective(outputs); backward
+//! g ← method's rule; all gradients clipped by their common norm; W ← optimizer; averages
+//! ```
+
+mod state;
+
+use std::collections::BTreeMap;
+
+use graph::WeightAnnotation;
+
+use crate::checkpoint::CheckpointError;
+use crate::exec::{Exec, ExecError, Mode};
+use crate::loss::{LossError, LossParts, Output};
+use crate::method::{Progress, WeightMethod, activation};
+use crate::optimizer::ema::Ema;
+use crate::optimizer::groups::{Group, rms};
+use crate::optimizer::schedule::Schedule;
+use crate::optimizer::{Optimizer, State, clip};
+use crate::program::{Parameter, ParameterKind, Port};
+
+/// How the step of an activation's quantizer moves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum StepRule {
+    /// It stays.
+    Fixed,
+    /// LSQ: the gradient times 1/√(N·K), N the elements of the value, K its largest code.
+    Lsq {
+        /// That factor.
+        scale: f32,
+    },
+    /// BCGD: clip(r·g, −1, 1), the step kept in 1e-3 … 5.
+    Bcgd {
+        /// r, published 0.01.
+        factor: f32,
+    },
+}
+
+/// Settings of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Update rule.
+    pub optimizer: Optimizer,
+    /// Rate over the run.
+    pub schedule: Schedule,
+    /// Weight decay of weights; nothing else decays.
+    pub decay: f32,
+    /// Largest norm of all gradients together; 0 does not clip.
+    pub clip: f64,
+    /// The rate of a tensor is multiplied by its root mean square at the start.
+    pub relative: bool,
+    /// Averaged weights for evaluation and export.
+    pub ema: Option<Ema>,
+    /// Scales and shifts of BatchNorm and biases are trained.
+    pub train_affine: bool,
+}
+
+/// Smallest root mean square that a relative rate takes: for biases that start at zero.
+const RMS_FLOOR: f32 = 0.01;
+
+/// A loss this many times the median of the last ones, for [`PATIENCE`] steps on end, is a run that has left for good.
+const DIVERGED: f64 = 50.0;
+const PATIENCE: u32 = 20;
+const WINDOW: usize = 50;
+
+/// Why a run stopped.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum TrainError {
+    #[error("step {step}: {what}; {advice}")]
+    Diverged {
+        step: u64,
+        what: String,
+        advice: &'static str,
+    },
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error(transparent)]
+    Loss(#[from] LossError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+const ADVICE: &str = "lower the rate (--set optimizer.rate=…), clip gradients (--set optimizer.clip=1), lengthen the warm-up, \
+                      or freeze BatchNorm statistics, and --resume from the last checkpoint or start anew";
+
+/// One step's numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// Counted from 0.
+    pub step: u64,
+    /// The loss.
+    pub loss: LossParts,
+    /// The schedule's rate.
+    pub rate: f64,
+    /// Norm of all gradients before clipping.
+    pub norm: f64,
+}
+
+/// Loss of the raw outputs; writes their gradients, one vector each.
+pub type Objective<'a> = dyn FnMut(&[Output], &mut Vec<Vec<f32>>) -> Result<LossParts, TrainError> + 'a;
+
+/// A trained tensor.
+struct Trained {
+    parameter: Parameter,
+    index: usize,
+    group: Group,
+    /// What the optimizer moves: shadow weights.
+    values: Vec<f32>,
+    state: State,
+    method: Option<Box<dyn WeightMethod>>,
+    projected: Vec<f32>,
+    learned: State,
+    average: Vec<f32>,
+    step_rule: StepRule,
+    /// Factor of the rate.
+    size: f32,
+    frozen: bool,
+}
+
+/// A parameter as it is exported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployed {
+    /// As in the program.
+    pub parameter: Parameter,
+    /// What evaluation runs with: projected where there is a method.
+    pub values: Vec<f32>,
+    /// Codes and scales of a quantized weight.
+    pub annotation: Option<WeightAnnotation>,
+}
+
+/// A run.
+pub struct Trainer {
+    exec: Box<dyn Exec>,
+    outputs: Vec<Port>,
+    trained: Vec<Trained>,
+    /// Running statistics: index and parameter.
+    running: Vec<(usize, Parameter)>,
+    settings: Settings,
+    step: u64,
+    recent: Vec<f64>,
+    bad: u32,
+    raw: Vec<Vec<f32>>,
+    output_gradients: Vec<Vec<f32>>,
+    gradients: Vec<Vec<f32>>,
+}
+
+impl Trainer {
+    /// A run at its start. `methods` are by the name of the weight, `steps` by that of the step; others are trained in float, and stay.
+    pub fn new(
+        exec: Box<dyn Exec>,
+        parameters: &[Parameter],
+        outputs: &[Port],
+        settings: Settings,
+        mut methods: BTreeMap<String, Box<dyn WeightMethod>>,
+        steps: &BTreeMap<String, StepRule>,
+    ) -> Self {
+        let (mut trained, mut running) = (Vec::new(), Vec::new());
+        for (index, parameter) in parameters.iter().enumerate() {
+            if !parameter.kind.has_gradient() {
+                running.push((index, parameter.clone()));
+                continue;
+            }
+            let group = match parameter.kind {
+                ParameterKind::Weight { .. } => Group::Weight,
+                ParameterKind::Step { .. } => Group::Step,
+                _ => Group::Affine,
+            };
+            let step_rule = steps.get(&parameter.name).copied().unwrap_or(StepRule::Fixed);
+            let frozen = match group {
+                Group::Weight => false,
+                Group::Affine => !settings.train_affine,
+                Group::Step => step_rule == StepRule::Fixed,
+            };
+            trained.push(Trained {
+                index,
+                group,
+                values: parameter.initial.clone(),
+                state: State::default(),
+                method: methods.remove(&parameter.name),
+                projected: vec![0.0; parameter.len()],
+                learned: State::default(),
+                average: Vec::new(),
+                step_rule,
+                size: if settings.relative {
+                    rms(&parameter.initial, RMS_FLOOR)
+                } else {
+                    1.0
+                },
+                frozen,
+                parameter: parameter.clone(),
+            });
+        }
+        Trainer {
+            exec,
+            outputs: outputs.to_vec(),
+            gradients: trained.iter().map(|t| vec![0.0; t.values.len()]).collect(),
+            trained,
+            running,
+            settings,
+            step: 0,
+            recent: Vec::new(),
+            bad: 0,
+            raw: Vec::new(),
+            output_gradients: Vec::new(),
+        }
+    }
+
+    /// Steps done.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    /// Whether all steps are done.
+    pub fn is_done(&self) -> bool {
+        self.step >= self.settings.steps
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            step: self.step,
+            steps: self.settings.steps,
+        }
+    }
+
+    /// Puts the current weights, projected, into the executor.
+    fn load(&mut self, averaged: bool) -> Result<(), TrainError> {
+        let progress = self.progress();
+        for t in &mut self.trained {
+            let values = match averaged && !t.average.is_empty() {
+                true => &t.average,
+                false => &t.values,
+            };
+            let Some(method) = &mut t.method else {
+                self.exec.set_parameter(t.index, values)?;
+                continue;
+            };
+            let name = &t.parameter.name;
+            method
+                .project(values, &progress, &mut t.projected)
+                .map_err(|e| TrainError::Diverged {
+                    step: progress.step,
+                    what: format!("weight \"{name}\": {e}"),
+                    advice: ADVICE,
+                })?;
+            self.exec.set_parameter(t.index, &t.projected)?;
+        }
+        Ok(())
+    }
+
+    /// One step on a batch. `objective` gets the raw outputs and writes their gradients.
+    ///
+    /// # Errors
+    /// A run that has diverged, with advice; what the objective says.
+    pub fn step(&mut self, inputs: &[&[f32]], objective: &mut Objective) -> Result<StepReport, TrainError> {
+        self.load(false)?;
+        self.exec.forward(inputs, Mode::Train, &mut self.raw)?;
+        let outputs = named(&self.outputs, &self.raw);
+        let loss = objective(&outputs, &mut self.output_gradients)?;
+        self.watch(loss.total())?;
+        self.exec.backward(&self.output_gradients)?;
+        for (t, g) in self.trained.iter_mut().zip(&mut self.gradients) {
+            if t.frozen {
+                g.fill(0.0);
+                continue;
+            }
+            self.exec.gradient(t.index, g)?;
+            if let Some(method) = &mut t.method {
+                method.gradient(&t.values, &t.projected, g);
+            }
+            for g in g.iter_mut() {
+                match t.step_rule {
+                    StepRule::Fixed => {}
+                    StepRule::Lsq { scale } => *g *= scale,
+                    StepRule::Bcgd { factor } => *g = activation::bcgd_step_gradient(*g, factor),
+                }
+            }
+        }
+        let norm = clip::norm(self.gradients.iter().map(Vec::as_slice));
+        if !norm.is_finite() {
+            return Err(self.diverged("the gradients are no longer finite".into()));
+        }
+        let rate = self.settings.schedule.rate(self.step, self.settings.steps);
+        self.update(norm, rate);
+        let report = StepReport {
+            step: self.step,
+            loss,
+            rate,
+            norm,
+        };
+        self.step += 1;
+        Ok(report)
+    }
+
+    fn update(&mut self, norm: f64, rate: f64) {
+        let factor = match self.settings.clip {
+            most if most > 0.0 => clip::factor(norm, most),
+            _ => 1.0,
+        };
+        let Settings {
+            optimizer,
+            decay,
+            ema,
+            ..
+        } = &self.settings;
+        for (t, g) in self.trained.iter_mut().zip(&mut self.gradients) {
+            if t.frozen {
+                continue;
+            }
+            if factor != 1.0 {
+                g.iter_mut().for_each(|g| *g *= factor);
+            }
+            let tensor_rate = rate as f32 * t.size;
+            if let Some(method) = &mut t.method {
+                method.before_update(&mut t.values, &t.projected);
+                if let Some(learned) = method.learned() {
+                    let scaled: Vec<f32> = learned.gradients.iter().map(|g| g * factor).collect();
+                    optimizer.update(&mut t.learned, learned.values, &scaled, tensor_rate, 0.0);
+                }
+            }
+            optimizer.update(&mut t.state, &mut t.values, g, tensor_rate, t.group.decay(*decay));
+            if let Some(method) = &mut t.method {
+                method.after_update(&mut t.values);
+            }
+            for v in &mut t.values {
+                match t.step_rule {
+                    StepRule::Fixed => {}
+                    StepRule::Lsq { .. } => *v = v.max(1e-6),
+                    StepRule::Bcgd { .. } => *v = activation::bcgd_clamp_step(*v),
+                }
+            }
+            if let Some(ema) = ema {
+                ema.update(&mut t.average, &t.values, self.step + 1);
+            }
+        }
+    }
+
+    /// Stops a run whose loss is lost.
+    fn watch(&mut self, loss: f64) -> Result<(), TrainError> {
+        if !loss.is_finite() {
+            return Err(self.diverged(format!("the loss is {loss}")));
+        }
+        let mut sorted = self.recent.clone();
+        sorted.sort_by(f64::total_cmp);
+        let median = sorted.get(sorted.len() / 2).copied();
+        match median {
+            Some(median) if sorted.len() >= WINDOW && loss > DIVERGED * median.abs() => self.bad += 1,
+            _ => {
+                self.bad = 0;
+                self.recent.push(loss);
+                if self.recent.len() > WINDOW {
+                    self.recent.remove(0);
+                }
+            }
+        }
+        if self.bad >= PATIENCE {
+            let median = median.unwrap_or_default();
+            return Err(self.diverged(format!(
+                "the loss has been above {DIVERGED} times its median {median:.3e} for {PATIENCE} steps"
+            )));
+        }
+        Ok(())
+    }
+
+    fn diverged(&self, what: String) -> TrainError {
+        TrainError::Diverged {
+            step: self.step,
+            what,
+            advice: ADVICE,
+        }
+    }
+
+    /// Loads averaged, projected weights into the executor, passes `batches` through it in training mode, so that running statistics become those of
+    /// these weights, and gives everything that is exported. The run may go on after it: the statistics follow again.
+    ///
+    /// # Errors
+    /// Weights that are not finite, batches that do not fit.
+    pub fn deploy(&mut self, batches: &[Vec<&[f32]>]) -> Result<Vec<Deployed>, TrainError> {
+        self.load(true)?;
+        for inputs in batches {
+            self.exec.forward(inputs, Mode::Train, &mut self.raw)?;
+        }
+        let mut all = Vec::new();
+        for t in &self.trained {
+            let mut values = vec![0.0; t.values.len()];
+            self.exec.parameter(t.index, &mut values)?;
+            let annotation = t.method.as_ref().and_then(|m| m.annotation());
+            all.push(Deployed {
+                parameter: t.parameter.clone(),
+                values,
+                annotation,
+            });
+        }
+        for (index, parameter) in &self.running {
+            let mut values = vec![0.0; parameter.len()];
+            self.exec.parameter(*index, &mut values)?;
+            all.push(Deployed {
+                parameter: parameter.clone(),
+                values,
+                annotation: None,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Outputs for one batch with the averaged, projected weights and running statistics; the run is not changed.
+    ///
+    /// # Errors
+    /// As [`deploy`](Self::deploy).
+    pub fn evaluate(&mut self, inputs: &[&[f32]]) -> Result<Vec<Output<'_>>, TrainError> {
+        self.load(true)?;
+        self.exec.forward(inputs, Mode::Evaluate, &mut self.raw)?;
+        Ok(named(&self.outputs, &self.raw))
+    }
+}
+
+fn named<'a>(ports: &'a [Port], values: &'a [Vec<f32>]) -> Vec<Output<'a>> {
+    let one = |(port, values): (&'a Port, &'a Vec<f32>)| Output {
+        name: &port.name,
+        shape: &port.shape,
+        values,
+    };
+    ports.iter().zip(values).map(one).collect()
+}
