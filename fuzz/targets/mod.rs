@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 pub mod coco_json;
+pub mod config;
 pub mod head_json;
 pub mod onnx;
 pub mod packed;
@@ -47,7 +48,7 @@ macro_rules! targets {
             &[$(Target { name: stringify!($name), run: $name::target, dictionary: $name::WORDS }),*];
     };
 }
-targets!(onnx packed voc_xml coco_json yolo_txt picture head_json);
+targets!(onnx packed voc_xml coco_json yolo_txt picture head_json config);
 
 /// Where targets that read folders put their one file.
 static FOLDER: LazyLock<tempfile::TempDir> =

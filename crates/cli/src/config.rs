@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use lowbit::config::{self, Key, Setting, Takes};
 use lowbit::{Error, ErrorKind, Result};
-use toml::Value;
 
 /// Keys that make no sense in a file.
 const NEVER: [&str; 4] = ["config", "print-config", "help", "version"];
@@ -26,53 +26,16 @@ pub(crate) fn merged(root: &Command, given: Vec<OsString>) -> Result<Vec<OsStrin
     let wrong = |message: String| Error::new(ErrorKind::Usage, format!("{}: {message}", path.display()));
     let text = std::fs::read_to_string(path)
         .map_err(|e| Error::new(ErrorKind::Io, format!("{}: {e}", path.display())))?;
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-        let line = e
-            .span()
-            .map_or(0, |s| text[..s.start.min(text.len())].lines().count().max(1));
-        wrong(format!("line {line}: {}", e.message()))
-    })?;
-    let keys: Vec<&str> = command
-        .get_arguments()
-        .filter_map(|a| a.get_long())
-        .filter(|k| !NEVER.contains(k))
-        .collect();
     let mut extra: Vec<OsString> = Vec::new();
-    for (key, value) in &table {
-        let argument = command
-            .get_arguments()
-            .find(|a| a.get_long() == Some(key.as_str()) && keys.contains(&key.as_str()));
-        let Some(argument) = argument else {
-            let near = keys
-                .iter()
-                .min_by_key(|k| strsim::damerau_levenshtein(key, k))
-                .copied()
-                .unwrap_or_default();
-            return Err(wrong(format!(
-                "there is no key \"{key}\" for {}; did you mean \"{near}\"?",
-                command.get_name()
-            )));
-        };
-        if is_given(&given, key, argument.get_short()) {
+    for (key, setting) in config::read(&text, command.get_name(), &keys(command)).map_err(wrong)? {
+        let argument = argument(command, &key);
+        if is_given(&given, &key, argument.and_then(Arg::get_short)) {
             continue;
         }
-        if matches!(argument.get_action(), ArgAction::SetTrue) {
-            match value {
-                Value::Boolean(true) => extra.push(format!("--{key}").into()),
-                Value::Boolean(false) => {}
-                _ => return Err(wrong(format!("\"{key}\" must be true or false"))),
-            }
-            continue;
-        }
-        let values = match value {
-            Value::Array(values) if matches!(argument.get_action(), ArgAction::Append) => values.as_slice(),
-            Value::Array(_) | Value::Table(_) => {
-                return Err(wrong(format!("\"{key}\" takes one value")));
-            }
-            one => std::slice::from_ref(one),
-        };
-        for value in values {
-            extra.push(format!("--{key}={}", plain(value)).into());
+        match setting {
+            Setting::Switch(true) => extra.push(format!("--{key}").into()),
+            Setting::Switch(false) => {}
+            Setting::Values(values) => extra.extend(values.iter().map(|v| format!("--{key}={v}").into())),
         }
     }
     let mut merged = given;
@@ -81,11 +44,22 @@ pub(crate) fn merged(root: &Command, given: Vec<OsString>) -> Result<Vec<OsStrin
     Ok(merged)
 }
 
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(s) => s.clone(),
-        other => other.to_string(),
-    }
+/// What the file may say for a command.
+fn keys(command: &Command) -> Vec<Key> {
+    let named = |a: &Arg| a.get_long().filter(|k| !NEVER.contains(k)).map(String::from);
+    let key = |a: &Arg| {
+        let takes = match a.get_action() {
+            ArgAction::SetTrue => Takes::Switch,
+            ArgAction::Append => Takes::Many,
+            _ => Takes::One,
+        };
+        named(a).map(|name| Key { name, takes })
+    };
+    command.get_arguments().filter_map(key).collect()
+}
+
+fn argument<'c>(command: &'c Command, key: &str) -> Option<&'c Arg> {
+    command.get_arguments().find(|a| a.get_long() == Some(key))
 }
 
 /// The value of the last `--config`.
@@ -123,42 +97,19 @@ pub(crate) fn printed(root: &Command, matches: &ArgMatches) -> String {
     let Some(command) = root.find_subcommand(name) else {
         return String::new();
     };
-    let mut table = toml::Table::new();
-    for argument in command.get_arguments() {
-        let Some(key) = argument.get_long().filter(|k| !NEVER.contains(k)) else {
-            continue;
-        };
-        let id = argument.get_id().as_str();
-        let value = match argument.get_action() {
-            ArgAction::SetTrue => Some(Value::Boolean(matches.get_flag(id))),
-            action => {
-                let raw = matches.get_raw(id).into_iter().flatten();
-                let values: Vec<Value> = raw.map(|v| typed(&v.to_string_lossy())).collect();
-                match (action, values.len()) {
-                    (_, 0) => None,
-                    (ArgAction::Append, _) => Some(Value::Array(values)),
-                    _ => values.into_iter().next_back(),
-                }
+    let setting = |key: Key| {
+        let id = argument(command, &key.name)?.get_id().as_str();
+        let setting = match key.takes {
+            Takes::Switch => Setting::Switch(matches.get_flag(id)),
+            _ => {
+                let raw = matches.get_raw(id)?;
+                Setting::Values(raw.map(|v| v.to_string_lossy().into_owned()).collect())
             }
         };
-        if let Some(value) = value {
-            table.insert(key.to_string(), value);
-        }
-    }
-    format!("# lowbit {name}\n{table}")
-}
-
-/// Numbers that come back as they were; everything else is a string.
-fn typed(text: &str) -> Value {
-    if let Ok(n) = text.parse::<i64>()
-        && n.to_string() == text
-    {
-        return Value::Integer(n);
-    }
-    match text.parse::<f64>() {
-        Ok(x) if x.is_finite() && x.to_string() == text => Value::Float(x),
-        _ => Value::String(text.to_string()),
-    }
+        Some((key, setting))
+    };
+    let settings: Vec<(Key, Setting)> = keys(command).into_iter().filter_map(setting).collect();
+    format!("# lowbit {name}\n{}", config::write(&settings))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ mod common;
 use common::proto::{Graph as Proto, Message, ints, tensor, value};
 use graph::onnx::{ReadOptions, WriteOptions, read, write};
 use graph::passes::{Budget, simplify};
-use graph::{Conv, ConvTranspose, Evaluate, Graph, Op, Padding};
+use graph::shape::{TensorType, rule};
+use graph::{Conv, ConvTranspose, Evaluate, Graph, Op, Padding, ReduceKind};
 use tensor::{DType, Tensor};
 
 /// A node with neither a name nor a named output got another name each time it was written and read.
@@ -83,4 +84,81 @@ fn endless_padding_is_a_limit() {
         .node("Conv", &["x", "w"], &["y"], &[ints("pads", &[1 << 30; 4])]);
     let why = refused(&model.model(18));
     assert!(why.contains("multiplications, at most"), "{why}");
+}
+
+/// The rule gave the coordinates of a single number no row, the oracle one, as onnxruntime does.
+#[test]
+fn the_place_of_a_single_number_is_one_row() {
+    let x = TensorType::fixed(DType::F32, &[]);
+    let y = rule(&Op::NonZero, &[Some(&x)], &[], 1).unwrap();
+    assert_eq!(y[0].shape, Some(vec![Some(1), None]));
+}
+
+/// A pass may leave out the last input of a node; the file named it, once read back it did not.
+#[test]
+fn inputs_left_out_at_the_end_are_not_written() {
+    let mut g = Graph::new("clamp");
+    let x = g.add_value("x", Some(DType::F32), Some(vec![Some(3)]));
+    g.inputs.push(x);
+    let low = g.add_constant("low", Tensor::scalar(0f32));
+    let y = g.add_node(Op::Clip, &[x, low], "y");
+    g.nodes[0].inputs.push(None);
+    g.outputs.push(y);
+    graph::shape::infer(&mut g).unwrap();
+    let first = write(&g, &WriteOptions::default()).unwrap();
+    let again = read(&first, &ReadOptions::default()).unwrap();
+    assert_eq!(write(&again, &WriteOptions::default()).unwrap(), first);
+}
+
+/// The sum of squares of a single 2 was followed as 2: a range up to it had the wrong length.
+#[test]
+fn a_reduction_of_one_number_is_followed_only_where_it_is_that_number() {
+    for (kind, length) in [
+        (ReduceKind::Sum, Some(2)),
+        (ReduceKind::SumSquare, None),
+        (ReduceKind::L1, None),
+        (ReduceKind::LogSumExp, None),
+    ] {
+        let mut g = Graph::new("reduce");
+        let [zero, one, two] = [0i64, 1, 2].map(|n| g.add_constant(&format!("c{n}"), Tensor::scalar(n)));
+        let op = Op::Reduce {
+            kind,
+            keep_dims: false,
+            noop_with_empty_axes: false,
+        };
+        let limit = g.add_node(op, &[two], "limit");
+        let y = g.add_node(Op::Range, &[zero, limit, one], "y");
+        g.outputs.push(y);
+        graph::shape::infer(&mut g).unwrap();
+        assert_eq!(g.value(y).shape, Some(vec![length]), "{kind:?}");
+    }
+}
+
+/// What the reader refuses must not be written: more dimensions than it takes, a scale that is no step.
+#[test]
+fn the_rules_refuse_what_the_reader_refuses() {
+    let mut wide = Graph::new("wide");
+    let x = wide.add_value("x", Some(DType::F32), Some(vec![Some(1)]));
+    wide.inputs.push(x);
+    let axes = wide.add_constant("axes", Tensor::vector((0..32i64).collect::<Vec<_>>()));
+    let y = wide.add_node(Op::Unsqueeze, &[x, axes], "y");
+    wide.outputs.push(y);
+    let shape = wide.add_constant("shape", Tensor::vector(vec![1i64; 40]));
+    let z = wide.add_node(Op::Reshape { allow_zero: false }, &[x, shape], "z");
+    wide.outputs.push(z);
+    let why = graph::shape::infer(&mut wide).unwrap_err().to_string();
+    assert!(why.contains("dimensions"), "{why}");
+    wide.nodes.remove(0);
+    wide.outputs.remove(0);
+    let why = graph::shape::infer(&mut wide).unwrap_err().to_string();
+    assert!(why.contains("40 dimensions"), "{why}");
+
+    let (x, s) = (
+        TensorType::fixed(DType::F32, &[2]),
+        TensorType::fixed(DType::F32, &[]),
+    );
+    let scale = Tensor::scalar(-0.5f32);
+    let op = Op::QuantizeLinear { axis: 0 };
+    let why = rule(&op, &[Some(&x), Some(&s)], &[None, Some(&scale)], 1).unwrap_err();
+    assert!(why.to_string().contains("the scale -0.5"), "{why}");
 }

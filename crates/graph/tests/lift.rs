@@ -223,12 +223,7 @@ fn a_width_below_8_bits_is_never_lost() {
     let given = x()
         .input(value("z", U4, &[]))
         .node("QuantizeLinear", &["x", "s", "z"], &["q"], &[]);
-    let said = x().node(
-        "QuantizeLinear",
-        &["x", "s"],
-        &["q"],
-        &[int("output_dtype", U4.into())],
-    );
+    let said = x().node("QuantizeLinear", &["x", "s"], &["q"], &[int("output_dtype", U4)]);
     for (what, file) in [("reshaped", reshaped), ("given", given), ("said", said)] {
         let e = read(&cast(file).model(21), &ReadOptions::default()).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Unsupported, "{what}: {e}");

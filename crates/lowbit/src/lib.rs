@@ -38,6 +38,7 @@
 
 pub mod bench;
 pub mod compare;
+pub mod config;
 pub mod control;
 pub mod detect;
 pub mod detect_files;

@@ -365,3 +365,21 @@ fn awkward_tensors_give_a_result_or_a_sentence() {
     println!("{results} results, {refusals} refusals");
     assert!(results > 10_000 && refusals > 10_000);
 }
+
+/// Found by fuzzing: by way of f64 a range of one number far from 0 had none.
+#[test]
+fn a_range_of_integers_is_exact() {
+    for (start, limit, delta, count) in [
+        (i64::MAX - 1, i64::MAX, 1, 1),
+        (i64::MIN + 1, i64::MIN, -1, 1),
+        (i64::MIN, i64::MAX, i64::MAX, 3),
+        (5, -6, -4, 3),
+        (5, 6, -4, 0),
+    ] {
+        let bounds = [start, limit, delta].map(Tensor::scalar);
+        let inputs: Vec<Option<&Tensor>> = bounds.iter().map(Some).collect();
+        let y = oracle::evaluate(&Op::Range, &inputs, 1).unwrap();
+        assert_eq!(y[0].len(), count, "{start} {limit} {delta}");
+        assert_eq!(disagreement(&Op::Range, &inputs, 1, &Ok(y)), None);
+    }
+}

@@ -29,7 +29,8 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
         Op::Range => range(call),
         Op::NonZero => {
             let x = call.input(0)?;
-            let rank = x.shape.as_ref().map(Vec::len);
+            // A single number counts as a vector of one.
+            let rank = x.shape.as_ref().map(|s| s.len().max(1));
             Ok(one(Some(DType::I64), Some(vec![rank, None])))
         }
         Op::Cast { to } => Ok(one(Some(*to), call.input(0)?.shape.clone())),

@@ -225,7 +225,11 @@ fn single(
             let n = tensor::numel(&shape).ok().filter(|&n| n <= MAX_ELEMENTS)?;
             Known::new(x.dtype, shape, vec![value; n])
         }
-        Op::Reduce { kind, .. } => {
+        // Others change even a number that is alone.
+        Op::Reduce {
+            kind: kind @ (ReduceKind::Sum | ReduceKind::Prod | ReduceKind::Max | ReduceKind::Min),
+            ..
+        } => {
             let shape = output.fixed_shape()?;
             if tensor::numel(&shape) != Ok(1) {
                 return None;

@@ -113,6 +113,13 @@ fn apply(
             types.len()
         )));
     }
+    let ranks = types.iter().filter_map(|t| t.shape.as_ref().map(Vec::len));
+    if let Some(rank) = ranks.max().filter(|&r| r > dims::MAX_RANK) {
+        return Err(ShapeFault::limit(format!(
+            "its output has {rank} dimensions, at most {} are supported",
+            dims::MAX_RANK
+        )));
+    }
     for shape in types.iter().filter_map(TensorType::fixed_shape) {
         tensor::numel(&shape).map_err(|e| ShapeFault::bad(format!("its output is too large: {e}")))?;
     }

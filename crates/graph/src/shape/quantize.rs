@@ -3,7 +3,7 @@
 use tensor::DType;
 
 use super::dims::{normalize_axis, product, show, unify};
-use super::{Call, ShapeFault, TensorType, one};
+use super::{Call, Known, ShapeFault, TensorType, one};
 use crate::op::Op;
 
 pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
@@ -43,6 +43,13 @@ pub(super) fn rule(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFau
     if let Some(other) = scale.dtype.filter(|d| *d != DType::F32) {
         return Err(ShapeFault::bad(format!(
             "the scales must be F32, they are {other:?}"
+        )));
+    }
+    if let Some(known) = call.known(1).and_then(Known::reals)
+        && let Some(bad) = known.into_iter().find(|s| !(s.is_finite() && *s > 0.0))
+    {
+        return Err(ShapeFault::bad(format!(
+            "the scale {bad} is not a finite number above 0"
         )));
     }
     if let (Some(scales), Some(zeros)) = (call.dims(1), call.dims(2)) {

@@ -12,6 +12,7 @@ pub(crate) fn of(target: &str, more: Option<&Path>) -> Vec<Vec<u8>> {
         "coco_json" => vec![COCO.into()],
         "yolo_txt" => vec![YOLO.into(), b"0 0.5 0.5 0.25 0.25\n1 0.1 0.2 0.1 0.1\n".to_vec()],
         "head_json" => heads(),
+        "config" => vec![CONFIG.into()],
         "picture" => pictures(),
         _ => vec![Vec::new()],
     };
@@ -91,6 +92,8 @@ fn heads() -> Vec<Vec<u8>> {
 
 const HEAD: &str = r#"{"family":"yolov8","input":{"name":"images","width":64,"height":64,"color":"RGB","layout":"NCHW","scale":0.00392,
 "mean":[0,0,0],"std":[1,1,1],"resize":"letterbox"},"output":"output0","classes":["cat","dog"]}"#;
+
+const CONFIG: &str = "# lowbit quantize\ngrid = \"lbw4\"\nquiet = false\nthreads = 2\ntensor-type = [\"depthwise=int8\", 'type:Gemm=affine8']\n";
 
 /// A little scene in every format that is decoded.
 fn pictures() -> Vec<Vec<u8>> {

@@ -36,11 +36,20 @@ pub(super) fn range(i: Inputs<'_>) -> Answer {
             _ => Err(format!("a bound holds {} elements, not one", v.len())),
         }
     }
-    fn run<T: Number>(start: T, limit: T, delta: T) -> Answer<Vec<T>> {
+    fn real<T: Number>(start: T, limit: T, delta: T) -> f64 {
+        ((limit.to_f64() - start.to_f64()) / delta.to_f64()).ceil()
+    }
+    fn whole<T: Into<i64>>(start: T, limit: T, delta: T) -> f64 {
+        let [start, limit, delta] = [start, limit, delta].map(|v| i128::from(v.into()));
+        // ⌈(limit − start) / delta⌉, exactly.
+        let back = if delta > 0 { start - limit } else { limit - start };
+        -back.div_euclid(delta.abs()) as f64
+    }
+    fn run<T: Number>(steps: fn(T, T, T) -> f64, start: T, limit: T, delta: T) -> Answer<Vec<T>> {
         if delta == T::ZERO {
             return Err("the step is 0".into());
         }
-        let steps = ((limit.to_f64() - start.to_f64()) / delta.to_f64()).ceil();
+        let steps = steps(start, limit, delta);
         if steps.is_nan() || steps >= (1u64 << 40) as f64 {
             return Err("it has no end".into());
         }
@@ -50,10 +59,10 @@ pub(super) fn range(i: Inputs<'_>) -> Answer {
             .collect())
     }
     macro_rules! of {
-        ($($variant:ident),*) => {
+        ($($variant:ident $steps:ident),*) => {
             match (start.data(), limit.data(), delta.data()) {
                 $((Data::$variant(a), Data::$variant(b), Data::$variant(c)) => {
-                    Data::from(run(one(a)?, one(b)?, one(c)?)?)
+                    Data::from(run($steps, one(a)?, one(b)?, one(c)?)?)
                 })*
                 (a, b, c) => {
                     return Err(format!("bounds are {:?}, {:?} and {:?}", a.dtype(), b.dtype(), c.dtype()));
@@ -61,7 +70,7 @@ pub(super) fn range(i: Inputs<'_>) -> Answer {
             }
         };
     }
-    let data = of!(F32, F64, I16, I32, I64);
+    let data = of!(F32 real, F64 real, I16 whole, I32 whole, I64 whole);
     tensor(vec![data.len()], data)
 }
 

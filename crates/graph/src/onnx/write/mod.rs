@@ -245,6 +245,10 @@ impl<'g> Draft<'g> {
         {
             *slot = bias;
         }
+        // An optional input that is left out at the end is not there at all.
+        while inputs.last().is_some_and(String::is_empty) {
+            inputs.pop();
+        }
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
         match (&node.op, &inputs[..], &outputs[..]) {
