@@ -4,6 +4,7 @@
 //! instruction set and thread count gives the same bytes (a NaN is any NaN). The scalar row of each operator is its meaning.
 
 mod activation;
+pub mod backward;
 mod binary;
 mod conv;
 mod element;

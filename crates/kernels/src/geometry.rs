@@ -71,6 +71,18 @@ impl Geometry {
         self.shape.kernel.iter().product()
     }
 
+    /// Where the taps of an output channel and an input channel of its group begin, in ONNX order.
+    pub(crate) fn weight_at(&self, out_channel: usize, in_channel: usize) -> usize {
+        let s = &self.shape;
+        let (cin, cout) = (s.in_channels / s.groups, s.out_channels / s.groups);
+        let (g, m) = (out_channel / cout, out_channel % cout);
+        let at = match self.transposed {
+            true => (g * cin + in_channel) * cout + m,
+            false => out_channel * cin + in_channel,
+        };
+        at * self.taps()
+    }
+
     /// Weights from ONNX order to [out channel][tap][in channel of the group].
     pub(crate) fn by_output<T: Copy>(&self, levels: &[T]) -> Vec<T> {
         let s = &self.shape;

@@ -74,12 +74,36 @@ impl PassError {
 /// # Errors
 /// The first node whose inputs do not fit its operator, with its name.
 pub fn simplify(graph: &mut Graph, evaluator: &dyn Evaluate, budget: &Budget) -> Result<(), PassError> {
+    run(graph, evaluator, budget, true)
+}
+
+/// As [`simplify`], but BatchNormalization stays where the model has it: it is trained unfolded.
+///
+/// # Errors
+/// As [`simplify`].
+pub fn simplify_for_training(
+    graph: &mut Graph,
+    evaluator: &dyn Evaluate,
+    budget: &Budget,
+) -> Result<(), PassError> {
+    run(graph, evaluator, budget, false)
+}
+
+fn run(
+    graph: &mut Graph,
+    evaluator: &dyn Evaluate,
+    budget: &Budget,
+    fold_batch_norm: bool,
+) -> Result<(), PassError> {
     graph.check()?;
     let mut account = fold::Account::new(graph, budget);
     for _ in 0..MOST_ROUNDS {
         let known = shape::infer_known(graph)?;
         let folded = fold::run(graph, &known, evaluator, &mut account);
-        let changes = folded + PASSES.iter().map(|pass| pass(graph)).sum::<usize>();
+        let mut changes = folded + PASSES.iter().map(|pass| pass(graph)).sum::<usize>();
+        if fold_batch_norm {
+            changes += batch_norm::run(graph);
+        }
         if changes == 0 {
             break;
         }
@@ -89,13 +113,12 @@ pub fn simplify(graph: &mut Graph, evaluator: &dyn Evaluate, budget: &Budget) ->
 }
 
 /// Passes that need nothing but the graph, in the order in which they prepare each other.
-const PASSES: [fn(&mut Graph) -> usize; 11] = [
+const PASSES: [fn(&mut Graph) -> usize; 10] = [
     dead::run,
     identity::run,
     transpose::run,
     reshape::run,
     linear::run,
-    batch_norm::run,
     scale::run,
     pad::run,
     clamps::run,

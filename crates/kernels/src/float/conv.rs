@@ -135,23 +135,51 @@ impl Conv {
             return Err(LengthError { what, want, have });
         }
         let geometry = Geometry::new(shape, transposed);
-        let (weights, finish) = (geometry.by_output(weights), Finish::new(activation));
-        let bias = bias.map_or_else(|| vec![0.0; outputs], <[f32]>::to_vec);
+        let finish = Finish::new(activation);
         // AVX-512's depthwise row wants 16 channels; the next one is content with 8.
         let depthwise = Isa::ALL.iter().rev().filter(|&&i| i <= isa).find_map(|&i| {
             let row = rows(i).depthwise?;
             (shape.is_depthwise() && outputs >= row.lanes).then_some(row)
         });
         let body = match (depthwise, rows(isa).dense) {
-            (Some(row), _) => Body::Depthwise(Depthwise::new(row, &geometry, &weights, &bias, finish)),
-            (None, Some(row)) => Body::Dense(Dense::new(row, &geometry, &weights, &bias, finish)),
+            (Some(row), _) => Body::Depthwise(Depthwise::new(row, &geometry, finish)),
+            (None, Some(row)) => Body::Dense(Dense::new(row, &geometry, finish)),
             (None, None) => Body::Scalar {
-                weights,
-                bias,
+                weights: vec![0.0; weights.len()],
+                bias: vec![0.0; outputs],
                 activation,
             },
         };
-        Ok(Conv { geometry, body })
+        let mut conv = Conv { geometry, body };
+        conv.set(weights, bias);
+        Ok(conv)
+    }
+
+    /// Replaces weights and bias by others of the same lengths, and takes no memory for it: training does this in every step.
+    /// Panics when a length differs.
+    pub fn set(&mut self, weights: &[f32], bias: Option<&[f32]>) {
+        let s = &self.geometry.shape;
+        let len = self.geometry.taps() * (s.in_channels / s.groups) * s.out_channels;
+        assert_eq!(weights.len(), len, "convolution: weights");
+        assert!(
+            bias.is_none_or(|b| b.len() == s.out_channels),
+            "convolution: bias"
+        );
+        match &mut self.body {
+            Body::Scalar {
+                weights: packed,
+                bias: to,
+                ..
+            } => {
+                packed.copy_from_slice(&self.geometry.by_output(weights));
+                match bias {
+                    Some(bias) => to.copy_from_slice(bias),
+                    None => to.fill(0.0),
+                }
+            }
+            Body::Dense(dense) => dense.set(&self.geometry, weights, bias),
+            Body::Depthwise(body) => body.set(&self.geometry, weights, bias),
+        }
     }
 
     /// Computes `y` `[batch, output…, out_channels]` from `x` `[batch, input…, in_channels]`.

@@ -1,6 +1,7 @@
 //! The float kernels of each instruction set.
 
 use super::activation::{self, Activation};
+use super::backward::{self, GradientRow};
 use super::binary::BinaryOp;
 use super::conv::{DenseRow, DepthwiseRow};
 use super::element;
@@ -13,6 +14,8 @@ pub(crate) struct Rows {
     /// Matrix products by tiles; the scalar set has none.
     pub(crate) dense: Option<&'static DenseRow>,
     pub(crate) depthwise: Option<&'static DepthwiseRow>,
+    /// Weight gradients.
+    pub(crate) gradient: &'static GradientRow,
     pub(crate) activate: unsafe fn(Activation, &mut [f32]),
     pub(crate) binary: unsafe fn(BinaryOp, &[f32], &[f32], &mut [f32]),
     /// `acc = x > acc ? x : acc` for each tap x in turn.
@@ -33,6 +36,7 @@ static ROWS: &[Rows] = &[
         isa: Isa::Scalar,
         dense: None,
         depthwise: None,
+        gradient: &backward::PLAIN,
         activate: activation::activate_row,
         binary: element::binary,
         max: |acc, taps| element::max(acc, taps, 0),

@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod body;
+#[cfg(target_arch = "x86_64")]
+mod gradient;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;

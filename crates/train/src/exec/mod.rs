@@ -1,5 +1,9 @@
 //! Where programs run.
 
+mod cpu;
+
+pub use cpu::Cpu;
+
 /// Which of its two forms a program runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -23,6 +27,8 @@ pub enum ExecError {
     },
     #[error("backward needs a forward in training mode before it")]
     NoForward,
+    #[error("there is no parameter {index}")]
+    NoParameter { index: usize },
     #[error("{bytes} bytes of memory could not be had")]
     Memory { bytes: usize },
 }
@@ -65,4 +71,10 @@ pub trait Exec: Send {
     /// # Errors
     /// A wrong number of elements.
     fn gradient(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError>;
+
+    /// Gradient of an input after [`Exec::backward`], where the program has it: zero where no output depends on it.
+    ///
+    /// # Errors
+    /// A wrong number of elements, or no such input.
+    fn input_gradient(&mut self, index: usize, into: &mut [f32]) -> Result<(), ExecError>;
 }

@@ -75,6 +75,8 @@ pub struct ProgramOptions {
     /// Names of the values to give, with gradients in, in this order; empty means the graph's outputs. Nodes that none of them needs
     /// are left out: raw heads here cut decoding off.
     pub outputs: Vec<String>,
+    /// Whether backward gives the gradients of the inputs too.
+    pub input_gradients: bool,
 }
 
 impl ProgramOptions {
@@ -85,6 +87,7 @@ impl ProgramOptions {
             batch_norm: BatchNormMode::Batch { momentum: 0.1 },
             quantizers: Vec::new(),
             outputs: Vec::new(),
+            input_gradients: false,
         }
     }
 }

@@ -107,44 +107,47 @@ impl std::fmt::Debug for Dense {
 }
 
 impl Dense {
-    /// Packs `weights` [out channel][tap][in channel of the group].
-    pub(crate) fn new(
-        row: &'static DenseRow,
-        geometry: &Geometry,
-        weights: &[f32],
-        bias: &[f32],
-        finish: Finish,
-    ) -> Dense {
+    /// Makes room for a layer's weights, all zero.
+    pub(crate) fn new(row: &'static DenseRow, geometry: &Geometry, finish: Finish) -> Dense {
         let s = &geometry.shape;
         let (cin, cout) = (s.in_channels / s.groups, s.out_channels / s.groups);
-        let (taps, panel) = (geometry.taps(), 2 * row.lanes);
+        let panel = 2 * row.lanes;
         let panels = cout.div_ceil(panel);
-        let pack = |phase: &Phase| {
+        let lines = |phase: &Phase| {
             let each = phase.taps.len() * cin * panel;
-            let mut lines = vec![Line([0.0; 16]); s.groups * panels * each / 16];
-            let out: &mut [f32] = bytemuck::cast_slice_mut(&mut lines);
-            for o in 0..s.out_channels {
-                let (g, m) = (o / cout, o % cout);
-                let out = &mut out[(g * panels + m / panel) * each..];
-                for (t, &tap) in phase.taps.iter().enumerate() {
-                    for (c, &w) in weights[(o * taps + tap) * cin..][..cin].iter().enumerate() {
-                        out[(t * cin + c) * panel + m % panel] = w;
-                    }
-                }
-            }
-            lines
+            vec![Line([0.0; 16]); s.groups * panels * each / 16]
         };
-        let mut padded = vec![0.0; s.groups * panels * panel];
-        for (o, &b) in bias.iter().enumerate() {
-            padded[o / cout * panels * panel + o % cout] = b;
-        }
         Dense {
             row,
-            weights: geometry.phases.iter().map(pack).collect(),
-            bias: padded,
+            weights: geometry.phases.iter().map(lines).collect(),
+            bias: vec![0.0; s.groups * panels * panel],
             panels,
             finish,
             outside: vec![0.0; cin],
+        }
+    }
+
+    /// Packs `weights` of ONNX's order.
+    pub(crate) fn set(&mut self, geometry: &Geometry, weights: &[f32], bias: Option<&[f32]>) {
+        let s = &geometry.shape;
+        let (cin, cout) = (s.in_channels / s.groups, s.out_channels / s.groups);
+        let panel = 2 * self.row.lanes;
+        for (phase, lines) in geometry.phases.iter().zip(&mut self.weights) {
+            let each = phase.taps.len() * cin * panel;
+            let out: &mut [f32] = bytemuck::cast_slice_mut(lines);
+            for o in 0..s.out_channels {
+                let (g, m) = (o / cout, o % cout);
+                let out = &mut out[(g * self.panels + m / panel) * each..];
+                for c in 0..cin {
+                    let weights = &weights[geometry.weight_at(o, c)..];
+                    for (t, &tap) in phase.taps.iter().enumerate() {
+                        out[(t * cin + c) * panel + m % panel] = weights[tap];
+                    }
+                }
+            }
+        }
+        for o in 0..s.out_channels {
+            self.bias[o / cout * self.panels * panel + o % cout] = bias.map_or(0.0, |b| b[o]);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Depthwise layers: a run of pixels of a line × all channels, one multiply-add per tap and register.
 
+use std::ops::Range;
+
 use super::{Clamp, Finish};
 use crate::geometry::{Geometry, Line, Phase, Row};
 use crate::split::Parts;
@@ -58,49 +60,48 @@ impl std::fmt::Debug for Depthwise {
     }
 }
 
+/// Blocks of channels as the kernel goes: two registers, then single ones, the last moved left to end where the channels end.
+fn blocks(channels: usize, lanes: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut channel = 0;
+    std::iter::from_fn(move || {
+        let left = channels.checked_sub(channel).filter(|&left| left > 0)?;
+        let width = if left >= 2 * lanes { 2 * lanes } else { lanes };
+        let at = channel.min(channels - width);
+        channel = at + width;
+        Some(at..at + width)
+    })
+}
+
 impl Depthwise {
-    /// Packs `weights` [channel][tap]; there are at least `row.lanes` channels.
-    pub(crate) fn new(
-        row: &'static DepthwiseRow,
-        geometry: &Geometry,
-        weights: &[f32],
-        bias: &[f32],
-        finish: Finish,
-    ) -> Depthwise {
-        let (channels, taps, lanes) = (bias.len(), geometry.taps(), row.lanes);
-        let mut starts = Vec::new();
-        let mut channel = 0;
-        while channel < channels {
-            // As the kernel goes: two registers, then single ones, the last moved left to end where the channels end.
-            let two = channels - channel >= 2 * lanes;
-            let at = if two {
-                channel
-            } else {
-                channel.min(channels - lanes)
-            };
-            let width = if two { 2 * lanes } else { lanes };
-            starts.push(at..at + width);
-            channel = at + width;
+    /// Makes room for a layer's weights, all zero; there are at least `row.lanes` channels.
+    pub(crate) fn new(row: &'static DepthwiseRow, geometry: &Geometry, finish: Finish) -> Depthwise {
+        let channels = geometry.shape.out_channels;
+        let blocks = blocks(channels, row.lanes).count();
+        let room = |phase: &Phase| vec![0.0; blocks * (phase.taps.len() + 1) * 2 * row.lanes];
+        Depthwise {
+            row,
+            weights: geometry.phases.iter().map(room).collect(),
+            finish,
+            outside: vec![0.0; channels],
         }
-        let pack = |phase: &Phase| {
-            let mut out = Vec::with_capacity(starts.len() * (phase.taps.len() + 1) * 2 * lanes);
-            for block in &starts {
+    }
+
+    /// Packs `weights` [channel][tap].
+    pub(crate) fn set(&mut self, geometry: &Geometry, weights: &[f32], bias: Option<&[f32]>) {
+        let (channels, taps, lanes) = (geometry.shape.out_channels, geometry.taps(), self.row.lanes);
+        for (phase, packed) in geometry.phases.iter().zip(&mut self.weights) {
+            let mut rows = packed.chunks_exact_mut(2 * lanes);
+            for block in blocks(channels, lanes) {
                 let mut put = |of: &dyn Fn(usize) -> f32| {
-                    out.extend(block.clone().map(of));
-                    out.resize(out.len() + 2 * lanes - block.len(), 0.0);
+                    for (to, c) in rows.next().into_iter().flatten().zip(block.clone()) {
+                        *to = of(c);
+                    }
                 };
-                put(&|c| bias[c]);
+                put(&|c| bias.map_or(0.0, |b| b[c]));
                 for &tap in &phase.taps {
                     put(&|c| weights[c * taps + tap]);
                 }
             }
-            out
-        };
-        Depthwise {
-            row,
-            weights: geometry.phases.iter().map(pack).collect(),
-            finish,
-            outside: vec![0.0; channels],
         }
     }
 

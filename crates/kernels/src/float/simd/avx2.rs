@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::body::{elements, products, rows};
+use super::gradient::gradients;
 use crate::Isa;
 use crate::float::rows::Rows;
 
@@ -61,6 +62,12 @@ fn smaller(a: V, b: V) -> V {
 
 products!("avx2,fma");
 elements!("avx2,fma");
+gradients!(
+    "avx2,fma",
+    "wgrad_f32_avx2",
+    "dwwgrad_f32_avx2",
+    [6, 5, 4, 3, 2, 1]
+);
 rows!(
     Avx2,
     "conv_f32_avx2_m6n16_nhwc",

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::body::{elements, products, rows};
+use super::gradient::gradients;
 use crate::Isa;
 use crate::float::rows::Rows;
 
@@ -61,6 +62,12 @@ fn smaller(a: V, b: V) -> V {
 
 products!("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq");
 elements!("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq");
+gradients!(
+    "avx512f",
+    "wgrad_f32_avx512",
+    "dwwgrad_f32_avx512",
+    [12, 8, 6, 5, 4, 3, 2, 1]
+);
 rows!(
     Avx512Vnni,
     "conv_f32_avx512vnni_m12n32_nhwc",

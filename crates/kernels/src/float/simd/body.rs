@@ -255,6 +255,7 @@ macro_rules! rows {
                     activate,
                 }),
                 depthwise: Some(&DepthwiseRow { name: $depthwise, lanes: LANES, run: depthwise, activate }),
+                gradient: &GRADIENT,
                 activate,
                 binary,
                 max,

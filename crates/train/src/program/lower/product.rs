@@ -1,0 +1,197 @@
+//! Products with weights: each is a convolution or a transposed one.
+
+use graph::shape::{explicit_pads, transposed_pads};
+use graph::{Conv, ConvTranspose, NodeId, Op, ValueId};
+use kernels::ConvShape;
+use kernels::float::MatMul;
+use kernels::float::backward::derivative_from_output;
+
+use super::super::ParameterKind;
+use super::super::build::{Builder, Order};
+use super::super::error::Fault;
+use super::super::instr::{Instr, Slot};
+
+/// Three axes from up to three, a filling in front.
+pub(super) fn three<T: Copy>(axes: &[T], fill: T) -> Result<[T; 3], Fault> {
+    let mut out = [fill; 3];
+    let lead = 3usize
+        .checked_sub(axes.len())
+        .ok_or_else(|| format!("{} spatial axes; up to 3 are supported", axes.len()))?;
+    out[lead..].copy_from_slice(axes);
+    Ok(out)
+}
+
+/// Batch, channels and spatial axes of `[N, C, spatial…]`.
+pub(super) fn picture(shape: &[usize]) -> Result<(usize, usize, &[usize]), Fault> {
+    match shape {
+        [n, c, spatial @ ..] if !spatial.is_empty() => Ok((*n, *c, spatial)),
+        _ => Err(format!("{shape:?} is no [N, C, spatial…]").into()),
+    }
+}
+
+fn conv_shape(op: &Conv, x: &[usize], y: &[usize], pad: &[usize]) -> Result<ConvShape, Fault> {
+    let ((batch, in_channels, input), (_, out_channels, output)) = (picture(x)?, picture(y)?);
+    Ok(ConvShape {
+        batch,
+        in_channels,
+        out_channels,
+        groups: op.group,
+        input: three(input, 1)?,
+        output: three(output, 1)?,
+        kernel: three(&op.kernel, 1)?,
+        stride: three(&op.strides, 1)?,
+        dilation: three(&op.dilations, 1)?,
+        pad: three(pad, 0)?,
+    })
+}
+
+pub(super) fn conv(b: &mut Builder<'_>, n: NodeId, op: &Conv) -> Result<(), Fault> {
+    let (x, y) = (b.shape(b.input(n, 0)?)?, b.shape(b.graph.nodes[n].outputs[0])?);
+    let (_, _, spatial) = picture(&x)?;
+    let pads = explicit_pads(&op.padding, spatial, &op.kernel, &op.strides, &op.dilations)
+        .map_err(|e| e.message().to_string())?;
+    let shape = conv_shape(op, &x, &y, &pads[..spatial.len()])?;
+    let from = b.form(b.input(n, 0)?, Order::Last)?;
+    product(b, n, shape, false, from, Order::Last)
+}
+
+pub(super) fn transposed(b: &mut Builder<'_>, n: NodeId, op: &ConvTranspose) -> Result<(), Fault> {
+    let (x, y) = (b.shape(b.input(n, 0)?)?, b.shape(b.graph.nodes[n].outputs[0])?);
+    let (_, _, spatial) = picture(&x)?;
+    let cuts = transposed_pads(op, spatial).map_err(|e| e.message().to_string())?;
+    let begins: Option<Vec<usize>> = cuts[..spatial.len()]
+        .iter()
+        .map(|&p| usize::try_from(p).ok())
+        .collect();
+    let shape = conv_shape(&op.conv, &x, &y, &begins.ok_or("its padding is negative")?)?;
+    let from = b.form(b.input(n, 0)?, Order::Last)?;
+    product(b, n, shape, true, from, Order::Last)
+}
+
+/// Rows of a matrix as the pixels of one picture.
+fn matrix(rows: usize, in_channels: usize, out_channels: usize) -> ConvShape {
+    ConvShape {
+        batch: 1,
+        in_channels,
+        out_channels,
+        groups: 1,
+        input: [1, 1, rows],
+        output: [1, 1, rows],
+        kernel: [1; 3],
+        stride: [1; 3],
+        dilation: [1; 3],
+        pad: [0; 3],
+    }
+}
+
+pub(super) fn gemm(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
+    let Op::Gemm {
+        alpha,
+        beta,
+        trans_a,
+        trans_b,
+    } = b.graph.nodes[n].op
+    else {
+        return Err("it is no Gemm".into());
+    };
+    if alpha != 1.0 || beta != 1.0 || trans_a {
+        return Err("alpha or beta is not 1, or its first input is transposed".into());
+    }
+    let (x, w) = (b.shape(b.input(n, 0)?)?, b.shape(b.input(n, 1)?)?);
+    let (&[rows, inputs], &[first, second]) = (x.as_slice(), w.as_slice()) else {
+        return Err("its inputs are no matrices".into());
+    };
+    if !b.graph.is_constant(b.input(n, 1)?) {
+        return Err("its weight is computed".into());
+    }
+    let shape = matrix(rows, inputs, if trans_b { first } else { second });
+    let from = b.form(b.input(n, 0)?, Order::Onnx)?;
+    product(b, n, shape, !trans_b, from, Order::Onnx)
+}
+
+pub(super) fn mat_mul(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
+    let (a, c) = (b.input(n, 0)?, b.input(n, 1)?);
+    let (x, w) = (b.shape(a)?, b.shape(c)?);
+    if let (true, &[inputs, outputs]) = (b.graph.is_constant(c), w.as_slice()) {
+        let rows = x.iter().product::<usize>() / inputs.max(1);
+        let from = b.form(a, Order::Onnx)?;
+        return product(b, n, matrix(rows, inputs, outputs), true, from, Order::Onnx);
+    }
+    let ([batch @ .., m, k], [other @ .., _, columns]) = (x.as_slice(), w.as_slice()) else {
+        return Err("its inputs have less than two axes".into());
+    };
+    if batch != other {
+        return Err("its batches broadcast".into());
+    }
+    let op = MatMul {
+        batch: batch.iter().product(),
+        m: *m,
+        k: *k,
+        n: *columns,
+        a_shared: false,
+        b_shared: false,
+    };
+    let (a, c) = (b.form(a, Order::Onnx)?, b.form(c, Order::Onnx)?);
+    let output = b.graph.nodes[n].outputs[0];
+    let y = b.slot(b.name(output), op.batch * op.m * op.n);
+    b.emit(Instr::MatMul { op, a, b: c, y });
+    b.define(output, Order::Onnx, y)
+}
+
+/// Emits the product, its bias, and the activation behind it where its derivative follows from the output.
+fn product(
+    b: &mut Builder<'_>,
+    n: NodeId,
+    shape: ConvShape,
+    transposed: bool,
+    x: Slot,
+    order: Order,
+) -> Result<(), Fault> {
+    let node = &b.graph.nodes[n];
+    let weight = b.input(n, 1)?;
+    if !b.graph.is_constant(weight) {
+        return Err("its weight is computed".into());
+    }
+    let weight = b.parameter(
+        weight,
+        ParameterKind::Weight {
+            node: node.name.clone(),
+        },
+    )?;
+    let bias = bias(b, n, node.inputs.get(2).copied().flatten(), shape.out_channels)?;
+    let (activation, output) = b.fuse(node.outputs[0], derivative_from_output)?;
+    let y = b.slot(
+        b.name(output),
+        shape.batch * shape.output.iter().product::<usize>() * shape.out_channels,
+    );
+    b.emit(Instr::Conv {
+        shape,
+        transposed,
+        activation,
+        x,
+        weight,
+        bias,
+        y,
+    });
+    b.define(output, order, y)
+}
+
+fn bias(b: &mut Builder<'_>, n: NodeId, v: Option<ValueId>, channels: usize) -> Result<Option<Slot>, Fault> {
+    let Some(v) = v else { return Ok(None) };
+    let node = b.graph.nodes[n].name.clone();
+    if !b.graph.is_constant(v) || b.shape(v)?.iter().product::<usize>() != channels {
+        return Err("its bias is computed, or is not one number per channel".into());
+    }
+    b.parameter(v, ParameterKind::Bias { node }).map(Some)
+}
+
+/// The product of which this one is the input gradient, and the other way around.
+pub(in super::super) fn flipped(s: &ConvShape) -> ConvShape {
+    ConvShape {
+        in_channels: s.out_channels,
+        out_channels: s.in_channels,
+        input: s.output,
+        output: s.input,
+        ..s.clone()
+    }
+}
