@@ -24,7 +24,7 @@ named_choice! {
     Role {
         /// Reads the graph's input with no other weighted layer between.
         First = "first",
-        /// Leads to no other weighted layer.
+        /// Leads to no other weighted layer but those of the decode.
         Head = "head",
         /// One input channel per group.
         Depthwise = "depthwise",
@@ -226,6 +226,8 @@ struct Flow<'g> {
     /// A product with a weight lies before (after) the node, whatever is between.
     after_product: Vec<bool>,
     before_product: Vec<bool>,
+    /// The same, products that are part of the decode left out.
+    before_layer: Vec<bool>,
 }
 
 impl<'g> Flow<'g> {
@@ -239,6 +241,7 @@ impl<'g> Flow<'g> {
             producers,
             after_product: vec![false; count],
             before_product: vec![false; count],
+            before_layer: vec![false; count],
         };
         for n in 0..count {
             let after = flow
@@ -251,6 +254,11 @@ impl<'g> Flow<'g> {
                 .outputs(n)
                 .any(|c| flow.is_product(c) || flow.before_product[c]);
             flow.before_product[n] = before;
+        }
+        for n in (0..count).rev() {
+            let layer = |c: NodeId| flow.is_product(c) && !flow.decodes(c);
+            let before = flow.outputs(n).any(|c| layer(c) || flow.before_layer[c]);
+            flow.before_layer[n] = before;
         }
         flow
     }
@@ -282,17 +290,21 @@ impl<'g> Flow<'g> {
         if self.classes[n] != Class::Weighted {
             return Err("its input or output is not f32".into());
         }
-        let few = self
-            .graph
-            .constants
-            .get(&parts.weight)
-            .is_some_and(|t| t.len() <= DECODE_WEIGHTS);
-        if few && !self.before_product[n] && self.after_product[n] && self.follows_float(n) {
+        if self.decodes(n) {
             return Err(
                 "part of the decode: it follows float operators and leads to the outputs alone".into(),
             );
         }
         Ok(parts)
+    }
+
+    /// Whether a product is part of the decode, as the sum over a distribution's bins is.
+    fn decodes(&self, n: NodeId) -> bool {
+        let weight = self.graph.nodes[n].inputs.get(1).copied().flatten();
+        let few = weight
+            .and_then(|w| self.graph.constants.get(&w))
+            .is_some_and(|t| t.len() <= DECODE_WEIGHTS);
+        few && !self.before_product[n] && self.after_product[n] && self.follows_float(n)
     }
 
     /// Whether the nearest operator before a node that makes new values is a float one.
@@ -319,7 +331,7 @@ impl<'g> Flow<'g> {
         let group_width = shape.and_then(|t| t.shape().get(1).copied()).unwrap_or(0);
         match &node.op {
             _ if !self.after_product[n] => Role::First,
-            _ if !self.before_product[n] => Role::Head,
+            _ if !self.before_layer[n] => Role::Head,
             Op::Conv(c) if c.group > 1 && group_width == 1 => Role::Depthwise,
             Op::Conv(c) if c.group == 1 && c.kernel.iter().all(|&k| k == 1) => Role::Pointwise,
             Op::Conv(_) | Op::ConvTranspose(_) => Role::Dense,
