@@ -43,10 +43,10 @@ fn random_annotated_graphs_come_back() {
 }
 
 #[test]
-fn qdq_files_come_back_with_equal_edges_and_equal_weights_in_int8() {
-    for seed in 0..100 {
+fn qdq_files_come_back_with_equal_edges_and_equal_weights() {
+    for (seed, form) in (0..100).flat_map(|s| [Form::Qdq, Form::Qdq4, Form::Qdq2].map(|f| (s, f))) {
         let g = annotated::graph(seed);
-        let again = back(&bytes(&g, Form::Qdq));
+        let again = back(&bytes(&g, form));
         assert_eq!(g.metadata, again.metadata);
         for (v, w) in &g.weights {
             let name = &g.value(*v).name;
@@ -251,6 +251,31 @@ fn files_of_other_quantizers_become_annotated_graphs() {
     let mut arguments = vec![OsStr::new("1e-6:plain")];
     arguments.extend(pairs.iter().map(|p| p.as_os_str()));
     common::python(test, "tests/python/same_outputs.py", &arguments);
+}
+
+/// Codes of 4 and 2 bits mean what those of 8 bits mean, in onnxruntime too, and take less.
+#[test]
+fn narrow_qdq_forms_compute_what_int8_does() {
+    let test = "narrow_qdq_forms_compute_what_int8_does";
+    let folder = common::scratch(test);
+    for (form, opset) in [(Form::Qdq4, 21), (Form::Qdq2, 25)] {
+        let mut arguments = vec!["0:plain".into()];
+        let mut smaller = 0;
+        for seed in 0..40 {
+            let g = annotated::graph(seed);
+            let (wide, narrow) = (bytes(&g, Form::Qdq), bytes(&g, form));
+            assert!(narrow.len() <= wide.len() + 1);
+            smaller += usize::from(narrow.len() < wide.len());
+            for (name, bytes) in [("int8", wide), ("narrow", narrow)] {
+                let path = folder.join(format!("{name}_{opset}_{seed}.onnx"));
+                std::fs::write(&path, bytes).unwrap();
+                arguments.push(path.into_os_string());
+            }
+        }
+        assert!(smaller > 5, "{form:?}: {smaller} files are smaller");
+        let arguments: Vec<&OsStr> = arguments.iter().map(|a| a.as_os_str()).collect();
+        common::python(test, "tests/python/same_outputs.py", &arguments);
+    }
 }
 
 /// What a QDQ file computes is what its annotations say: the packed file of the graph that is read back gives equal bytes.

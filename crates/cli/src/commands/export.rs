@@ -12,8 +12,12 @@ use crate::context::{Common, Context, ModelFlags, Outcome};
 #[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum As {
-    /// QuantizeLinear and DequantizeLinear with int8 or int4 weights, for other runtimes
+    /// QuantizeLinear and DequantizeLinear with int8 weights, for other runtimes
     Qdq,
+    /// The same with int4 weights where their levels fit (opset 21)
+    Qdq4,
+    /// The same with int4 and int2 weights where their levels fit (opset 25)
+    Qdq2,
     /// Decoded f32 weights, no quantizers
     Float,
     /// Codes at their true width: what `quantize` writes
@@ -51,6 +55,8 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     lowbit::output::check(&a.output, &inputs)?;
     let form = match a.form {
         As::Qdq => Form::Qdq,
+        As::Qdq4 => Form::Qdq4,
+        As::Qdq2 => Form::Qdq2,
         As::Float => Form::Float,
         As::Packed => Form::Packed,
     };

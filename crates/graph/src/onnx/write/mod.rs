@@ -29,10 +29,26 @@ pub enum Form {
     /// Codes of b bits each, with the function that decodes them (FORMAT.md, part 2).
     #[default]
     Packed,
-    /// Standard QuantizeLinear and DequantizeLinear with 8 or 4 bit weights, for other runtimes' integer kernels.
+    /// Standard QuantizeLinear and DequantizeLinear with 8 bit weights, for other runtimes' integer kernels.
     Qdq,
+    /// The same with int4 weights where their levels fit (opset 21).
+    Qdq4,
+    /// The same with int4 and int2 weights where their levels fit (opset 25).
+    Qdq2,
     /// Decoded float weights and no quantizers.
     Float,
+}
+
+impl Form {
+    /// Bits of the narrowest weights that the form may write as codes of DequantizeLinear; `None` where it has no such codes.
+    fn narrowest(self) -> Option<u32> {
+        match self {
+            Form::Qdq => Some(8),
+            Form::Qdq4 => Some(4),
+            Form::Qdq2 => Some(2),
+            Form::Packed | Form::Float => None,
+        }
+    }
 }
 
 /// How to write a model.
@@ -190,7 +206,7 @@ impl<'g> Draft<'g> {
         let graph = self.graph;
         let mut read = Vec::new();
         for node in &graph.nodes {
-            let int_bias = self.form == Form::Qdq && self.bias_codes(node).is_some();
+            let int_bias = self.form.narrowest().is_some() && self.bias_codes(node).is_some();
             let inputs = node.inputs.iter().enumerate();
             read.extend(
                 inputs
@@ -216,10 +232,10 @@ impl<'g> Draft<'g> {
     }
 
     fn weight(&mut self, name: &str, w: &WeightAnnotation) -> Result<(), String> {
-        match (self.form, qdq::bytes(w)) {
-            (Form::Packed, _) => self.packed_weight(name, w),
-            (Form::Qdq, Some(bytes)) => self.qdq_weight(name, w, bytes),
-            (Form::Qdq, None) | (Form::Float, _) => {
+        match (self.form, self.form.narrowest(), qdq::bytes(w)) {
+            (Form::Packed, ..) => self.packed_weight(name, w),
+            (_, Some(narrowest), Some(bytes)) => self.qdq_weight(name, w, bytes, narrowest),
+            _ => {
                 let value = Tensor::new(w.shape.clone(), w.decode()).map_err(|e| e.to_string())?;
                 self.initializer(name, &value);
                 Ok(())
@@ -239,7 +255,7 @@ impl<'g> Draft<'g> {
             .iter()
             .map(|&v| self.write_name(v).to_string())
             .collect();
-        if self.form == Form::Qdq
+        if self.form.narrowest().is_some()
             && let Some(bias) = self.qdq_bias(node)
             && let Some(slot) = inputs.get_mut(2)
         {
@@ -366,6 +382,8 @@ fn ir_version(opset: i64) -> i64 {
         ..=18 => 8,
         19..=20 => 9,
         21..=22 => 10,
-        _ => 11,
+        23 => 11,
+        24 => 12,
+        _ => 13,
     }
 }

@@ -1,8 +1,10 @@
-//! Quantized weights and biases in standard operators: 8 bit codes and DequantizeLinear.
+//! Quantized weights and biases in standard operators: codes of 8 bits, or of 4 and 2 where wanted, and DequantizeLinear.
 
-use tensor::{Data, Tensor};
+use tensor::{DType, Data, Tensor};
 
+use super::super::io::raw_bytes;
 use super::Draft;
+use super::node::raw_tensor;
 use crate::annotation::WeightAnnotation;
 use crate::graph::Node;
 use crate::op::Op;
@@ -11,6 +13,24 @@ use crate::op::Op;
 pub(super) struct Bytes {
     codes: Data,
     zero_points: Data,
+}
+
+impl Bytes {
+    /// Bits that all codes and zero points fit: 2, 4 or 8.
+    fn bits(&self) -> u32 {
+        let all = |low: i64, high: i64| {
+            [&self.codes, &self.zero_points].into_iter().all(|d| match d {
+                Data::I8(v) => v.iter().all(|&q| (low..=high).contains(&q.into())),
+                Data::U8(v) => v.iter().all(|&q| (0..=high - low).contains(&q.into())),
+                _ => false,
+            })
+        };
+        match () {
+            () if all(-2, 1) => 2,
+            () if all(-8, 7) => 4,
+            () => 8,
+        }
+    }
 }
 
 /// The 8 bit form of a weight, unless its levels are larger or it has several points.
@@ -50,15 +70,19 @@ impl Draft<'_> {
         name: &str,
         w: &WeightAnnotation,
         bytes: Bytes,
+        narrowest: u32,
     ) -> Result<(), String> {
         let vector = |data: Data| shaped(scale_shape(w), data);
+        let bits = bytes.bits().max(narrowest);
+        let codes = shaped(w.shape.clone(), bytes.codes)?;
+        let zero_points = vector(bytes.zero_points)?;
         let inputs = [
-            self.named(&format!("{name}/codes"), &shaped(w.shape.clone(), bytes.codes)?),
+            self.codes(&format!("{name}/codes"), &codes, bits),
             self.named(
                 &format!("{name}/scale"),
                 &vector(w.points[0].scales.clone().into())?,
             ),
-            self.named(&format!("{name}/zero_point"), &vector(bytes.zero_points)?),
+            self.codes(&format!("{name}/zero_point"), &zero_points, bits),
         ];
         let op = Op::DequantizeLinear { axis: w.axis as i64 };
         self.node(
@@ -68,6 +92,30 @@ impl Draft<'_> {
             &[name],
         );
         Ok(())
+    }
+
+    /// An initializer of codes that fit `bits` bits: 8, 4 or 2.
+    fn codes(&mut self, base: &str, codes: &Tensor, bits: u32) -> String {
+        let (code, opset) = match (bits, codes.dtype()) {
+            (2, DType::U8) => (25, 25),
+            (2, _) => (26, 25),
+            (4, DType::U8) => (21, 21),
+            (4, _) => (22, 21),
+            _ => return self.named(base, codes),
+        };
+        self.opset = self.opset.max(opset);
+        let name = self.fresh(base);
+        // Several codes a byte, the first in the lowest bits.
+        let packed: Vec<u8> = raw_bytes(codes.data())
+            .chunks(8 / bits as usize)
+            .map(|chunk| {
+                let masked = chunk.iter().map(|c| c & ((1 << bits) - 1));
+                masked.rev().fold(0, |byte, c| byte << bits | c)
+            })
+            .collect();
+        self.initializers
+            .message(5, |t| raw_tensor(&name, codes.shape(), code, &packed, t));
+        name
     }
 
     /// The bias of an integer convolution or Gemm as int32 codes of scale s_x·s_c, as FORMAT.md 1.3 rounds it: what
