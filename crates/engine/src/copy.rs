@@ -29,6 +29,8 @@ pub(crate) struct Copies {
 
 /// Elements that one task copies at least.
 const GRAIN: usize = 1 << 14;
+/// Most elements of an axis that is walked outside of a longer one, such as the channels of a picture.
+const SHORT: usize = 4;
 
 impl Copies {
     /// From one view to another of the same shape.
@@ -92,6 +94,17 @@ fn walk<T: Copy>(loops: &[(usize, usize, usize)], x: &[T], y: &mut [T]) {
         [(count, source, target)] => {
             for i in 0..count {
                 y[i * target] = x[i * source];
+            }
+        }
+        // A short axis inside of a long one: the long one goes first, once for each element of the short one.
+        [(rows, across, down), (count, source, target)]
+            if count <= SHORT && rows > count && across > 0 && down > 0 && (source, target) != (1, 1) =>
+        {
+            for c in 0..count {
+                let from = x[c * source..].iter().step_by(across);
+                for (y, x) in y[c * target..].iter_mut().step_by(down).zip(from).take(rows) {
+                    *y = *x;
+                }
             }
         }
         // Two transposed axes: blocks, so that lines of the source are used up while they are near.
