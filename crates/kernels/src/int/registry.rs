@@ -178,6 +178,10 @@ static X86: &[Kernel] = rows! {
     "conv_u8s8_avx2_m4n16_nhwc_w7" Avx2 Conv Entry::Dense(&simd::avx2::DENSE_W7), |f| f.shallow() && f.pairs(1);
     "dwconv_u8s8_avx2_m1n32_nhwc_w8" Avx2 Conv Entry::Depthwise(&simd::avx2::DEPTHWISE_W8), |f| f.depthwise_codes();
     "conv_u8s16_avx2_m6n16_nhwc_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH), |f| f.patches() && !f.depthwise;
+    "conv_u8s8_avx2_m6n16_nhwc_w7_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH_W7),
+        |f| f.patches() && !f.depthwise && f.level <= 127 && f.pairs(1);
+    "conv_u8s8_avx2_m6n16_nhwc_w4acc16_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH_W4),
+        |f| f.patches() && !f.depthwise && f.level <= 127 && f.pairs(simd::lines::RUN as u32);
     "dwconv_u8s16_avx2_m4n16_nhwc_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH), |f| f.patches() && f.depthwise;
     "add_u8u8_avx2_nhwc" Avx2 Add Entry::Add(simd::avx2::add), ANY;
     "mul_u8u8_avx2_nhwc" Avx2 Mul Entry::Mul(simd::avx2::mul), ANY;

@@ -1,7 +1,7 @@
 //! Layers over patches: a task lays the input of a few output lines out as it will be read.
 //!
-//! A patch holds whole lines of input pixels, padding included, in the elements that the row multiplies (16-bit differences from
-//! the zero point, so that padding is 0). Every output pixel then reads at one distance from its neighbour, taps that lie side by
+//! A patch holds whole lines of input pixels, padding included, in the elements that the row multiplies: 16-bit differences from
+//! the zero point, so that padding is 0, or codes for narrow weights. Every output pixel then reads at one distance from its neighbour, taps that lie side by
 //! side are one run of elements, and no pixel is at a border. Sums stay in registers until they are codes.
 
 use std::cell::Cell;
@@ -61,23 +61,40 @@ pub(crate) struct LineCall<'a> {
     pub(crate) ending: Ending<'a>,
 }
 
+/// Codes, their zero point, and where the differences go.
+pub(crate) type Widen = unsafe fn(&[u8], u8, &mut [i16]);
+
 /// The code of a line.
 pub(crate) type LineKernel = unsafe fn(&LineCall<'_>);
 
 /// A patch row of the registry.
 pub(crate) struct PatchRow {
-    /// Codes to 16-bit differences from a zero point.
-    pub(crate) widen: unsafe fn(&[u8], u8, &mut [i16]),
+    /// Codes to 16-bit differences from a zero point; without it patches hold codes, and the zero point is part of the bias.
+    pub(crate) widen: Option<Widen>,
     /// Panels of which up to half, and of which more is used.
     pub(crate) half: LineKernel,
     pub(crate) whole: LineKernel,
+    /// Of 16-bit patches only.
     pub(crate) depthwise: LineKernel,
+}
+
+impl PatchRow {
+    /// Bytes of an element.
+    fn unit(&self) -> usize {
+        if self.widen.is_some() { 2 } else { 1 }
+    }
 }
 
 /// 64 bytes of weights.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([i16; 32]);
+struct Line([u8; 64]);
+
+impl Line {
+    fn put(&mut self, at: usize, level: i32) {
+        self.0[2 * at..2 * at + 2].copy_from_slice(&(level as i16).to_le_bytes());
+    }
+}
 
 /// A packed layer.
 pub(crate) struct Patched {
@@ -160,20 +177,29 @@ impl Patched {
         } else {
             (kd * kh * kw, cin)
         };
-        let (quads, panels) = (len.div_ceil(2), cout.div_ceil(PANEL));
-        let mut weights = vec![Line([0; 32]); s.groups * panels * segments * quads];
+        let fold = 4 / row.unit();
+        let (quads, panels) = (len.div_ceil(fold), cout.div_ceil(PANEL));
+        let mut weights = vec![Line([0; 64]); s.groups * panels * segments * quads];
         let mut bias = vec![0; s.groups * panels * PANEL];
         let mut multiplier = vec![0.0; bias.len()];
         let each = kd * kh * kw * cin;
         for o in 0..s.out_channels {
             let (panel, n) = (o / cout * panels + o % cout / PANEL, o % cout % PANEL);
-            // The bound of i32 covers the bias.
-            bias[panel * PANEL + n] = epilogue.bias[o] as i32;
+            let levels = &levels[o * each..(o + 1) * each];
+            let shift: i64 = match row.widen {
+                Some(_) => 0,
+                None => levels.iter().map(|&l| i64::from(l)).sum::<i64>() * i64::from(epilogue.zero_in),
+            };
+            // The bound of i32 covers the bias, with the zero point's share too.
+            bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
             multiplier[panel * PANEL + n] = epilogue.multiplier[o];
-            for (i, &level) in levels[o * each..(o + 1) * each].iter().enumerate() {
+            for (i, &level) in levels.iter().enumerate() {
                 let (segment, at) = (i / len, i % len);
-                let line = (panel * segments + segment) * quads + at / 2;
-                weights[line].0[2 * n + at % 2] = level as i16;
+                let line = &mut weights[(panel * segments + segment) * quads + at / fold];
+                match fold {
+                    2 => line.put(2 * n + at % 2, level),
+                    _ => line.0[4 * n + at % 4] = level as i8 as u8,
+                }
             }
         }
         let body = Body::Dense {
@@ -199,7 +225,7 @@ impl Patched {
         let codes = !matches!(epilogue.output, Output::F32);
         let flat = codes && shape.stride[2] == 1 && channels % PANEL != 0 && period <= 8;
         let blocks = if flat { period } else { channels.div_ceil(PANEL) };
-        let mut weights = vec![Line([0; 32]); blocks * pairs];
+        let mut weights = vec![Line([0; 64]); blocks * pairs];
         let mut bias = vec![0; blocks * PANEL];
         let mut multiplier = vec![0.0; bias.len()];
         for at in 0..blocks * PANEL {
@@ -210,7 +236,7 @@ impl Patched {
                 bias[at] = epilogue.bias[c] as i32;
                 multiplier[at] = epilogue.multiplier[c];
                 for t in 0..taps {
-                    weights[block * pairs + t / 2].0[2 * i + t % 2] = levels[c * taps + t] as i16;
+                    weights[block * pairs + t / 2].put(2 * i + t % 2, levels[c * taps + t]);
                 }
             }
         }
@@ -235,11 +261,11 @@ impl Patched {
         let budget = if s.kernel == [1; 3] { SMALL } else { LARGE };
         let [_, height, width] = s.output;
         let mut columns = width;
-        while columns > COLUMNS && Lay::new(s, 1, columns).bytes() > budget {
+        while columns > COLUMNS && Lay::new(s, self.row.unit(), 1, columns).bytes() > budget {
             columns = columns.div_ceil(2).next_multiple_of(12);
         }
         let mut lines = 1;
-        while lines < height && Lay::new(s, lines + 1, columns).bytes() <= budget {
+        while lines < height && Lay::new(s, self.row.unit(), lines + 1, columns).bytes() <= budget {
             lines += 1;
         }
         (lines, columns)
@@ -297,15 +323,26 @@ impl Patched {
             let (plane, rest) = (chunk / (rows * cols), chunk % (rows * cols));
             let (first_y, first_x) = (rest / cols * lines, rest % cols * columns);
             let (ny, nx) = (lines.min(height - first_y), columns.min(width - first_x));
-            let lay = Lay::new(s, ny, nx);
+            let lay = Lay::new(s, self.row.unit(), ny, nx);
             let mut patch = SCRATCH.take();
             // Over-reads of the last segment or register end here; what they find is multiplied by 0.
-            let need = lay.bytes() / 2 + 32;
+            let need = lay.bytes().div_ceil(2) + 32;
             if patch.len() < need {
                 patch.resize(need, 0);
             }
             let at = [plane / depth, plane % depth, first_y, first_x];
-            lay.fill(self.row, s, at, epilogue.zero_in, x, &mut patch);
+            match self.row.widen {
+                Some(widen) => lay.fill(s, at, 0, x, &mut patch, |x, to| {
+                    // SAFETY: the row was chosen for this CPU.
+                    unsafe { widen(x, epilogue.zero_in, to) }
+                }),
+                None => {
+                    let patch = bytemuck::cast_slice_mut(&mut patch);
+                    lay.fill(s, at, epilogue.zero_in, x, patch, |x, to: &mut [u8]| {
+                        to.copy_from_slice(x)
+                    });
+                }
+            }
             let place = Place {
                 lay: &lay,
                 patch: &patch,
@@ -369,8 +406,8 @@ impl Patched {
             };
             for line in 0..place.lines {
                 let call = LineCall {
-                    x: place.x(s, line).wrapping_add(2 * group * cin),
-                    step: 2 * s.stride[2] * s.in_channels,
+                    x: place.x(s, line).wrapping_add(place.lay.unit * group * cin),
+                    step: place.lay.unit * s.stride[2] * s.in_channels,
                     shifts: &shifts,
                     quads,
                     weights: self.weights[unit * segments * quads..].as_ptr().cast(),
@@ -511,12 +548,15 @@ struct Place<'a> {
 impl Place<'_> {
     /// First pixel of an output line under tap 0.
     fn x(&self, s: &ConvShape, line: usize) -> *const u8 {
-        self.patch[line * s.stride[1] * self.lay.pitch..].as_ptr().cast()
+        let bytes: &[u8] = bytemuck::cast_slice(self.patch);
+        bytes[line * s.stride[1] * self.lay.pitch * self.lay.unit..].as_ptr()
     }
 }
 
-/// Lines of input in a patch: [kernel plane][line][pixel][channel] of i16.
+/// Lines of input in a patch: [kernel plane][line][pixel][channel].
 struct Lay {
+    /// Bytes of an element.
+    unit: usize,
     planes: usize,
     lines: usize,
     pixels: usize,
@@ -526,12 +566,13 @@ struct Lay {
 
 impl Lay {
     /// For some output lines of some pixels.
-    fn new(s: &ConvShape, lines: usize, pixels: usize) -> Lay {
+    fn new(s: &ConvShape, unit: usize, lines: usize, pixels: usize) -> Lay {
         let reach = |axis: usize, count: usize| {
             (count - 1) * s.stride[axis] + (s.kernel[axis] - 1) * s.dilation[axis] + 1
         };
         let pixels = reach(2, pixels);
         Lay {
+            unit,
             planes: s.kernel[0],
             lines: reach(1, lines),
             pixels,
@@ -540,25 +581,25 @@ impl Lay {
     }
 
     fn bytes(&self) -> usize {
-        self.planes * self.lines * self.pitch * 2
+        self.planes * self.lines * self.pitch * self.unit
     }
 
     /// Bytes from tap 0 to a tap of the kernel.
     fn tap(&self, s: &ConvShape, tap: usize) -> usize {
         let [_, kh, kw] = s.kernel;
         let (z, y, x) = (tap / (kh * kw), tap / kw % kh, tap % kw);
-        2 * ((z * self.lines + y * s.dilation[1]) * self.pitch + x * s.dilation[2] * s.in_channels)
+        self.unit * ((z * self.lines + y * s.dilation[1]) * self.pitch + x * s.dilation[2] * s.in_channels)
     }
 
     /// Lays out the input of the chunk whose first output pixel is [batch, z, y, x].
-    fn fill(
+    fn fill<E: Copy>(
         &self,
-        row: &PatchRow,
         s: &ConvShape,
         at: [usize; 4],
-        zero: u8,
+        pad: E,
         x: Pixels<'_, u8>,
-        patch: &mut [i16],
+        patch: &mut [E],
+        lay: impl Fn(&[u8], &mut [E]),
     ) {
         let [batch, z, y, first] = at;
         let channels = s.in_channels;
@@ -576,21 +617,19 @@ impl Lay {
                     inside(1, y * s.stride[1] + line),
                     count,
                 ) else {
-                    whole.fill(0);
+                    whole.fill(pad);
                     continue;
                 };
                 let pixel = ((batch * s.input[0] + iz) * s.input[1] + iy) * s.input[2] + from;
-                whole[..left * channels].fill(0);
-                whole[(left + count) * channels..].fill(0);
+                whole[..left * channels].fill(pad);
+                whole[(left + count) * channels..].fill(pad);
                 let to = &mut whole[left * channels..][..count * channels];
                 let data = &x.data[pixel * x.stride + x.offset..];
                 if x.stride == channels {
-                    // SAFETY: the row was chosen for this CPU.
-                    unsafe { (row.widen)(&data[..count * channels], zero, to) };
+                    lay(&data[..count * channels], to);
                 } else {
                     for (p, to) in to.chunks_exact_mut(channels).enumerate() {
-                        // SAFETY: as above.
-                        unsafe { (row.widen)(&data[p * x.stride..][..channels], zero, to) };
+                        lay(&data[p * x.stride..][..channels], to);
                     }
                 }
             }

@@ -1,4 +1,5 @@
-//! Lines of pixels over 16-bit patches, for AVX2: two products and their sum in one instruction, exact for every i16 weight.
+//! Lines of pixels over patches, for AVX2: 16-bit products, two and their sum in one instruction, for every i16 weight; products of
+//! bytes for weights so narrow that no sum saturates.
 
 #![allow(clippy::needless_range_loop)] // Indices are registers.
 
@@ -7,12 +8,36 @@ use std::arch::x86_64::*;
 use super::ymm::{LANES, V, load, pack, spread, store, zero};
 use crate::int::conv::{Ending, LineCall, PatchRow};
 
+/// Any i16 weight.
 pub(crate) static PATCH: PatchRow = PatchRow {
-    widen,
-    half: line::<1>,
-    whole: line::<2>,
+    widen: Some(widen),
+    half: line::<1, PAIRS>,
+    whole: line::<2, PAIRS>,
     depthwise,
 };
+
+/// Weights of which one sum of two products fits i16.
+pub(crate) static PATCH_W7: PatchRow = PatchRow {
+    widen: None,
+    half: line::<1, QUADS>,
+    whole: line::<2, QUADS>,
+    depthwise,
+};
+
+/// Weights of which [`RUN`] such sums do.
+pub(crate) static PATCH_W4: PatchRow = PatchRow {
+    widen: None,
+    half: line::<1, RUNS>,
+    whole: line::<2, RUNS>,
+    depthwise,
+};
+
+/// How a quad is multiplied: two 16-bit products; four products of bytes; those, summed in 16 bits over RUN quads.
+const PAIRS: u8 = 0;
+const QUADS: u8 = 1;
+const RUNS: u8 = 2;
+/// Quads whose sums wait in 16 bits.
+pub(crate) const RUN: usize = 8;
 
 /// # Safety
 /// The CPU has AVX2.
@@ -86,12 +111,12 @@ impl<'a> Finish<'a> {
 
 /// A kernel for each ending, chosen once a line.
 macro_rules! by_ending {
-    ($call:ident, $f:ident $(, $n:tt)?) => {
+    ($call:ident, $f:ident $(, $n:tt, $k:tt)?) => {
         match $call.ending {
-            Ending::Codes { table: None, .. } => $f::<$($n,)? CODES>($call),
-            Ending::Codes { .. } => $f::<$($n,)? TABLE>($call),
-            Ending::Leaky { .. } => $f::<$($n,)? LEAKY>($call),
-            Ending::Real => $f::<$($n,)? REAL>($call),
+            Ending::Codes { table: None, .. } => $f::<$($n, $k,)? CODES>($call),
+            Ending::Codes { .. } => $f::<$($n, $k,)? TABLE>($call),
+            Ending::Leaky { .. } => $f::<$($n, $k,)? LEAKY>($call),
+            Ending::Real => $f::<$($n, $k,)? REAL>($call),
         }
     };
 }
@@ -101,33 +126,33 @@ macro_rules! by_ending {
 /// # Safety
 /// The CPU has AVX2; the pointers of the call are as its fields say.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn line<const NV: usize>(call: &LineCall<'_>) {
+unsafe fn line<const NV: usize, const K: u8>(call: &LineCall<'_>) {
     // SAFETY: the same promise.
-    unsafe { by_ending!(call, tiles, NV) }
+    unsafe { by_ending!(call, tiles, NV, K) }
 }
 
 /// # Safety
 /// As [`line`], with the ending E.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tiles<const NV: usize, const E: u8>(call: &LineCall<'_>) {
+unsafe fn tiles<const NV: usize, const K: u8, const E: u8>(call: &LineCall<'_>) {
     let finish = Finish::new(&call.ending);
     let mut p = 0;
     // SAFETY: the caller's promise, for each pixel once.
     unsafe {
         while p + 6 <= call.pixels {
-            tile::<6, NV, E>(call, &finish, p);
+            tile::<6, NV, K, E>(call, &finish, p);
             p += 6;
         }
         if p + 4 <= call.pixels {
-            tile::<4, NV, E>(call, &finish, p);
+            tile::<4, NV, K, E>(call, &finish, p);
             p += 4;
         }
         if p + 2 <= call.pixels {
-            tile::<2, NV, E>(call, &finish, p);
+            tile::<2, NV, K, E>(call, &finish, p);
             p += 2;
         }
         if p < call.pixels {
-            tile::<1, NV, E>(call, &finish, p);
+            tile::<1, NV, K, E>(call, &finish, p);
         }
     }
 }
@@ -136,7 +161,7 @@ unsafe fn tiles<const NV: usize, const E: u8>(call: &LineCall<'_>) {
 /// As [`line`], for MR pixels from `p` on.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tile<const MR: usize, const NV: usize, const E: u8>(
+unsafe fn tile<const MR: usize, const NV: usize, const K: u8, const E: u8>(
     call: &LineCall<'_>,
     finish: &Finish<'_>,
     p: usize,
@@ -150,25 +175,49 @@ unsafe fn tile<const MR: usize, const NV: usize, const E: u8>(
                 acc[m][v] = bias;
             }
         }
-        let first = call.x.add(p * call.step);
+        let start = call.x.add(p * call.step);
         let mut w = call.weights;
         for &shift in call.shifts {
-            let mut x = [first.add(shift); MR];
+            let mut x = [start.add(shift); MR];
             for m in 1..MR {
                 x[m] = x[m - 1].add(call.step);
             }
-            for q in 0..call.quads {
-                let mut weights = [zero(); NV];
-                for v in 0..NV {
-                    weights[v] = load(w.add(v * 32).cast());
-                }
-                for m in 0..MR {
-                    let pixel = spread(x[m].add(4 * q));
+            let ones = _mm256_set1_epi16(1);
+            let each = if K == RUNS { RUN } else { call.quads.max(1) };
+            let mut first = 0;
+            while first < call.quads {
+                let last = call.quads.min(first + each);
+                let mut short = [[zero(); NV]; MR];
+                for q in first..last {
+                    let mut weights = [zero(); NV];
                     for v in 0..NV {
-                        acc[m][v] = dot(acc[m][v], pixel, weights[v]);
+                        weights[v] = load(w.add(v * 32).cast());
+                    }
+                    for m in 0..MR {
+                        let pixel = spread(x[m].add(4 * q));
+                        for v in 0..NV {
+                            if K == PAIRS {
+                                acc[m][v] = dot(acc[m][v], pixel, weights[v]);
+                            } else {
+                                let sums = _mm256_maddubs_epi16(pixel, weights[v]);
+                                if K == QUADS {
+                                    acc[m][v] = dot(acc[m][v], sums, ones);
+                                } else {
+                                    short[m][v] = _mm256_add_epi16(short[m][v], sums);
+                                }
+                            }
+                        }
+                    }
+                    w = w.add(64);
+                }
+                if K == RUNS {
+                    for m in 0..MR {
+                        for v in 0..NV {
+                            acc[m][v] = dot(acc[m][v], short[m][v], ones);
+                        }
                     }
                 }
-                w = w.add(64);
+                first = last;
             }
         }
         // Constants of the longer endings would take registers from the sums above.
