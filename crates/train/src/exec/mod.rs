@@ -71,10 +71,4 @@ pub trait Exec: Send {
     /// # Errors
     /// A wrong number of elements.
     fn gradient(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError>;
-
-    /// Gradient of an input after [`Exec::backward`], where the program has it: zero where no output depends on it.
-    ///
-    /// # Errors
-    /// A wrong number of elements, or no such input.
-    fn input_gradient(&mut self, index: usize, into: &mut [f32]) -> Result<(), ExecError>;
 }

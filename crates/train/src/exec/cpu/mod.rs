@@ -91,6 +91,23 @@ impl Cpu {
         &self.program
     }
 
+    /// Gradient of an input after [`Exec::backward`], where the program has it
+    /// ([`ProgramOptions::input_gradients`](crate::program::ProgramOptions::input_gradients)): zero where no output depends on it.
+    ///
+    /// # Errors
+    /// A wrong number of elements, or no such input.
+    pub fn input_gradient(&mut self, index: usize, into: &mut [f32]) -> Result<(), ExecError> {
+        let slots = &self.program.input_gradient_slots;
+        let slot = *slots.get(index).ok_or(ExecError::NoParameter { index })?;
+        let port = &self.program.inputs()[index];
+        length(format!("input \"{}\"", port.name), into.len(), port.len())?;
+        match slot {
+            Some(slot) => into.copy_from_slice(self.memory.temporary(&self.program, slot)),
+            None => into.fill(0.0),
+        }
+        Ok(())
+    }
+
     /// Starts, or ends, adding up the time of each instruction.
     pub fn profile(&mut self, on: bool) {
         self.seconds = on.then(|| vec![0.0; self.prepared.len()]);
@@ -241,18 +258,6 @@ impl Exec for Cpu {
         )?;
         match self.program.gradient_slots[index] {
             Some(slot) => into.copy_from_slice(&self.memory.gradients[slot.index()]),
-            None => into.fill(0.0),
-        }
-        Ok(())
-    }
-
-    fn input_gradient(&mut self, index: usize, into: &mut [f32]) -> Result<(), ExecError> {
-        let slots = &self.program.input_gradient_slots;
-        let slot = *slots.get(index).ok_or(ExecError::NoParameter { index })?;
-        let port = &self.program.inputs()[index];
-        length(format!("input \"{}\"", port.name), into.len(), port.len())?;
-        match slot {
-            Some(slot) => into.copy_from_slice(self.memory.temporary(&self.program, slot)),
             None => into.fill(0.0),
         }
         Ok(())
