@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 pub mod exec;
+pub mod export;
 pub mod loss;
 pub mod method;
 pub mod optimizer;

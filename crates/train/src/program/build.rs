@@ -341,7 +341,7 @@ impl<'g> Builder<'g> {
         };
         let (zero, top) = (f32::from(q.zero_point), ((1u32 << q.bits) - 1) as f32);
         let range = kernels::float::backward::FakeQuantizer {
-            low: -zero,
+            low: 0.0 - zero,
             high: top - zero,
             up: q.rounding == Rounding::Up,
         };
