@@ -484,3 +484,50 @@ fn a_reader_that_goes_away_is_no_error() {
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{words}");
     }
 }
+
+/// A network whose values of one picture take 28 MB in both networks, on 9 pictures: what does not fit lies in a file, and the result
+/// is that of all memory.
+#[test]
+fn pictures_of_calibration_and_correction_take_the_memory_that_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let floats = |n: usize| -> Vec<u8> {
+        (0..n)
+            .flat_map(|i| (((i * 7 + 3) % 19) as f32 / 19.0 - 0.5).to_le_bytes())
+            .collect()
+    };
+    let mut g = Graph::default()
+        .input(proto::value("x", 1, &[1, 3, 320, 320]))
+        .output(proto::value("y", 1, &[1, 6, 2100]))
+        .initializer(tensor("w", 1, &[16, 3, 3, 3], &floats(432)))
+        .initializer(tensor("v", 1, &[6, 16, 1, 1], &floats(96)))
+        .initializer(tensor(
+            "rows",
+            7,
+            &[3],
+            &[1i64, 6, -1].map(i64::to_le_bytes).concat(),
+        ))
+        .node("Conv", &["x", "w"], &["a"], &[proto::ints("pads", &[1, 1, 1, 1])])
+        .node("HardSwish", &["a"], &["b"], &[])
+        .node("Conv", &["b", "v"], &["c"], &[]);
+    for stride in [8, 16, 32] {
+        let (pooled, row) = (format!("p{stride}"), format!("r{stride}"));
+        let window = ["kernel_shape", "strides"].map(|k| proto::ints(k, &[stride, stride]));
+        g = g.node("MaxPool", &["c"], &[&pooled], &window);
+        g = g.node("Reshape", &[&pooled, "rows"], &[&row], &[]);
+    }
+    let g = g.node("Concat", &["r8", "r16", "r32"], &["y"], &[int("axis", 2)]);
+    let head = r#"{"name":"wide","family":"yolov8","input":{"name":"x","width":320,"height":320,"color":"RGB","layout":"NCHW","scale":0.00392,
+        "mean":[0,0,0],"std":[1,1,1],"resize":"letterbox"},"output":"y","classes":["cat","dog"]}"#;
+    std::fs::write(dir.path().join("wide.json"), head).unwrap();
+    let model = dir.path().join("wide.onnx");
+    std::fs::write(&model, g.model(18)).unwrap();
+    let pictures = pictures(dir.path(), 9);
+    let (free, tight) = (dir.path().join("free.onnx"), dir.path().join("tight.onnx"));
+    let words = "quantize --grid int4 --quiet --threads 1 --calib";
+    run(words, &[&pictures, &model, Path::new("-o"), &free]).code(0);
+    let words = "quantize --grid int4 --quiet --threads 1 --limit-mem 100MiB --calib";
+    // Without the file: 250 MB of values alone.
+    let paths: &[&Path] = &[&pictures, &model, Path::new("-o"), &tight];
+    under(QUARTER_GIB, words, paths).code(0);
+    assert!(std::fs::read(&free).unwrap() == std::fs::read(&tight).unwrap());
+}

@@ -90,7 +90,7 @@ fn heads() -> Vec<Vec<u8>> {
     out
 }
 
-const HEAD: &str = r#"{"family":"yolov8","input":{"name":"images","width":64,"height":64,"color":"RGB","layout":"NCHW","scale":0.00392,
+const HEAD: &str = r#"{"name":"small","family":"yolov8","input":{"name":"images","width":64,"height":64,"color":"RGB","layout":"NCHW","scale":0.00392,
 "mean":[0,0,0],"std":[1,1,1],"resize":"letterbox"},"output":"output0","classes":["cat","dog"]}"#;
 
 const CONFIG: &str = "# lowbit quantize\ngrid = \"lbw4\"\nquiet = false\nthreads = 2\ntensor-type = [\"depthwise=int8\", 'type:Gemm=affine8']\n";

@@ -1,6 +1,7 @@
 //! The float and the quantized network side by side, layer by layer, on a bounded set of pictures: corrections are fitted where all earlier
-//! layers are quantized and corrected already, activations rounded as the integer engine rounds them.
+//! layers are quantized and corrected already, activations rounded as the integer engine rounds them. Values lie on a shelf of fixed size.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
@@ -18,11 +19,21 @@ use crate::control::Progress;
 use crate::pictures::{Reader, input_of, spread};
 use crate::{Control, Error, Model, Result};
 
+mod shelf;
+
+use shelf::{Kept, Shelf};
+
 /// Most pictures that are held at the same time.
 pub(super) const MOST_PICTURES: usize = 64;
 
-/// Bytes that the values of all pictures may take together.
-const BUDGET: usize = 256 << 20;
+/// Bytes that the values of all pictures may take together, in memory as far as `--limit-mem` allows, else in a file.
+const VALUES: usize = 256 << 20;
+
+/// Copies of the weights at a time: the file's, equalized, rounded, with their codes and errors, packed for a step.
+const NETWORKS: usize = 5;
+
+/// Copies of one step's inputs and outputs: of both networks, and those of its working memory.
+const STEP_COPIES: usize = 3;
 
 /// What all runs over the layers share.
 pub(super) struct Stage<'a> {
@@ -52,22 +63,31 @@ impl Fitted {
 }
 
 /// A value of one picture in both networks.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Pair {
-    float: Tensor,
-    quant: Tensor,
+    float: Kept,
+    quant: Kept,
 }
 
+/// Values of all pictures, by edge.
+type Values = HashMap<ValueId, Vec<Pair>>;
+
 impl Stage<'_> {
-    /// Network inputs of as many pictures as the memory allows, `most` at most, spread evenly.
-    pub(super) fn inputs(&self, pictures: &[PathBuf], most: usize) -> Result<Vec<(String, Tensor)>> {
-        let budget = self.control.memory().map_or(BUDGET, |m| (m / 2).min(BUDGET));
-        let fit = (budget / peak_bytes(self.model.graph()).max(1)).clamp(1, most);
-        let mut reader = Reader::new(self.control);
-        spread(pictures, fit)
-            .iter()
-            .map(|path| input_of(self.model, &mut reader, path))
-            .collect()
+    /// The pictures that a run goes through, `most` at most, spread evenly: as many as [`VALUES`] bytes of values allow, whatever the memory.
+    pub(super) fn inputs(&self, pictures: &[PathBuf], most: usize) -> Result<Vec<PathBuf>> {
+        let fit = (VALUES / peak_bytes(self.model.graph()).max(1)).clamp(1, most);
+        self.control.check()?;
+        Ok(spread(pictures, fit))
+    }
+
+    /// Memory for values beside the two networks and what one step works with.
+    fn shelf(&self) -> Result<Shelf> {
+        let graph = self.model.graph();
+        let weights: usize = graph.constants.values().map(Tensor::bytes).sum();
+        let fixed = (NETWORKS * weights).saturating_add(step_bytes(graph).saturating_mul(STEP_COPIES));
+        self.control.admit(fixed, "correcting weights")?;
+        let left = self.control.memory().map_or(VALUES, |most| most - fixed);
+        Ok(Shelf::new(left.min(VALUES)))
     }
 
     /// Goes through all nodes; with `correction` the layers' scales and biases are refitted on the way.
@@ -75,18 +95,18 @@ impl Stage<'_> {
         &self,
         plan: &Plan,
         layers: &mut BTreeMap<NodeId, Layer>,
-        inputs: &[(String, Tensor)],
+        pictures: &[PathBuf],
         progress: &mut dyn Progress,
     ) -> Result<Fitted> {
         debug_assert_eq!(plan.weights.len(), layers.len());
         let graph = self.model.graph();
         // The network with the weights as they will be stored.
         let mut rounded = graph.clone();
-        let mut values = self.start(inputs);
+        let mut shelf = self.shelf()?;
+        let mut values = self.start(pictures, &mut shelf)?;
         let mut left = uses(graph);
         let mut fitted = Fitted::default();
         for (n, node) in graph.nodes.iter().enumerate() {
-            self.control.check()?;
             progress.at("correct", n, graph.nodes.len());
             let at = |e: Error| e.at(format!("node \"{}\"", node.name));
             let plain = Step::new(graph, n, Isa::best())
@@ -114,104 +134,145 @@ impl Stage<'_> {
                     reads.push(*v);
                 }
             }
-            let mut outputs: Vec<Vec<Pair>> = vec![Vec::with_capacity(inputs.len()); node.outputs.len()];
-            for picture in 0..inputs.len() {
-                let mut float = Vec::new();
-                let mut quant = Vec::new();
+            let is_layer = layers.contains_key(&n);
+            let mut fit = None;
+            let mut outputs: Vec<Vec<Pair>> = node.outputs.iter().map(|_| Vec::new()).collect();
+            for picture in 0..pictures.len() {
+                self.control.check()?;
+                let (mut float, mut quant) = (Vec::new(), Vec::new());
                 for v in &reads {
                     let pair = values.get(v).and_then(|all| all.get(picture));
                     let pair = pair.ok_or_else(|| at(Error::bad("an input was never computed")))?;
-                    float.push(&pair.float);
-                    quant.push(&pair.quant);
+                    float.push(shelf.look(&pair.float)?);
+                    quant.push(shelf.look(&pair.quant)?);
                 }
-                let float = plain.run(self.pool, &float).map_err(Error::from).map_err(at)?;
-                let step = quantized.as_ref().unwrap_or(&plain);
-                let quant = step.run(self.pool, &quant).map_err(Error::from).map_err(at)?;
-                for ((slot, float), quant) in outputs.iter_mut().zip(float).zip(quant) {
-                    slot.push(Pair { float, quant });
+                let run = |step: &Step, inputs: &[Cow<'_, Tensor>]| {
+                    let inputs: Vec<&Tensor> = inputs.iter().map(|t| &**t).collect();
+                    step.run(self.pool, &inputs).map_err(Error::from).map_err(at)
+                };
+                let floats = run(&plain, &float)?;
+                let quants = run(quantized.as_ref().unwrap_or(&plain), &quant)?;
+                drop((float, quant));
+                for (o, (float, mut quant)) in floats.into_iter().zip(quants).enumerate() {
+                    match is_layer && o == 0 {
+                        // Rounded once its correction is known.
+                        true if self.correction => observe(&node.op, &float, &quant, &mut fit),
+                        true => {}
+                        false => self.round(node.outputs[o], &mut quant),
+                    }
+                    outputs[o].push(Pair {
+                        float: shelf.keep(float)?,
+                        quant: shelf.keep(quant)?,
+                    });
                 }
             }
             if let (Some(layer), Some(pairs)) = (layers.get_mut(&n), outputs.first_mut()) {
-                if self.correction {
-                    correct(&node.op, layer, pairs);
+                let affine = fit.map(|fit: AffineFit| fit.solve(&limits(layer)));
+                if let Some(affine) = &affine {
+                    layer.fold(affine);
                 }
-                fitted.sqnr_db.insert(n, sqnr(pairs));
-            }
-            for (&v, mut pairs) in node.outputs.iter().zip(outputs) {
-                if let Some(edge) = self.edges.get(&v) {
-                    pairs.iter_mut().for_each(|p| round_to(edge, &mut p.quant));
+                let mut squares = (0f64, 0f64);
+                for pair in pairs {
+                    let placeholder = Kept::Here(Tensor::scalar(0f32));
+                    let mut quant = shelf.take(std::mem::replace(&mut pair.quant, placeholder))?;
+                    if let Some(affine) = &affine {
+                        apply(affine, AXIS, &mut quant);
+                    }
+                    add_squares(&mut squares, &*shelf.look(&pair.float)?, &quant);
+                    self.round(node.outputs[0], &mut quant);
+                    pair.quant = shelf.keep(quant)?;
                 }
-                values.insert(v, pairs);
+                fitted.sqnr_db.insert(n, sqnr(squares));
             }
-            release(graph, n, &mut values, &mut left);
+            values.extend(node.outputs.iter().copied().zip(outputs));
+            for pair in release(graph, n, &mut values, &mut left).into_iter().flatten() {
+                shelf.give_back(pair.float);
+                shelf.give_back(pair.quant);
+            }
         }
         progress.at("correct", graph.nodes.len(), graph.nodes.len());
-        fitted.output_error = output_error(graph, &values);
-        fitted.agreement = self.agreement(&values, inputs.len());
+        fitted.output_error = output_error(graph, &values, &shelf)?;
+        fitted.agreement = self.agreement(&values, pictures.len(), &shelf)?;
         Ok(fitted)
     }
 
-    /// Decodes both networks' outputs and compares the boxes.
-    fn agreement(&self, values: &HashMap<ValueId, Vec<Pair>>, pictures: usize) -> Option<f64> {
-        let head = self.model.detector_head().ok()?;
+    /// Decodes both networks' outputs and compares the boxes; `None` for models without detections.
+    fn agreement(&self, values: &Values, pictures: usize, shelf: &Shelf) -> Result<Option<f64>> {
+        let Ok(head) = self.model.detector_head() else {
+            return Ok(None);
+        };
         let graph = self.model.graph();
         let placement = Placement::identity(head.input.width, head.input.height);
         let mut total = agreement::Agreement::default();
         for picture in 0..pictures {
-            let boxes = |of: fn(&Pair) -> &Tensor| {
-                let named =
-                    |v: &ValueId| Some((graph.value(*v).name.as_str(), of(values.get(v)?.get(picture)?)));
-                let outputs: Vec<(&str, &Tensor)> = graph.outputs.iter().filter_map(named).collect();
-                postprocess(head, &outputs, 0, &placement, &agreement::BOXES).ok()
+            let boxes = |of: fn(&Pair) -> &Kept| -> Result<_> {
+                let mut outputs = Vec::new();
+                for v in &graph.outputs {
+                    if let Some(pair) = values.get(v).and_then(|all| all.get(picture)) {
+                        outputs.push((graph.value(*v).name.as_str(), shelf.look(of(pair))?));
+                    }
+                }
+                let outputs: Vec<(&str, &Tensor)> = outputs.iter().map(|(n, t)| (*n, &**t)).collect();
+                Ok(postprocess(head, &outputs, 0, &placement, &agreement::BOXES).ok())
             };
-            total.add(&boxes(|p| &p.float)?, &boxes(|p| &p.quant)?);
+            let (Some(float), Some(quant)) = (boxes(|p| &p.float)?, boxes(|p| &p.quant)?) else {
+                return Ok(None);
+            };
+            total.add(&float, &quant);
         }
-        total.value()
+        Ok(total.value())
     }
 
-    fn start(&self, inputs: &[(String, Tensor)]) -> HashMap<ValueId, Vec<Pair>> {
-        let mut values: HashMap<ValueId, Vec<Pair>> = HashMap::new();
-        for (name, tensor) in inputs {
-            let Some(v) = self.model.graph().find(name) else {
+    fn start(&self, pictures: &[PathBuf], shelf: &mut Shelf) -> Result<Values> {
+        let mut values = Values::new();
+        let mut reader = Reader::new(self.control);
+        for path in pictures {
+            let (name, float) = input_of(self.model, &mut reader, path)?;
+            let Some(v) = self.model.graph().find(&name) else {
                 continue;
             };
-            let mut quant = tensor.clone();
-            if let Some(edge) = self.edges.get(&v) {
-                round_to(edge, &mut quant);
-            }
+            let mut quant = float.clone();
+            self.round(v, &mut quant);
             values.entry(v).or_default().push(Pair {
-                float: tensor.clone(),
-                quant,
+                float: shelf.keep(float)?,
+                quant: shelf.keep(quant)?,
             });
         }
-        values
+        Ok(values)
+    }
+
+    /// The value after a trip through the edge's codes.
+    fn round(&self, v: ValueId, tensor: &mut Tensor) {
+        if let (Some(edge), Data::F32(values)) = (self.edges.get(&v), tensor.data_mut()) {
+            for x in values {
+                *x = edge.dequantize(edge.quantize(*x));
+            }
+        }
     }
 }
 
-/// Fits y_float ≈ g·y_quant + b for each channel and puts it into scales, bias and the values at hand.
-fn correct(op: &Op, layer: &mut Layer, pairs: &mut [Pair]) {
+/// Axis of the channels in a product's output.
+const AXIS: usize = 1;
+
+/// Adds a picture to the fit of y_float ≈ g·y_quant + b for each channel.
+fn observe(op: &Op, float: &Tensor, quant: &Tensor, fit: &mut Option<AffineFit>) {
     // MatMul has no place for a bias.
     if matches!(op, Op::MatMul) {
         return;
     }
-    const AXIS: usize = 1;
-    let Some(&channels) = pairs.first().and_then(|p| p.float.shape().get(AXIS)) else {
+    let Some(&channels) = float.shape().get(AXIS) else {
         return;
     };
-    let mut fit = AffineFit::new(channels);
-    for p in pairs.iter() {
-        if let (Some(float), Some(quant)) = (p.float.as_f32(), p.quant.as_f32()) {
-            fit.add(p.float.shape(), AXIS, float, quant);
-        }
+    let fit = fit.get_or_insert_with(|| AffineFit::new(channels));
+    if let (Some(a), Some(b)) = (float.as_f32(), quant.as_f32()) {
+        fit.add(float.shape(), AXIS, a, b);
     }
-    let limits = Limits {
+}
+
+fn limits(layer: &Layer) -> Limits {
+    Limits {
         fit_gain: layer.takes_gain(),
         ..Limits::default()
-    };
-    let affine = fit.solve(&limits);
-    layer.fold(&affine);
-    for p in pairs {
-        apply(&affine, AXIS, &mut p.quant);
     }
 }
 
@@ -226,45 +287,38 @@ fn apply(affine: &[Affine], axis: usize, tensor: &mut Tensor) {
     }
 }
 
-/// The value after a trip through the edge's codes.
-fn round_to(edge: &EdgeQuantizer, tensor: &mut Tensor) {
-    if let Data::F32(values) = tensor.data_mut() {
-        for x in values {
-            *x = edge.dequantize(edge.quantize(*x));
+/// Adds Σ y² and Σ (y − ŷ)² of a picture.
+fn add_squares((signal, noise): &mut (f64, f64), float: &Tensor, quant: &Tensor) {
+    if let (Some(float), Some(quant)) = (float.as_f32(), quant.as_f32()) {
+        for (&f, &q) in float.iter().zip(quant) {
+            let (f, d) = (f64::from(f), f64::from(f) - f64::from(q));
+            *signal += f * f;
+            *noise += d * d;
         }
     }
 }
 
-fn squares(pairs: &[Pair]) -> (f64, f64) {
-    let (mut signal, mut noise) = (0f64, 0f64);
-    for p in pairs {
-        if let (Some(float), Some(quant)) = (p.float.as_f32(), p.quant.as_f32()) {
-            for (&f, &q) in float.iter().zip(quant) {
-                let (f, d) = (f64::from(f), f64::from(f) - f64::from(q));
-                signal += f * f;
-                noise += d * d;
-            }
-        }
-    }
-    (signal, noise)
-}
-
-fn sqnr(pairs: &[Pair]) -> f64 {
-    let (signal, noise) = squares(pairs);
+fn sqnr((signal, noise): (f64, f64)) -> f64 {
     // Equal values have no noise: 200 dB is beyond f32.
     (10.0 * (signal.max(f64::MIN_POSITIVE) / noise.max(f64::MIN_POSITIVE)).log10()).clamp(-200.0, 200.0)
 }
 
-fn output_error(graph: &Graph, values: &HashMap<ValueId, Vec<Pair>>) -> f64 {
-    let errors: Vec<f64> = graph
-        .outputs
-        .iter()
-        .filter_map(|v| values.get(v))
-        .map(|pairs| squares(pairs))
-        .filter(|(signal, _)| *signal > 0.0)
-        .map(|(signal, noise)| noise / signal)
-        .collect();
-    errors.iter().sum::<f64>() / errors.len().max(1) as f64
+fn output_error(graph: &Graph, values: &Values, shelf: &Shelf) -> Result<f64> {
+    let mut errors = Vec::new();
+    for pairs in graph.outputs.iter().filter_map(|v| values.get(v)) {
+        let mut squares = (0f64, 0f64);
+        for pair in pairs {
+            add_squares(
+                &mut squares,
+                &*shelf.look(&pair.float)?,
+                &*shelf.look(&pair.quant)?,
+            );
+        }
+        if squares.0 > 0.0 {
+            errors.push(squares.1 / squares.0);
+        }
+    }
+    Ok(errors.iter().sum::<f64>() / errors.len().max(1) as f64)
 }
 
 /// How many nodes still read each value.
@@ -272,13 +326,13 @@ fn uses(graph: &Graph) -> HashMap<ValueId, usize> {
     graph.consumers().into_iter().map(|(v, c)| (v, c.len())).collect()
 }
 
-/// Drops what no later node reads.
+/// Takes out what no later node reads.
 fn release<T>(
     graph: &Graph,
     n: NodeId,
     values: &mut HashMap<ValueId, T>,
     left: &mut HashMap<ValueId, usize>,
-) {
+) -> Vec<T> {
     let node = &graph.nodes[n];
     let mut read: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
     read.sort_unstable();
@@ -289,19 +343,32 @@ fn release<T>(
         }
     }
     let gone = |v: &ValueId| left.get(v).copied().unwrap_or(0) == 0 && !graph.outputs.contains(v);
-    for v in node.inputs.iter().flatten().chain(&node.outputs) {
-        if gone(v) {
-            values.remove(v);
-        }
-    }
+    let all = node.inputs.iter().flatten().chain(&node.outputs);
+    all.filter(|v| gone(v)).filter_map(|v| values.remove(v)).collect()
+}
+
+/// Bytes of a value in both networks.
+fn value_bytes(graph: &Graph, v: ValueId) -> usize {
+    let shape = graph.value(v).fixed_shape().unwrap_or_default();
+    tensor::numel(&shape).unwrap_or(usize::MAX / 64).saturating_mul(8)
+}
+
+/// Most bytes that a node reads and writes for one picture, in both networks.
+fn step_bytes(graph: &Graph) -> usize {
+    let bytes = |v: &ValueId| match graph.is_constant(*v) {
+        true => 0,
+        false => value_bytes(graph, *v),
+    };
+    let one = |n: &graph::Node| {
+        let all = n.inputs.iter().flatten().chain(&n.outputs).map(bytes);
+        all.fold(0usize, usize::saturating_add)
+    };
+    graph.nodes.iter().map(one).max().unwrap_or(0)
 }
 
 /// Most bytes that one picture's values take at a time, in both networks.
 fn peak_bytes(graph: &Graph) -> usize {
-    let bytes = |v: &ValueId| {
-        let shape = graph.value(*v).fixed_shape().unwrap_or_default();
-        tensor::numel(&shape).unwrap_or(usize::MAX / 8).saturating_mul(8)
-    };
+    let bytes = |v: &ValueId| value_bytes(graph, *v);
     let mut left = uses(graph);
     let mut live: HashMap<ValueId, usize> = graph.inputs.iter().map(|v| (*v, bytes(v))).collect();
     let mut peak = 0usize;
