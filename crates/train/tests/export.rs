@@ -264,3 +264,131 @@ fn levels_without_opposites_are_refused_where_a_channel_turns() {
     let fault = export(&graph, &[], &all).unwrap_err();
     assert!(matches!(fault, ExportError::NoOpposite { .. }), "{fault}");
 }
+
+/// A detector of ours from random weights, trained a few steps with projected weights and learned activation steps, evaluated, exported:
+/// the integer graph is the same everywhere, and near what the trainer evaluated.
+#[test]
+fn a_trained_detector_runs_in_integers() {
+    use train::loss::{LossParts, Output};
+    use train::method::lbw::Lbw;
+    use train::method::{Layout, WeightMethod};
+    use train::optimizer::schedule::{Schedule, Shape};
+    use train::trainer::{Settings, StepRule, Trainer};
+
+    let mut graph = train::zoo::tiny(&["thing".to_string()], 8, 64, 3);
+    graph::shape::infer(&mut graph).unwrap();
+    let consumers = graph.consumers();
+    let joins = |v: &ValueId| {
+        let readers = consumers.get(v).map_or(&[][..], Vec::as_slice);
+        readers
+            .iter()
+            .any(|&n| matches!(graph.nodes[n].op, Op::Binary(Binary::Add)))
+    };
+    let carries = |node: &Node| match node.op {
+        Op::Unary(Unary::Relu) => Some(0u8),
+        Op::Binary(Binary::Add) => Some(128),
+        Op::BatchNormalization { .. } if joins(&node.outputs[0]) => Some(128),
+        _ => None,
+    };
+    let mut edges = vec![(graph.inputs[0], 0u8)];
+    edges.extend(
+        graph
+            .nodes
+            .iter()
+            .filter_map(|n| Some((n.outputs[0], carries(n)?))),
+    );
+    let quantizer = |&(v, zero_point): &(ValueId, u8)| FakeQuantizer {
+        edge: graph.value(v).name.clone(),
+        bits: 8,
+        step: if v == graph.inputs[0] { 1.0 / 255.0 } else { 0.03 },
+        zero_point,
+        rounding: Rounding::Nearest,
+        gradient: QuantizerGradient::Lsq,
+    };
+    let quantizers: Vec<FakeQuantizer> = edges.iter().map(quantizer).collect();
+    let options = ProgramOptions {
+        quantizers: quantizers.clone(),
+        ..ProgramOptions::new(2)
+    };
+    let cpu = common::cpu(&graph, &options, 2);
+    let (parameters, outputs) = (
+        cpu.program().parameters().to_vec(),
+        cpu.program().outputs().to_vec(),
+    );
+    let weights = parameters
+        .iter()
+        .filter(|p| matches!(p.kind, ParameterKind::Weight { .. }));
+    let method = |p: &train::program::Parameter| -> (String, Box<dyn WeightMethod>) {
+        let layout = Layout {
+            shape: p.shape.clone(),
+            axis: 0,
+        };
+        (
+            p.name.clone(),
+            Box::new(Lbw::new(
+                "lbw4".parse().unwrap(),
+                Default::default(),
+                layout,
+                1,
+                true,
+            )),
+        )
+    };
+    let methods = weights.map(method).collect();
+    let steps = quantizers[1..]
+        .iter()
+        .map(|q| (format!("{}/step", q.edge), StepRule::Lsq { scale: 1e-3 }))
+        .collect();
+    let settings = Settings {
+        steps: 12,
+        optimizer: train::optimizer::Optimizer::AdamW(Default::default()),
+        schedule: Schedule {
+            base: 2e-3,
+            warmup: 2,
+            shape: Shape::Cosine { end: 0.0 },
+        },
+        decay: 0.0,
+        clip: 10.0,
+        relative: false,
+        ema: None,
+        train_affine: true,
+    };
+    let mut trainer = Trainer::new(Box::new(cpu), &parameters, &outputs, settings, methods, &steps);
+    let x = common::pattern(2 * 3 * 64 * 64);
+    let mut losses = Vec::new();
+    while !trainer.is_done() {
+        let mut objective = |outputs: &[Output], gradients: &mut Vec<Vec<f32>>| {
+            let values: Vec<Vec<f32>> = outputs.iter().map(|o| o.values.to_vec()).collect();
+            let (loss, d) = common::square_loss(&values);
+            *gradients = d;
+            Ok(LossParts {
+                parts: vec![("square", loss)],
+            })
+        };
+        losses.push(trainer.step(&[&x], &mut objective).unwrap().loss.total());
+    }
+    assert!(losses[11] < 0.7 * losses[0], "{losses:?}");
+    let batch = vec![&x[..]];
+    let deployed = trainer.deploy(&vec![batch.clone(); 30]).unwrap();
+    let evaluated: Vec<f32> = trainer.evaluate(&[&x]).unwrap()[0].values.to_vec();
+    let exported = export(&graph, &quantizers, &deployed).unwrap();
+    // One picture at a time, as the graph was built.
+    let one = 3 * 64 * 64;
+    let mut far = 0f32;
+    for picture in 0..2 {
+        let tensor = Tensor::new(vec![1, 3, 64, 64], x[picture * one..][..one].to_vec()).unwrap();
+        let have = everywhere(&exported, &tensor);
+        let have = have.as_f32().unwrap();
+        let want = &evaluated[picture * have.len()..][..have.len()];
+        let size = want.iter().fold(0f32, |m, y| m.max(y.abs()));
+        far += have
+            .iter()
+            .zip(want)
+            .map(|(a, b)| (a - b).abs() / size)
+            .sum::<f32>()
+            / have.len() as f32
+            / 2.0;
+    }
+    println!("losses {losses:?}, mean distance {far} of the largest output");
+    assert!(far < 0.05, "{far}");
+}
