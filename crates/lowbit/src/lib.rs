@@ -55,6 +55,7 @@ pub mod quantize;
 pub mod runtime;
 pub mod synth;
 pub mod text;
+pub mod training;
 pub mod verify;
 
 pub use bench::{BenchOptions, bench};
@@ -71,6 +72,7 @@ pub use provenance::{Provenance, SCHEMA_VERSION, TOOL_VERSION};
 pub use quantize::{Choice, Grid, QuantizeOptions, Quantized, quantize};
 pub use runtime::{RunOptions, Runner};
 pub use synth::{SynthOptions, synth};
+pub use training::{TrainOptions, Trained, train};
 pub use verify::{VerifyOptions, verify};
 
 pub use data::Picture;

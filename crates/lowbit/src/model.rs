@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use graph::onnx::{ReadOptions, WriteOptions};
-use graph::passes::{Budget, simplify};
+use graph::passes::{Budget, simplify, simplify_for_training};
 use graph::{Graph, ValueId};
 use tasks::detect::{Certainty, Guess, Head, METADATA_KEY, OutputInfo, recognise};
 use tensor::DType;
@@ -23,6 +23,8 @@ pub struct LoadOptions {
     pub dimensions: BTreeMap<String, usize>,
     /// Head description that overrides what the model and its folder say.
     pub head: Option<PathBuf>,
+    /// Leave BatchNormalization as it is in the file: for training.
+    pub keep_batch_norm: bool,
     /// What the file may ask for.
     pub limits: Limits,
     /// Stops the work.
@@ -160,6 +162,10 @@ impl Model {
         };
         model.fix_input();
         options.control.check()?;
+        let simplify = match options.keep_batch_norm {
+            true => simplify_for_training,
+            false => simplify,
+        };
         simplify(&mut model.graph, &oracle::Reference, &Budget::default())?;
         model.find_head()?;
         Ok(model)
@@ -376,6 +382,11 @@ impl Model {
             graph,
             ..self.clone()
         }
+    }
+
+    /// A metadata string of the file.
+    pub(crate) fn set_metadata(&mut self, key: &str, value: String) {
+        self.graph.metadata.insert(key.into(), value);
     }
 
     /// Takes size and hash of the bytes that the model is written as.

@@ -311,13 +311,17 @@ impl Recipe {
             .collect()
     }
 
-    /// The whole recipe as TOML, a key a line: what a checkpoint keeps, and what decides whether a run may go on.
+    /// The recipe as TOML, a key a line, without the keys that change no number ([`FREE`]): what checkpoints and models keep, and what decides
+    /// whether a run may go on.
     pub fn to_toml(&self) -> String {
-        KEYS.iter()
-            .map(|k| format!("{} = {}\n", k.name, self.values[k.name]))
+        let keys = KEYS.iter().filter(|k| !FREE.contains(&k.name));
+        keys.map(|k| format!("{} = {}\n", k.name, self.values[k.name]))
             .collect()
     }
 }
+
+/// Keys that change neither the numbers of a run nor its model.
+pub const FREE: [&str; 5] = ["output", "threads", "workers", "checkpoint.every", "log.every"];
 
 /// Dotted keys of all values that are no tables.
 fn flatten(prefix: &str, value: &Value, out: &mut Vec<(String, Value)>) {

@@ -33,6 +33,7 @@ pub fn tiny(classes: &[String], width: usize, size: usize, seed: u64) -> Graph {
     }
     let head = head(classes, size);
     b.graph.metadata.insert(METADATA_KEY.into(), head.to_json());
+    graph::shape::infer(&mut b.graph).expect("a graph that was built right");
     b.graph
 }
 
@@ -165,8 +166,7 @@ mod tests {
     #[test]
     fn the_small_detector_has_its_shapes_and_its_head_and_depends_on_the_seed() {
         let classes = ["a".to_string(), "b".to_string()];
-        let mut graph = tiny(&classes, 8, 96, 1);
-        graph::shape::infer(&mut graph).unwrap();
+        let graph = tiny(&classes, 8, 96, 1);
         graph.check().unwrap();
         let shapes: Vec<_> = graph
             .outputs

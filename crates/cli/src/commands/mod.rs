@@ -9,6 +9,7 @@ mod export;
 mod inspect;
 mod quantize;
 mod synth;
+mod train;
 mod verify;
 
 use clap::Subcommand;
@@ -53,6 +54,8 @@ commands! {
     Verify(verify),
     /// Write the model as plain ONNX for other runtimes
     Export(export),
+    /// Train by a recipe: fine-tune a float model in low bits, or a small detector from nothing
+    Train(train),
     /// Seeded scenes with boxes, VOC and COCO
     Synth(synth),
     /// CPU features, instruction sets and kernels usable, limits, version

@@ -63,9 +63,11 @@ pub struct Settings {
 /// Smallest root mean square that a relative rate takes: for biases that start at zero.
 const RMS_FLOOR: f32 = 0.01;
 
-/// A loss this many times the median of the last ones, for [`PATIENCE`] steps on end, is a run that has left for good.
+/// A loss this many times the median of the last ones, for [`PATIENCE`] steps on end, is a run that has left for good. The first ones tell less: of
+/// them it must be [`EARLY`] times the median.
 const DIVERGED: f64 = 50.0;
-const PATIENCE: u32 = 20;
+const EARLY: f64 = 1000.0;
+const PATIENCE: u32 = 10;
 const WINDOW: usize = 50;
 
 /// Why a run stopped.
@@ -348,8 +350,9 @@ impl Trainer {
         let mut sorted = self.recent.clone();
         sorted.sort_by(f64::total_cmp);
         let median = sorted.get(sorted.len() / 2).copied();
+        let factor = if sorted.len() >= WINDOW { DIVERGED } else { EARLY };
         match median {
-            Some(median) if sorted.len() >= WINDOW && loss > DIVERGED * median.abs() => self.bad += 1,
+            Some(median) if loss > factor * median.abs() => self.bad += 1,
             _ => {
                 self.bad = 0;
                 self.recent.push(loss);
@@ -360,9 +363,10 @@ impl Trainer {
         }
         if self.bad >= PATIENCE {
             let median = median.unwrap_or_default();
-            return Err(self.diverged(format!(
-                "the loss has been above {DIVERGED} times its median {median:.3e} for {PATIENCE} steps"
-            )));
+            let what = format!(
+                "the loss has been above {factor} times its median {median:.3e} for {PATIENCE} steps"
+            );
+            return Err(self.diverged(what));
         }
         Ok(())
     }

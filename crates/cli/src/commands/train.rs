@@ -1,0 +1,68 @@
+//! `lowbit train`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lowbit::text::{printable, table};
+use lowbit::training::{KEYS, TrainLine, TrainOptions};
+
+use crate::context::{Common, Context, Outcome};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Recipe (TOML); `--keys` lists its keys
+    #[arg(value_name = "RECIPE.toml", required_unless_present = "keys")]
+    recipe: Option<PathBuf>,
+    /// Override a key of the recipe (repeatable): --set steps=2000 --set method.grid=lbw4
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Go on from the last checkpoint of the run's folder
+    #[arg(long)]
+    resume: bool,
+    /// List all keys with their defaults, and stop
+    #[arg(long)]
+    keys: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
+    if a.keys {
+        let rows: Vec<Vec<String>> = KEYS
+            .iter()
+            .map(|k| [k.name, k.default, k.doc].map(String::from).to_vec())
+            .collect();
+        let text = table(&["key", "default", "what it does"], &rows);
+        return Ok(Outcome::new(text, &context.provenance(None, None), &rows));
+    }
+    let path = a.recipe.clone().unwrap_or_default();
+    let options = TrainOptions {
+        recipe: lowbit::training::read_recipe(&path)?,
+        name: path
+            .file_stem()
+            .map_or_else(|| "run".into(), |s| s.to_string_lossy().into_owned()),
+        settings: a.settings.clone(),
+        resume: a.resume,
+        control: context.control.clone(),
+    };
+    let made = lowbit::train(&options, &mut |line: &TrainLine| context.note(&line.to_string()))?;
+    let number = |score: Option<f64>| score.map_or("-".into(), |s| format!("{s:.4}"));
+    let rows = vec![
+        vec!["updates".to_string(), made.steps.to_string()],
+        vec![
+            "quantized layers, edges".into(),
+            format!("{}, {}", made.quantized_layers, made.quantized_edges),
+        ],
+        vec!["score of the packed model".into(), number(made.score)],
+        vec!["score of the float model before".into(), number(made.start_score)],
+        vec!["bytes of the packed model".into(), made.model_bytes.to_string()],
+        vec!["seconds".into(), format!("{:.1}", made.seconds)],
+    ];
+    let folder = made.folder.to_string_lossy();
+    let folder = printable(&folder);
+    let text = format!(
+        "{}\n{folder}/model.onnx runs in integers: lowbit eval, detect, verify\n",
+        table(&["run", ""], &rows)
+    );
+    Ok(Outcome::new(text, &context.provenance(None, None), &made))
+}

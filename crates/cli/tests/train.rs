@@ -1,0 +1,143 @@
+//! `lowbit train`: the smoke recipe, faults of recipes, and runs that are killed.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Ran, lowbit};
+
+fn recipe() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke-synth.toml")
+}
+
+/// Small enough for many runs: 24 steps of 2 pictures.
+const SHORT: [&str; 8] = [
+    "steps=24",
+    "batch=2",
+    "zoo.size=64",
+    "zoo.width=4",
+    "data.count=30",
+    "eval.count=4",
+    "checkpoint.every=3",
+    "activation.calibration=4",
+];
+
+fn start(folder: &Path, more: &[&str]) -> Child {
+    let mut command = lowbit();
+    command.arg("train").arg(recipe()).args(["-t", "1", "--json"]);
+    let output = format!("output={}", folder.display());
+    for setting in SHORT.into_iter().chain([output.as_str()]) {
+        command.args(["--set", setting]);
+    }
+    command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+#[track_caller]
+fn finish(child: Child) -> Ran {
+    Ran::of(&child.wait_with_output().unwrap())
+}
+
+/// The unbroken run is another process; the broken ones are killed at fifty moments in all, also while they write.
+#[test]
+fn killed_runs_go_on_and_end_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let begin = Instant::now();
+    finish(start(&whole, &[])).code(0);
+    let length = begin.elapsed();
+    let (mut kills, mut rng) = (0, testing::SplitMix64(7));
+    for round in 0.. {
+        let broken = folder.path().join(format!("broken{round}"));
+        let ran = loop {
+            let child = start(&broken, &["--resume"]);
+            match killed(child, length.mul_f64(0.05 + 0.6 * rng.unit())) {
+                Some(child) => break finish(child),
+                None => kills += 1,
+            }
+        };
+        ran.code(0);
+        for name in ["model.onnx", "checkpoint.safetensors", "results.csv"] {
+            let read = |f: &Path| std::fs::read(f.join(name)).unwrap();
+            assert!(
+                read(&whole) == read(&broken),
+                "{name} of round {round} after {kills} kills"
+            );
+        }
+        if kills >= 50 {
+            break;
+        }
+    }
+}
+
+/// The process where it ended by itself within the time, `None` where it was killed.
+fn killed(mut child: Child, after: Duration) -> Option<Child> {
+    let begin = Instant::now();
+    while begin.elapsed() < after {
+        if child.try_wait().unwrap().is_some() {
+            return Some(child);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
+}
+
+#[test]
+fn the_model_of_a_run_is_packed_and_verifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let made = finish(start(&run, &[])).code(0).json();
+    assert!(made["quantized_layers"].as_u64().unwrap() >= 9, "{made}");
+    let model = run.join("model.onnx");
+    common::run("verify", &[&model]).code(0);
+    let results = std::fs::read_to_string(run.join("results.csv")).unwrap();
+    assert!(
+        results.starts_with("step,rate,norm,box,class,dfl,score\n"),
+        "{results}"
+    );
+    // A second run does not walk over the first.
+    let refused = finish(start(&run, &[])).code(2);
+    assert!(refused.stderr.contains("--resume"), "{}", refused.stderr);
+}
+
+#[test]
+fn mistakes_in_recipes_are_usage_errors_with_the_nearest_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("run");
+    for (setting, want) in [
+        ("optimizer.rat=1", "optimizer.rate"),
+        ("method.grid=lbw9", "lbw"),
+        ("method.rules=[\"depthwis=int8\"]", "depthwise"),
+        ("activation.rule=lsp", "lsq"),
+        ("steps=0", "at least 1"),
+    ] {
+        let ran = finish(start(&output, &["--set", setting])).code(2);
+        assert!(ran.stderr.contains(want), "{setting}: {}", ran.stderr);
+    }
+    assert!(!output.exists());
+    let keys = common::run("train --keys", &[]).code(0).stdout;
+    assert!(keys.contains("method.grid") && keys.contains("schedule.warmup"));
+}
+
+#[test]
+fn a_run_that_leaves_for_infinity_stops_with_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        "--set",
+        "optimizer.name=sgd",
+        "--set",
+        "optimizer.rate=1000",
+        "--set",
+        "optimizer.clip=0",
+    ];
+    let ran = finish(start(&folder.path().join("run"), &settings)).code(1);
+    assert!(
+        ran.stderr.contains("diverged") && ran.stderr.contains("optimizer.rate"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -1,0 +1,120 @@
+//! Pictures of a run, by its recipe.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use data::augment::{Classes, Options, Pictures, Plan, Source, Synthetic};
+use data::synth;
+use tasks::detect::Input;
+use tasks::detect::names::ClassMap;
+use train::recipe::Recipe;
+
+use crate::{Error, Result};
+
+/// A source with the names its classes index.
+pub(super) struct Set {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) names: Vec<String>,
+}
+
+/// `section` is `data` or `eval`.
+pub(super) fn open(recipe: &Recipe, section: &str, input: &Input) -> Result<Set> {
+    let key = |name: &str| format!("{section}.{name}");
+    let (path, split) = (recipe.text(&key("path")), recipe.text(&key("split")));
+    let split = Some(split).filter(|s| !s.is_empty());
+    let limits = data::picture::Limits::default();
+    match recipe.text(&key("kind")) {
+        "synth" => Ok(Set {
+            source: Arc::new(Synthetic {
+                seed: recipe.count(&key("seed")),
+                first: recipe.count(&key("first")),
+                count: recipe.count(&key("count")).max(1) as usize,
+                options: synth::Options {
+                    width: input.width,
+                    height: input.height,
+                    max_objects: recipe.count("data.max_objects") as usize,
+                },
+            }),
+            names: synth::NAMES.map(String::from).to_vec(),
+        }),
+        "classes" => {
+            let set = data::read::open_classes(Path::new(path), split, &data::read::Limits::default())?;
+            Ok(Set {
+                names: set.names.clone(),
+                source: Arc::new(Classes {
+                    set: Arc::new(set),
+                    limits,
+                }),
+            })
+        }
+        _ => {
+            if path.is_empty() {
+                return Err(
+                    Error::usage(format!("the recipe says no {}", key("path"))).help(format!(
+                        "give it with --set {}=DIR, or take --set {}=synth",
+                        key("path"),
+                        key("kind")
+                    )),
+                );
+            }
+            let set = data::read::open(Path::new(path), split, None, &data::read::Limits::default())?;
+            Ok(Set {
+                names: set.names.clone(),
+                source: Arc::new(Pictures {
+                    set: Arc::new(set),
+                    limits,
+                }),
+            })
+        }
+    }
+}
+
+/// For each class of the data its class in the head.
+pub(super) fn classes(set: &Set, head: &[String]) -> Result<Vec<Option<usize>>> {
+    let map = ClassMap::new(head, &set.names);
+    if map.common.is_empty() {
+        return Err(Error::bad(format!(
+            "the head's classes ({} …) and the data's ({} …) have none in common",
+            head.first().map_or("", String::as_str),
+            set.names.first().map_or("", String::as_str)
+        ))
+        .help("correct the class names in the head description"));
+    }
+    // Both sides index the common list; its entries have one class of the model each.
+    let of_model = |common: usize| map.model.iter().position(|m| *m == Some(common));
+    Ok(map.data.iter().map(|d| d.and_then(of_model)).collect())
+}
+
+/// How batches are made.
+pub(super) fn plan(recipe: &Recipe, input: &Input, options: Options) -> Plan {
+    Plan {
+        seed: recipe.count("seed"),
+        batch: recipe.count("batch") as usize,
+        input: input.clone(),
+        options,
+        workers: recipe.count("workers") as usize,
+        ahead: 2,
+    }
+}
+
+/// The recipe's changes of training samples.
+pub(super) fn changes(recipe: &Recipe) -> Options {
+    let number = |key: &str| recipe.number(key) as f32;
+    let list = |key: &str| {
+        recipe
+            .numbers(key)
+            .iter()
+            .map(|&x| x as f32)
+            .collect::<Vec<f32>>()
+    };
+    Options {
+        flip: number("augment.flip"),
+        scale: list("augment.scale").try_into().unwrap_or([1.0; 2]),
+        aspect: number("augment.aspect"),
+        mosaic: number("augment.mosaic"),
+        hsv: list("augment.hsv").try_into().unwrap_or([0.0; 3]),
+        cutout: number("augment.cutout"),
+        shift: recipe.count("augment.shift") as usize,
+        ..Options::default()
+    }
+}

@@ -1,0 +1,160 @@
+//! The loss of a run: against labels, or against the float model.
+
+use data::augment::Batch;
+use tasks::detect::{Family, Head};
+use train::exec::{Cpu, Exec, Mode};
+use train::loss::classify::{CrossEntropy, Follow};
+use train::loss::distill::Distill;
+use train::loss::yolo_v3::{self, YoloV3};
+use train::loss::yolo_v8::{self, YoloV8};
+use train::loss::yolox::YoloX;
+use train::loss::{Loss, LossParts, Output, Target};
+use train::program::Port;
+use train::recipe::Recipe;
+use train::trainer::TrainError;
+
+use crate::{Error, Result};
+
+/// What the outputs are compared with.
+enum Kind {
+    Labels(Box<dyn Loss>),
+    Teacher(Box<Cpu>, Box<Distill>),
+    ClassTeacher(Box<Cpu>, Follow),
+}
+
+/// The loss, and the labels of the batch.
+pub(super) struct Objective {
+    kind: Kind,
+    ports: Vec<Port>,
+    classes: Vec<Option<usize>>,
+    targets: Vec<Vec<Target>>,
+    raw: Vec<Vec<f32>>,
+}
+
+impl Objective {
+    pub(super) fn new(
+        recipe: &Recipe,
+        head: &Head,
+        classes: Vec<Option<usize>>,
+        teacher: Option<Cpu>,
+        ports: Vec<Port>,
+    ) -> Result<Objective> {
+        let kind = match (teacher, &head.family) {
+            (Some(teacher), Family::Classifier(output)) => Kind::ClassTeacher(
+                Box::new(teacher),
+                Follow {
+                    output: output.clone(),
+                    classes: head.classes.len(),
+                    temperature: 2.0,
+                    weight: 1.0,
+                },
+            ),
+            (Some(teacher), _) => {
+                let features = recipe
+                    .texts("loss.features")
+                    .into_iter()
+                    .map(String::from)
+                    .collect();
+                let gains = [
+                    recipe.number("loss.output_gain"),
+                    recipe.number("loss.feature_gain"),
+                ];
+                Kind::Teacher(Box::new(teacher), Box::new(Distill::new(head, features, gains)))
+            }
+            (None, _) => Kind::Labels(labels(recipe, head)?),
+        };
+        Ok(Objective {
+            kind,
+            ports,
+            classes,
+            targets: Vec::new(),
+            raw: Vec::new(),
+        })
+    }
+
+    /// Takes the labels of a batch, in the head's classes. Objects of other classes, difficult ones and crowds are left out.
+    pub(super) fn target(&mut self, batch: &Batch) -> Result<()> {
+        let one = |o: &tasks::detect::Object| {
+            let class = self.classes.get(o.class).copied().flatten()?;
+            let b = &o.bbox;
+            let counted = o.status == tasks::detect::Status::Counted;
+            counted.then_some(Target {
+                class,
+                corners: [b.x1, b.y1, b.x2, b.y2].map(|v| v as f32),
+            })
+        };
+        self.targets = (batch.objects.iter())
+            .map(|all| all.iter().filter_map(one).collect())
+            .collect();
+        Ok(())
+    }
+
+    /// The loss of the student's outputs for the batch whose input this is.
+    pub(super) fn evaluate(
+        &mut self,
+        input: &[f32],
+        outputs: &[Output],
+        gradients: &mut Vec<Vec<f32>>,
+    ) -> std::result::Result<LossParts, TrainError> {
+        match &mut self.kind {
+            Kind::Labels(loss) => Ok(loss.evaluate(outputs, &self.targets, gradients)?),
+            Kind::Teacher(teacher, loss) => {
+                teacher.forward(&[input], Mode::Evaluate, &mut self.raw)?;
+                Ok(loss.evaluate(outputs, &named(&self.ports, &self.raw), gradients)?)
+            }
+            Kind::ClassTeacher(teacher, follow) => {
+                teacher.forward(&[input], Mode::Evaluate, &mut self.raw)?;
+                gradients.clear();
+                gradients.extend(outputs.iter().map(|o| vec![0.0; o.values.len()]));
+                let value = follow.add(outputs, &named(&self.ports, &self.raw), gradients)?;
+                Ok(LossParts {
+                    parts: vec![("teacher", value)],
+                })
+            }
+        }
+    }
+}
+
+fn named<'a>(ports: &'a [Port], values: &'a [Vec<f32>]) -> Vec<Output<'a>> {
+    let one = |(port, values): (&'a Port, &'a Vec<f32>)| Output {
+        name: &port.name,
+        shape: &port.shape,
+        values,
+    };
+    ports.iter().zip(values).map(one).collect()
+}
+
+fn labels(recipe: &Recipe, head: &Head) -> Result<Box<dyn Loss>> {
+    let classes = head.classes.len();
+    let smoothing = recipe.number("loss.smoothing");
+    Ok(match &head.family {
+        Family::Yolov3(heads) => {
+            let options = yolo_v3::Options {
+                smoothing: smoothing as f32,
+                ..yolo_v3::Options::default()
+            };
+            Box::new(YoloV3::new(heads.clone(), classes, options))
+        }
+        Family::Yolov8Raw { heads, reg_max } => Box::new(YoloV8::new(
+            heads.clone(),
+            *reg_max,
+            classes,
+            yolo_v8::Options::default(),
+        )),
+        Family::Yolox { output, strides } => {
+            let size = [head.input.width, head.input.height];
+            Box::new(YoloX::new(output.clone(), strides.clone(), size, classes))
+        }
+        Family::Classifier(output) => Box::new(CrossEntropy {
+            output: output.clone(),
+            classes,
+            smoothing,
+        }),
+        _ => {
+            return Err(
+                Error::unsupported("there is no loss against labels for this head")
+                    .help("follow the float model: --set loss.kind=distill"),
+            );
+        }
+    })
+}

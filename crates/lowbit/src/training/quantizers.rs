@@ -1,0 +1,253 @@
+//! What of a run is quantized, and how: weight methods and activation quantizers, by the recipe.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use graph::{EdgeQuantizer, Graph, Op, Unary, ValueId};
+use kernels::Pool;
+use quant::annotate::{self, Request, Rule};
+use quant::calibrate::ObserverKind;
+use quant::grid::Grid;
+use quant::{Granularity, ProjectOptions};
+use train::method::apot::Apot;
+use train::method::bcgd::{Bcgd, Quantizer};
+use train::method::binary_relax::BinaryRelax;
+use train::method::lbw::Lbw;
+use train::method::lsq::Lsq;
+use train::method::progressive::Progressive;
+use train::method::{Layout, WeightMethod, activation};
+use train::program::{FakeQuantizer, QuantizerGradient};
+use train::recipe::Recipe;
+use train::trainer::StepRule;
+
+use crate::runtime::{RunOptions, Runner};
+use crate::{Error, Model, Result};
+
+/// A layer whose weight is quantized.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    /// Name of the weight in the graph that is trained.
+    pub(super) weight: String,
+    pub(super) layout: Layout,
+    pub(super) grid: Grid,
+    pub(super) per_tensor: bool,
+}
+
+/// The plan of a run: layers and edges.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Quantized {
+    pub(super) layers: Vec<Layer>,
+    pub(super) edges: BTreeMap<ValueId, EdgeQuantizer>,
+}
+
+fn parsed<T: std::str::FromStr>(recipe: &Recipe, key: &str) -> Result<T>
+where
+    T::Err: std::fmt::Display,
+{
+    let fault = |e: T::Err| Error::usage(e.to_string()).at(format!("recipe key \"{key}\""));
+    recipe.text(key).parse().map_err(fault)
+}
+
+fn project_options(recipe: &Recipe) -> Result<ProjectOptions> {
+    Ok(ProjectOptions {
+        granularity: parsed(recipe, "method.granularity")?,
+        scale_kind: parsed(recipe, "method.scale")?,
+        solver: parsed(recipe, "method.solver")?,
+        mu: recipe.number("method.mu"),
+    })
+}
+
+/// Plans a run of `trained` (BatchNormalization unfolded); `folded` is the same graph simplified, whose values keep their ids and nodes their
+/// names. Edges are calibrated on `inputs`, one picture each.
+pub(super) fn plan(
+    recipe: &Recipe,
+    trained: &Graph,
+    folded: &Model,
+    inputs: &[tensor::Tensor],
+    pool: &Arc<Pool>,
+) -> Result<Quantized> {
+    if recipe.text("method.name") == "float" {
+        return Ok(Quantized::default());
+    }
+    let mut rules: Vec<Rule> = Vec::new();
+    for text in recipe.texts("method.rules") {
+        let rule = text.parse::<Rule>();
+        rules.push(rule.map_err(|e| Error::usage(e).at("recipe key \"method.rules\""))?);
+    }
+    let bits = recipe.count("activation.bits") as u32;
+    let request = Request {
+        grid: parsed(recipe, "method.grid")?,
+        project: project_options(recipe)?,
+        act_bits: if bits == 0 { 8 } else { bits },
+        observer: ObserverKind::Mse,
+        rules,
+    };
+    let graph = folded.graph();
+    let plan = annotate::plan(graph, &request)?;
+    let mut layers = Vec::new();
+    for task in &plan.weights {
+        let name = &graph.nodes[task.node].name;
+        let node = trained.nodes.iter().find(|n| n.name == *name);
+        let weight = node.and_then(|n| n.inputs.get(1).copied().flatten());
+        let Some((weight, tensor)) = weight.and_then(|w| Some((w, trained.constants.get(&w)?))) else {
+            return Err(
+                Error::unsupported("this layer's weight cannot be trained in low bits")
+                    .at(format!("node \"{name}\"")),
+            );
+        };
+        layers.push(Layer {
+            weight: trained.value(weight).name.clone(),
+            layout: Layout {
+                shape: tensor.shape().to_vec(),
+                axis: task.axis.unwrap_or(0),
+            },
+            grid: task.grid,
+            per_tensor: task.axis.is_none(),
+        });
+    }
+    if bits == 0 {
+        return Ok(Quantized {
+            layers,
+            ..Quantized::default()
+        });
+    }
+    let observed = plan.observed();
+    let watch = observed.keys().copied().collect();
+    let mut observers = plan.observers();
+    let runner = Runner::on_graph(graph, pool.clone(), &RunOptions::default(), true)?;
+    let name = folded.head()?.input.name.clone();
+    for input in inputs {
+        // The plan shows what nodes give; the input is nobody's.
+        if let Some(&group) = graph.find(&name).and_then(|id| observed.get(&id)) {
+            observers[group].observe(input.as_f32().unwrap_or_default());
+        }
+        let mut see = |_, value: ValueId, held: &engine::Held| {
+            if let (Some(&group), engine::Held::Real(tensor)) = (observed.get(&value), held) {
+                observers[group].observe(tensor.as_f32().unwrap_or_default());
+            }
+        };
+        runner.watch(&[(&name, input)], Some(&watch), &mut see)?;
+    }
+    let mut edges = plan.quantizers(graph, &observers)?;
+    crate::quantize::calibrate::round_once(graph, &mut edges);
+    Ok(Quantized { layers, edges })
+}
+
+impl Layer {
+    /// The recipe's method for this layer.
+    pub(super) fn method(&self, recipe: &Recipe) -> Result<Box<dyn WeightMethod>> {
+        let mut options = project_options(recipe)?;
+        if self.per_tensor {
+            options.granularity = Granularity::Tensor;
+        }
+        let layout = || self.layout.clone();
+        let projected = |grid: Grid| -> Box<dyn WeightMethod> {
+            let clip = recipe.flag("method.clip");
+            Box::new(Lbw::new(
+                grid,
+                options,
+                layout(),
+                recipe.count("method.every"),
+                clip,
+            ))
+        };
+        // Rules keep some layers at other grids, which only projection knows.
+        let by_rule = self.grid.to_string() != recipe.text("method.grid");
+        let bits = self.grid.bits();
+        let method: Box<dyn WeightMethod> = match recipe.text("method.name") {
+            _ if by_rule => return Ok(projected(self.grid)),
+            "bcgd" => {
+                let quantizer = match recipe.flag("method.published") {
+                    true => Quantizer::Published,
+                    false => Quantizer::Exact,
+                };
+                let rho = recipe.number("method.rho") as f32;
+                Box::new(Bcgd::new(
+                    bits,
+                    quantizer,
+                    options.granularity,
+                    rho,
+                    layout(),
+                    recipe.count("method.every"),
+                ))
+            }
+            "binary-relax" => Box::new(BinaryRelax::new(projected(self.grid))),
+            "lsq" if bits >= 2 => Box::new(Lsq::new(bits, options.granularity, layout())),
+            "apot" if self.grid.has_zero() && !self.grid.is_affine() => {
+                Box::new(Apot::new(self.grid, options.granularity, layout()))
+            }
+            name @ ("lsq" | "apot") => {
+                return Err(Error::usage(format!("method {name} has no grid {}", self.grid))
+                    .at("recipe key \"method.grid\""));
+            }
+            _ => projected(self.grid),
+        };
+        let before = recipe.texts("method.from");
+        if before.is_empty() {
+            return Ok(method);
+        }
+        let mut stages = Vec::new();
+        for (k, name) in before.iter().enumerate() {
+            let grid = name
+                .parse::<Grid>()
+                .map_err(|e| Error::usage(e.to_string()).at("recipe key \"method.from\""))?;
+            stages.push((0.5 * k as f64 / before.len() as f64, projected(grid)));
+        }
+        stages.push((0.5, method));
+        Ok(Box::new(Progressive::new(stages)))
+    }
+}
+
+impl Quantized {
+    /// Fake quantizers of the trained graph, and how their steps move. An edge before a clamp that has the same quantizer is left out: the clamp's own
+    /// does the same.
+    pub(super) fn activations(
+        &self,
+        recipe: &Recipe,
+        folded: &Graph,
+    ) -> Result<(Vec<FakeQuantizer>, BTreeMap<String, StepRule>)> {
+        let at = |key: &'static str| move |e: String| Error::usage(e).at(format!("recipe key \"{key}\""));
+        let gradient = activation::rule(recipe.text("activation.rule")).map_err(at("activation.rule"))?;
+        let rounding =
+            activation::rounding(recipe.text("activation.rounding")).map_err(at("activation.rounding"))?;
+        if rounding != train::program::Rounding::Nearest {
+            return Err(Error::unsupported(
+                "the packed model rounds activations to nearest; ceil is not exported yet",
+            )
+            .help("take activation.rounding = \"rne\""));
+        }
+        let consumers = folded.consumers();
+        let clamped = |v: &ValueId, q: &EdgeQuantizer| match consumers.get(v).map(Vec::as_slice) {
+            Some([n]) if !folded.outputs.contains(v) => {
+                let node = &folded.nodes[*n];
+                let clamp = matches!(node.op, Op::Unary(Unary::Relu) | Op::Clip);
+                clamp && self.edges.get(&node.outputs[0]) == Some(q)
+            }
+            _ => false,
+        };
+        let (mut all, mut steps) = (Vec::new(), BTreeMap::new());
+        for (v, q) in self.edges.iter().filter(|(v, q)| !clamped(v, q)) {
+            let value = folded.value(*v);
+            let elements: usize = value.fixed_shape().unwrap_or_default().iter().product();
+            let top = f64::from(q.max_code());
+            let batch = recipe.count("batch") as f64;
+            let rule = match gradient {
+                QuantizerGradient::Fixed => StepRule::Fixed,
+                QuantizerGradient::Lsq => StepRule::Lsq {
+                    scale: (1.0 / (elements as f64 * batch * top).sqrt()) as f32,
+                },
+                QuantizerGradient::Alpha(_) => StepRule::Bcgd { factor: 0.01 },
+            };
+            steps.insert(format!("{}/step", value.name), rule);
+            all.push(FakeQuantizer {
+                edge: value.name.clone(),
+                bits: q.bits,
+                step: q.scale,
+                zero_point: q.zero_point,
+                rounding,
+                gradient,
+            });
+        }
+        Ok((all, steps))
+    }
+}
