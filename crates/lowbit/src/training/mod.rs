@@ -230,6 +230,7 @@ struct Run {
     recipe: Recipe,
     source: Model,
     quantized: Quantized,
+    activations: Vec<FakeQuantizer>,
     set: data::Set,
     judged: Option<(data::Set, Vec<Option<usize>>)>,
     objective: Objective,
@@ -263,7 +264,7 @@ impl Run {
         if distill {
             outputs.extend(recipe.texts("loss.features").into_iter().map(String::from));
         }
-        let program = program(&recipe, &source, activations, outputs.clone(), false)?;
+        let program = program(&recipe, &source, activations.clone(), outputs.clone(), false)?;
         let (parameters, ports) = (program.parameters().to_vec(), program.outputs().to_vec());
         let exec = Cpu::new(program, pool.clone(), Isa::best()).map_err(|e| Error::limit(e.to_string()))?;
         let teacher = match distill {
@@ -294,6 +295,7 @@ impl Run {
             recipe,
             source,
             quantized,
+            activations,
             set,
             judged,
             objective,
@@ -413,7 +415,7 @@ impl Run {
 
     fn model(&mut self, batches: &[Vec<&[f32]>]) -> Result<Model> {
         let deployed = self.trainer.deploy(batches).map_err(fault)?;
-        export::model(&self.source, &deployed, &self.quantized.edges)
+        export::model(&self.source, &deployed, &self.activations, &self.quantized.edges)
     }
 
     fn finish(

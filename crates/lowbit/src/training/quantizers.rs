@@ -210,12 +210,6 @@ impl Quantized {
         let gradient = activation::rule(recipe.text("activation.rule")).map_err(at("activation.rule"))?;
         let rounding =
             activation::rounding(recipe.text("activation.rounding")).map_err(at("activation.rounding"))?;
-        if rounding != train::program::Rounding::Nearest {
-            return Err(Error::unsupported(
-                "the packed model rounds activations to nearest; ceil is not exported yet",
-            )
-            .help("take activation.rounding = \"rne\""));
-        }
         let consumers = folded.consumers();
         let clamped = |v: &ValueId, q: &EdgeQuantizer| match consumers.get(v).map(Vec::as_slice) {
             Some([n]) if !folded.outputs.contains(v) => {
