@@ -1,6 +1,6 @@
 """Times of training steps beside PyTorch's: the table of docs/results/training_speed.md.
 
-    python tools/results/training_speed.py STEP_SPEED_BINARY [rounds] [net …]
+    python tools/results/training_speed.py STEP_SPEED_BINARY [rounds] [net …] [--quantize]
 
 The nets are written as ONNX and run by both: PyTorch (float32, channels-last, one thread) through tools/goldens/train_torch.py's
 interpreter, and the example `step_speed`. Process CPU milliseconds, medians of interleaved rounds. Needs torch, onnx, numpy.
@@ -24,6 +24,8 @@ from onnx import helper, numpy_helper
 import train_torch
 
 BATCH = 16
+# 8-bit fake quantizers behind every activation and sum, on both sides.
+QUANTIZE = "--quantize" in sys.argv
 
 
 class Builder:
@@ -140,7 +142,10 @@ class Torch(train_torch.Net):
         v["x"] = self.x
         for node, a, inputs, outputs in self.plan:
             i = [v[n] if n else None for n in inputs]
-            v[outputs[0]] = self.fast(node.op_type, a, i)
+            y = self.fast(node.op_type, a, i)
+            if QUANTIZE and node.op_type in ("Relu", "Clip", "Add"):
+                y = torch.fake_quantize_per_tensor_affine(y, 0.05, 128 if node.op_type == "Add" else 0, 0, 255)
+            v[outputs[0]] = y
         loss = sum((v[o.name] ** 2).mean() / 2 for o in self.graph.output)
         self.momenta.zero_grad(set_to_none=True)
         loss.backward()
@@ -179,7 +184,7 @@ def main(binary, rounds, names):
                     net.step()
                     times.append((time.process_time() - start) * 1e3)
                 theirs.append(statistics.median(times))
-                out = subprocess.run([binary, path, str(BATCH), "4"], capture_output=True, text=True, check=True).stdout
+                out = subprocess.run([binary, path, str(BATCH), "4", "1"] + ["--quantize"] * QUANTIZE, capture_output=True, text=True, check=True).stdout
                 ours.append(float(out.split()[1]))
             a, b = statistics.median(ours), statistics.median(theirs)
             print(f"{name}: ours {a:.1f} ms, PyTorch {torch.__version__} channels-last {b:.1f} ms, ratio {a / b:.2f}  rounds {ours} {theirs}", flush=True)
@@ -187,4 +192,4 @@ def main(binary, rounds, names):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3, sys.argv[3:] or ["resnet20", "mbv2yolo", "stack64"])
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3, [a for a in sys.argv[3:] if a[0] != "-"] or ["resnet20", "mbv2yolo", "stack64"])

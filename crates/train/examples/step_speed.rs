@@ -1,4 +1,4 @@
-//! CPU time of training steps: `step_speed MODEL.onnx BATCH STEPS [THREADS] [--profile]`. `tools/results/training_speed.py` runs it beside
+//! CPU time of training steps: `step_speed MODEL.onnx BATCH STEPS [THREADS] [--profile] [--quantize]`. `tools/results/training_speed.py` runs it beside
 //! PyTorch on the same graph.
 //!
 //! A step is forward, loss = Σ mean(y²) / 2, backward, and SGD with momentum 0.9 and weight decay 1e-4. Prints milliseconds of process
@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use graph::{Binary, Op, Unary};
 use kernels::{Isa, Pool};
 use train::exec::{Cpu, Exec, Mode};
-use train::program::{Program, ProgramOptions};
+use train::program::{FakeQuantizer, Program, ProgramOptions, QuantizerGradient, Rounding};
 
 /// CPU seconds of this process, all threads.
 fn cpu_seconds() -> f64 {
@@ -39,6 +40,26 @@ fn peak_mib() -> f64 {
         / 1024.0
 }
 
+/// 8 bits, straight through, on the output of every activation and sum.
+fn quantizers(graph: &graph::Graph) -> Vec<FakeQuantizer> {
+    let zero_point = |op: &Op| match op {
+        Op::Unary(Unary::Relu) | Op::Clip => Some(0),
+        Op::Binary(Binary::Add) => Some(128),
+        _ => None,
+    };
+    let of = |node: &graph::Node| {
+        Some(FakeQuantizer {
+            edge: graph.value(*node.outputs.first()?).name.clone(),
+            bits: 8,
+            step: 0.05,
+            zero_point: zero_point(&node.op)?,
+            rounding: Rounding::Nearest,
+            gradient: QuantizerGradient::Fixed,
+        })
+    };
+    graph.nodes.iter().filter_map(of).collect()
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize, default: usize| arguments.get(i).and_then(|a| a.parse().ok()).unwrap_or(default);
@@ -48,7 +69,11 @@ fn main() {
     let mut graph = graph::onnx::read_file(path.as_ref(), &Default::default()).expect("a model");
     graph::passes::simplify_for_training(&mut graph, &graph::NoEvaluator, &Default::default())
         .expect("a graph");
-    let program = Program::new(&graph, &ProgramOptions::new(batch)).expect("a trainable graph");
+    let mut options = ProgramOptions::new(batch);
+    if arguments.iter().any(|a| a == "--quantize") {
+        options.quantizers = quantizers(&graph);
+    }
+    let program = Program::new(&graph, &options).expect("a trainable graph");
     let mut cpu = Cpu::new(program, Arc::new(Pool::new(threads)), Isa::best()).expect("memory");
     let x: Vec<f32> = (0..cpu.program().inputs()[0].len() as u64)
         .map(|i| ((((i * 2_654_435_761 + 12_345) % (1 << 32)) >> 8) as f64 / f64::from(1 << 24)) as f32)
