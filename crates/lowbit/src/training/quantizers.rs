@@ -16,7 +16,7 @@ use train::method::lbw::Lbw;
 use train::method::lsq::Lsq;
 use train::method::progressive::Progressive;
 use train::method::{Layout, WeightMethod, activation};
-use train::program::{FakeQuantizer, QuantizerGradient};
+use train::program::{FakeQuantizer, QuantizerGradient, Rounding};
 use train::recipe::Recipe;
 use train::trainer::StepRule;
 
@@ -219,6 +219,14 @@ impl Quantized {
             }
             _ => false,
         };
+        // Rounding up is the quantized ReLU's, and exported as half a step in the bias before it; all other edges round to nearest.
+        let producers = folded.producers();
+        let before = |v: ValueId| producers.get(&v).map(|&n| &folded.nodes[n]);
+        let takes_bias = |v: ValueId, q: &EdgeQuantizer| {
+            let clamp = before(v).filter(|n| matches!(n.op, Op::Unary(Unary::Relu) | Op::Clip));
+            let layer = clamp.and_then(|n| before(n.inputs[0]?));
+            q.zero_point == 0 && layer.is_some_and(|n| matches!(n.op, Op::Conv(_) | Op::Gemm { .. }))
+        };
         let (mut all, mut steps) = (Vec::new(), BTreeMap::new());
         for (v, q) in self.edges.iter().filter(|(v, q)| !clamped(v, q)) {
             let value = folded.value(*v);
@@ -238,7 +246,11 @@ impl Quantized {
                 bits: q.bits,
                 step: q.scale,
                 zero_point: q.zero_point,
-                rounding,
+                rounding: if takes_bias(*v, q) {
+                    rounding
+                } else {
+                    Rounding::Nearest
+                },
                 gradient,
             });
         }
