@@ -91,6 +91,15 @@ impl Control {
             _ => Ok(()),
         }
     }
+
+    /// The same with `bytes` of its memory taken.
+    pub(crate) fn less(&self, bytes: usize, what: &str) -> Result<Control> {
+        self.admit(bytes, what)?;
+        Ok(Control {
+            memory: self.memory.map(|m| m - bytes),
+            ..self.clone()
+        })
+    }
 }
 
 /// Told how far a long work is: `done` of `total` pictures or layers of the step `what`.

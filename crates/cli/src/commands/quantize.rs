@@ -62,9 +62,9 @@ pub(crate) struct Arguments {
     /// Do not try to bring the channels between two convolutions to like ranges before quantizing
     #[arg(long)]
     no_equalization: bool,
-    /// Compute every LeakyRelu by a table from codes to codes: faster, but rounded twice
+    /// Compute activations (LeakyRelu, SiLU, …) by tables from codes to codes, as FORMAT.md 1.9 has them: rounded twice instead of once
     #[arg(long)]
-    leaky_tables: bool,
+    activation_tables: bool,
     /// The file to write [default: MODEL-GRID.onnx in the current folder]
     #[arg(long, short, value_name = "OUT.onnx")]
     output: Option<PathBuf>,
@@ -148,7 +148,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         rules: a.rules.clone(),
         correction: !a.no_correction,
         equalization: !a.no_correction && !a.no_equalization,
-        leaky_tables: a.leaky_tables,
+        activation_tables: a.activation_tables,
         subset: a.subset_size,
         threads: context.threads,
         control: context.control.clone(),

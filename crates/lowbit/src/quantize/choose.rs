@@ -83,7 +83,7 @@ pub(super) fn setting(
         let all = calibrate::run(
             &candidate,
             &plans,
-            options.leaky_tables,
+            options.activation_tables,
             &few,
             pool,
             control,

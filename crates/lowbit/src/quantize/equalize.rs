@@ -6,14 +6,15 @@
 //! ```text
 //! A: w_c ← w_c / s_c,  b_c ← b_c / s_c        B: w[·, c] ← w[·, c] · s_c
 //! ```
-//! leaves the network's function as it is, while the edge's per-tensor scale no longer drowns the small channels.
+//! leaves the network's function as it is, while the edge's per-tensor scale no longer drowns the small channels. Behind an activation that is
+//! not homogeneous (SiLU), a product with 1 / s_c stands for A's part; it is computed in f32 before the edge is rounded.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::Held;
-use graph::{Conv, Graph, NodeId, Op, Unary, ValueId};
+use graph::{Binary, Conv, Graph, Node, NodeId, Op, Unary, ValueId};
 use kernels::Pool;
 use tensor::{Data, Tensor};
 
@@ -28,14 +29,21 @@ const MOST: f64 = 256.0;
 /// How much of a channel's range goes into the weights of a reader that sums over channels; one that does not takes all of it.
 const SHARE: f64 = 0.5;
 
+/// Where a channel is divided by its factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// In the weights and the bias of a convolution.
+    Convolution(NodeId),
+    /// Behind an activation that is not homogeneous, such as SiLU: by a product with constants.
+    Behind(NodeId),
+}
+
 /// An edge between convolutions.
 #[derive(Debug, Clone, PartialEq)]
 struct Link {
-    writer: NodeId,
+    writer: Writer,
     /// What the readers read.
     edge: ValueId,
-    /// What the writer writes, where it will carry codes of its own: before a LeakyRelu, not before a Relu, whose codes it takes.
-    before: Option<ValueId>,
     readers: Vec<NodeId>,
 }
 
@@ -52,10 +60,7 @@ pub(super) fn run(
     if links.is_empty() {
         return Ok(graph);
     }
-    let watch: BTreeSet<ValueId> = links
-        .iter()
-        .flat_map(|l| l.before.into_iter().chain([l.edge]))
-        .collect();
+    let watch: BTreeSet<ValueId> = links.iter().map(|l| l.edge).collect();
     let options = RunOptions {
         control: control.clone(),
         ..RunOptions::default()
@@ -75,31 +80,40 @@ pub(super) fn run(
             .map_err(|e| e.at(path.display()))?;
     }
     progress.at("equalize", pictures.len(), pictures.len());
+    // Nodes that are added stand behind those that were there, which keeps the indices of links.
+    let mut added: Vec<(NodeId, Node)> = Vec::new();
     for link in &links {
-        let Some(mut all) = ranges.get(&link.edge).cloned() else {
+        let Some(all) = ranges.get(&link.edge) else {
             continue;
         };
-        // Both edges have one step for all channels: the wider range of a channel decides.
-        if let Some(before) = link.before.and_then(|v| ranges.get(&v)) {
-            all.iter_mut().zip(before).for_each(|(r, b)| *r = r.max(*b));
-        }
-        let factors = factors(&graph, link, &all);
-        apply(&mut graph, link, &factors);
+        let factors = factors(&graph, link, all);
+        added.extend(apply(&mut graph, link, &factors));
+    }
+    added.sort_by_key(|(after, _)| *after);
+    for (after, node) in added.into_iter().rev() {
+        graph.nodes.insert(after + 1, node);
     }
     Ok(graph)
 }
 
-/// Adds each channel's largest magnitude: the mean over pictures is less moved by one odd picture than the maximum is.
+/// Share of a channel's values in a picture that its range leaves out: a few outliers would halve the resolution of all others.
+const TAIL: f64 = 1e-3;
+
+/// Adds each channel's range, which a share of [`TAIL`] exceeds: the mean over pictures is less moved by one odd picture than the maximum is.
 fn add(sums: &mut Vec<f64>, tensor: &Tensor) {
     let (Some(values), Some(&channels)) = (tensor.as_f32(), tensor.shape().get(1)) else {
         return;
     };
     let inner: usize = tensor.shape()[2..].iter().product();
     sums.resize(channels, 0.0);
+    let mut magnitudes = Vec::with_capacity(inner);
     for (at, block) in values.chunks(inner.max(1)).enumerate() {
-        let top = block.iter().fold(0f32, |m, x| m.max(x.abs()));
-        if top.is_finite() {
-            sums[at % channels] += f64::from(top);
+        magnitudes.clear();
+        magnitudes.extend(block.iter().map(|x| x.abs()));
+        let within = magnitudes.len() - 1 - (TAIL * magnitudes.len() as f64) as usize;
+        let (_, range, _) = magnitudes.select_nth_unstable_by(within, f32::total_cmp);
+        if range.is_finite() {
+            sums[at % channels] += f64::from(*range);
         }
     }
 }
@@ -130,21 +144,24 @@ fn links(graph: &Graph) -> Vec<Link> {
             return None;
         }
         let mut edge = node.outputs[0];
-        let mut before = None;
+        let mut writer = Writer::Convolution(n);
         loop {
             let readers = consumers.get(&edge).filter(|_| !graph.outputs.contains(&edge))?;
             if readers.iter().all(|&r| reads(r, edge)) {
                 return Some(Link {
-                    writer: n,
+                    writer,
                     edge,
-                    before,
                     readers: readers.clone(),
                 });
             }
             match readers[..] {
+                [only] if bends(&graph.nodes[only].op) && writer == Writer::Convolution(n) => {
+                    writer = Writer::Behind(only);
+                    edge = graph.nodes[only].outputs[0];
+                }
                 [only] if homogeneous(&graph.nodes[only].op) && graph.nodes[only].outputs.len() == 1 => {
-                    if matches!(graph.nodes[only].op, Op::Unary(Unary::LeakyRelu { .. })) {
-                        before = Some(edge);
+                    if writer != Writer::Convolution(n) {
+                        return None;
                     }
                     edge = graph.nodes[only].outputs[0];
                 }
@@ -173,7 +190,12 @@ fn homogeneous(op: &Op) -> bool {
     )
 }
 
-/// s_c of an edge: at most 1, exact powers of two, so that scaled weights and values are rounded as before.
+/// Activations that need their channels at the scale they were trained at.
+fn bends(op: &Op) -> bool {
+    matches!(op, Op::Unary(_)) && !homogeneous(op)
+}
+
+/// s_c of an edge: at most 1. Real, though powers of two would keep the float network's bits: they would cost a channel up to half its codes.
 fn factors(graph: &Graph, link: &Link, ranges: &[f64]) -> Vec<f32> {
     let top = ranges.iter().fold(0f64, |m, r| m.max(*r));
     let sums = link
@@ -183,8 +205,7 @@ fn factors(graph: &Graph, link: &Link, ranges: &[f64]) -> Vec<f32> {
     let share = if sums { SHARE } else { 1.0 };
     let factor = |r: &f64| {
         if *r > 0.0 && top > 0.0 {
-            let s = (r / top).max(1.0 / MOST).powf(share);
-            (s.log2().round() as f32).exp2()
+            (r / top).max(1.0 / MOST).powf(share) as f32
         } else {
             1.0
         }
@@ -198,13 +219,20 @@ fn weight_shape(graph: &Graph, n: NodeId) -> &[usize] {
         .map_or(&[1, 1], Tensor::shape)
 }
 
-fn apply(graph: &mut Graph, link: &Link, factors: &[f32]) {
+/// Moves the factors; gives a node to be added, and behind which.
+fn apply(graph: &mut Graph, link: &Link, factors: &[f32]) -> Option<(NodeId, Node)> {
     let channels = factors.len();
-    for input in [1, 2] {
-        scale(graph, link.writer, input, |i, len| {
-            let inner = len / channels.max(1);
-            1.0 / factors[(i / inner.max(1)).min(channels - 1)]
-        });
+    let mut added = None;
+    match link.writer {
+        Writer::Convolution(writer) => {
+            for input in [1, 2] {
+                scale(graph, writer, input, |i, len| {
+                    let inner = len / channels.max(1);
+                    1.0 / factors[(i / inner.max(1)).min(channels - 1)]
+                });
+            }
+        }
+        Writer::Behind(node) => added = multiplied(graph, node, link, factors).map(|m| (node, m)),
     }
     for &reader in &link.readers {
         let Some(groups) = convolution(graph, reader).map(|c| c.group.max(1)) else {
@@ -218,6 +246,29 @@ fn apply(graph: &mut Graph, link: &Link, factors: &[f32]) {
             factors[(out / outs * width + within).min(channels - 1)]
         });
     }
+    added
+}
+
+/// The product of an activation's channels with 1/s_c, which the readers of the edge then read.
+fn multiplied(graph: &mut Graph, node: NodeId, link: &Link, factors: &[f32]) -> Option<Node> {
+    let (name, dtype, shape) = {
+        let value = graph.value(link.edge);
+        (value.name.clone(), value.dtype, value.shape.clone())
+    };
+    let mut constant = vec![factors.len()];
+    constant.resize(shape.as_ref()?.len() - 1, 1);
+    let inverse = Tensor::new(constant, factors.iter().map(|f| 1.0 / f).collect::<Vec<f32>>()).ok()?;
+    let by = graph.add_constant(&format!("{name}.channels"), inverse);
+    let output = graph.add_value(&format!("{name}.equalized"), dtype, shape);
+    for &reader in &link.readers {
+        graph.nodes[reader].inputs[0] = Some(output);
+    }
+    Some(Node {
+        name: format!("{}.equalize", graph.nodes[node].name),
+        op: Op::Binary(Binary::Mul),
+        inputs: vec![Some(link.edge), Some(by)],
+        outputs: vec![output],
+    })
 }
 
 fn scale(graph: &mut Graph, n: NodeId, input: usize, factor: impl Fn(usize, usize) -> f32) {
@@ -280,8 +331,14 @@ mod tests {
         out[0].1.as_f32().unwrap().to_vec()
     }
 
+    fn near(a: &[f32], b: &[f32]) {
+        for (x, y) in a.iter().zip(b) {
+            assert!((x - y).abs() <= 1e-4 * y.abs().max(1.0), "{x} {y}");
+        }
+    }
+
     #[test]
-    fn the_function_stays_to_the_bit_and_channels_come_nearer() {
+    fn the_function_stays_and_channels_come_nearer() {
         let mut g = net();
         let links = links(&g);
         assert_eq!(links.iter().map(|l| l.readers.len()).collect::<Vec<_>>(), [1, 1]);
@@ -299,7 +356,25 @@ mod tests {
             factors(&g, &links[1], &[16.0, 1.0, 4.0, 16.0]),
             [1.0, 0.25, 0.5, 1.0]
         );
-        assert_eq!(output(&g), before);
+        near(&output(&g), &before);
+    }
+
+    #[test]
+    fn behind_silu_a_product_divides_the_channels() {
+        let mut g = net();
+        let b = g
+            .nodes
+            .iter()
+            .position(|n| matches!(n.op, Op::Unary(Unary::LeakyRelu { .. })))
+            .unwrap();
+        g.nodes[b].op = Op::Unary(Unary::Swish { alpha: 1.0 });
+        let before = output(&g);
+        let links = links(&g);
+        assert_eq!(links[1].writer, Writer::Behind(b));
+        let (after, node) = apply(&mut g, &links[1], &[1.0, 0.3, 0.5, 0.7]).unwrap();
+        assert_eq!((after, &node.op), (b, &Op::Binary(Binary::Mul)));
+        g.nodes.insert(after + 1, node);
+        near(&output(&g), &before);
     }
 
     #[test]

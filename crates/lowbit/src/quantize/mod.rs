@@ -59,8 +59,9 @@ pub struct QuantizeOptions {
     /// Bring the channels of an edge to like ranges first where detections agree better then. Without it: weights are projected as the file
     /// has them.
     pub equalization: bool,
-    /// Compute every LeakyRelu by a table from codes to codes. Without it: on the convolution's f32 result, rounded once instead of twice.
-    pub leaky_tables: bool,
+    /// Compute activations such as LeakyRelu and SiLU by tables from codes to codes. Without it: on the convolution's f32 result, rounded once
+    /// instead of twice.
+    pub activation_tables: bool,
     /// Calibration pictures; labels are not needed.
     pub pictures: Vec<PathBuf>,
     /// At most this many of them are used, spread evenly over the list.
@@ -88,7 +89,7 @@ impl QuantizeOptions {
             rules: Vec::new(),
             correction: true,
             equalization: true,
-            leaky_tables: false,
+            activation_tables: false,
             pictures,
             subset: 300,
             threads: 0,
@@ -141,7 +142,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     let calibrated = calibrate::run(
         model,
         &[plan],
-        options.leaky_tables,
+        options.activation_tables,
         &pictures,
         &pool,
         &options.control,
@@ -171,7 +172,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     let mut quantized = model.with_graph(graph);
     // Results made with it name the bytes that it is written as.
     quantized.written_as(&quantized.to_onnx(Form::Packed)?);
-    let mut report = report::report(float, &plan, &weights, &fitted, record);
+    let mut report = report::report(model, &plan, &weights, &fitted, record);
     report.tried = setting.tried;
     Ok(Quantized {
         model: quantized,
@@ -237,8 +238,8 @@ pub struct Record {
     pub equalization: bool,
     /// Whether gains and means were refitted.
     pub correction: bool,
-    /// Whether LeakyRelu is a table of codes.
-    pub leaky_tables: bool,
+    /// Whether activations are tables of codes.
+    pub activation_tables: bool,
     /// Pictures that chose the ranges.
     pub calibration_pictures: usize,
     /// Pictures that the correction was fitted on.
@@ -268,7 +269,7 @@ impl Record {
             rules: options.rules.iter().map(Rule::to_string).collect(),
             equalization: options.equalization,
             correction: options.correction,
-            leaky_tables: options.leaky_tables,
+            activation_tables: options.activation_tables,
             calibration_pictures: calibrated.pictures,
             correction_pictures: corrected,
             calibration_sha256: calibrated.sha256.clone(),
