@@ -58,7 +58,7 @@ pub(super) fn setting(
         let few = crate::pictures::spread(pictures, super::layers::MOST_PICTURES);
         let graph = equalize::run(model, &few, pool, control, progress)?;
         if graph != *model.graph() {
-            models.push((model.with_graph(graph), true));
+            models.insert(0, (model.with_graph(graph), true));
         }
     }
     if let ([_], [observer]) = (&models[..], observers) {
@@ -73,7 +73,7 @@ pub(super) fn setting(
     let mut best: Option<(f64, Setting)> = None;
     let mut tried = Vec::new();
     for (candidate, equalized) in models {
-        // Equalized channels are tried with the observer that was best without.
+        // Equalized channels are nearly always better; without them only the observer that was best with them is tried.
         let found = best.as_ref().map(|(_, setting)| setting.observer);
         let observers = found.as_ref().map_or(observers, std::slice::from_ref);
         let plans: Vec<annotate::Plan> = observers
