@@ -39,6 +39,16 @@ enum Prepared {
 }
 
 impl Cpu {
+    /// Whether a buffer of `have` numbers is one for this parameter.
+    fn check_parameter(&self, index: usize, have: usize) -> Result<(), ExecError> {
+        let parameter = self
+            .program
+            .parameters()
+            .get(index)
+            .ok_or(ExecError::NoParameter { index })?;
+        length(format!("parameter \"{}\"", parameter.name), have, parameter.len())
+    }
+
     /// Takes all memory that the program needs, and gives the parameters the numbers of its graph.
     ///
     /// # Errors
@@ -170,32 +180,14 @@ fn count(what: &'static str, have: usize, want: usize) -> Result<(), ExecError> 
 
 impl Exec for Cpu {
     fn set_parameter(&mut self, index: usize, values: &[f32]) -> Result<(), ExecError> {
-        let parameter = self
-            .program
-            .parameters()
-            .get(index)
-            .ok_or(ExecError::NoParameter { index })?;
-        length(
-            format!("parameter \"{}\"", parameter.name),
-            values.len(),
-            parameter.len(),
-        )?;
+        self.check_parameter(index, values.len())?;
         self.memory.values[self.program.parameter_slots[index].index()].copy_from_slice(values);
         self.may_go_back = false;
         Ok(())
     }
 
     fn parameter(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError> {
-        let parameter = self
-            .program
-            .parameters()
-            .get(index)
-            .ok_or(ExecError::NoParameter { index })?;
-        length(
-            format!("parameter \"{}\"", parameter.name),
-            into.len(),
-            parameter.len(),
-        )?;
+        self.check_parameter(index, into.len())?;
         into.copy_from_slice(&self.memory.values[self.program.parameter_slots[index].index()]);
         Ok(())
     }
@@ -246,16 +238,7 @@ impl Exec for Cpu {
     }
 
     fn gradient(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError> {
-        let parameter = self
-            .program
-            .parameters()
-            .get(index)
-            .ok_or(ExecError::NoParameter { index })?;
-        length(
-            format!("parameter \"{}\"", parameter.name),
-            into.len(),
-            parameter.len(),
-        )?;
+        self.check_parameter(index, into.len())?;
         match self.program.gradient_slots[index] {
             Some(slot) => into.copy_from_slice(&self.memory.gradients[slot.index()]),
             None => into.fill(0.0),
