@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Runs the training table: recipe after recipe, resumable, a row of CSV as each run ends.
+
+    python tools/results/training.py LOWBIT DATA FOLDER docs/results/training.csv [--only PATTERN] [--threads N]
+
+LOWBIT is the release binary, DATA the folder with models/ and cifar10/, FOLDER keeps the runs. Rows that the CSV holds are skipped, a run that was
+killed goes on from its checkpoint. The test list only reports: nothing is chosen by it.
+
+columns: recipe, model, method, grid, activation bits, whether first and last layers are quantized, kind of scale, seed, steps, batch, passes over the
+training list, score of the float model at the start, of the packed model, of rounding without training at the same bits (the same recipe with rate 0
+and BatchNorm frozen), seconds of the run (with its evaluations, on a shared machine), commit of the program, first digits of the SHA-256 of the recipe
+as it ran and of the packed model.
+"""
+import argparse
+import csv
+import hashlib
+import json
+import os
+import re
+import subprocess
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+RECIPES = os.path.join(HERE, "..", "..", "recipes")
+COLUMNS = ["recipe", "model", "method", "grid", "activation_bits", "first_last", "scale", "seed", "steps", "batch", "passes",
+           "float_start", "score", "ptq", "seconds", "commit", "recipe_sha256", "model_sha256"]
+ENDS_FLOAT = 'method.rules=["first=float", "head=float"]'
+
+# (recipe, seed, settings), in the order in which they are run.
+ROWS = [
+    ("cifar10-float", 0, []),
+    ("cifar10-lbw", 0, ["method.grid=lbw6"]),
+    ("cifar10-lbw", 0, ["method.grid=lbw4"]),
+    ("cifar10-lbw", 0, ["method.grid=lbw2"]),
+    ("cifar10-bcgd", 0, ["method.grid=int4"]),
+    ("cifar10-bcgd", 0, ["method.grid=binary"]),
+    ("cifar10-bcgd", 0, ["method.grid=ternary"]),
+    ("cifar10-lbw", 0, ["method.grid=lbw5"]),
+    ("cifar10-lbw", 0, ["method.grid=lbw3"]),
+    ("cifar10-bcgd", 0, ["method.grid=binary", ENDS_FLOAT]),
+    ("cifar10-lbw", 0, ["method.grid=lbw2", ENDS_FLOAT]),
+    ("cifar10-bcgd", 1, ["method.grid=binary"]),
+    ("cifar10-bcgd", 2, ["method.grid=binary"]),
+    ("cifar10-lbw", 1, ["method.grid=lbw2"]),
+    ("cifar10-lbw", 2, ["method.grid=lbw2"]),
+]
+
+# Where a recipe's data are, below DATA, and how many pictures an epoch has.
+PLACES = {"cifar10": {"model": "models/cifar_resnet20.onnx", "data.path": "cifar10", "eval.path": "cifar10"}}
+EPOCH = {"cifar10": 10000}
+
+
+def lowbit(a, folder, recipe, settings):
+    """The JSON of a finished run."""
+    command = [a.lowbit, "train", os.path.join(RECIPES, recipe + ".toml"), "--resume", "--json", "--threads", str(a.threads)]
+    for setting in [*settings, "threads=%d" % a.threads, "output=" + folder]:
+        command += ["--set", setting]
+    with open(folder + ".log", "a", encoding="utf-8") as log:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    if done.returncode != 0:
+        raise SystemExit("%s\nexit code %d, see %s.log" % (" ".join(command), done.returncode, folder))
+    return json.loads(done.stdout)
+
+
+def value(text, key):
+    """Of a complete recipe, a key a line."""
+    found = re.search("^%s = (.*)$" % re.escape(key), text, re.M)
+    return found.group(1).strip('"') if found else ""
+
+
+def run(a, recipe, seed, settings):
+    kind = recipe.split("-")[0]
+    places = ["%s=%s" % (key, os.path.join(a.data, path)) for key, path in PLACES[kind].items()]
+    name = "_".join([recipe] + [re.sub(r"[^a-z0-9.-]+", "_", s.split("=", 1)[1]).strip("_") for s in settings] + ["s%d" % seed])
+    base = os.path.join(a.folder, name)
+    made = lowbit(a, base, recipe, [*places, *settings, "seed=%d" % seed])
+    text = made["recipe"]
+    method = value(text, "method.name")
+    rounded = {}
+    if method != "float":
+        still = ["steps=1", "optimizer.rate=0.0", "batch_norm.mode=frozen", "schedule.warmup=0"]
+        rounded = lowbit(a, base + "_ptq", recipe, [*places, *settings, *still, "seed=%d" % seed])
+    steps, batch = int(value(text, "steps")), int(value(text, "batch"))
+    # Where the data lie is no part of the recipe's identity.
+    identity = re.sub("^(model|data.path|eval.path) = .*\n", "", text, flags=re.M)
+    ends = "float" if "first=float" in value(text, "method.rules") else "quantized"
+    return {
+        "recipe": recipe, "model": os.path.basename(PLACES[kind]["model"]).rsplit(".", 1)[0], "method": method,
+        "grid": "" if method == "float" else value(text, "method.grid"),
+        "activation_bits": value(text, "activation.bits") if value(text, "activation.bits") != "0" else "",
+        "first_last": "" if method == "float" else ends,
+        "scale": "" if method == "float" else "%s %s" % (value(text, "method.granularity"), value(text, "method.scale")),
+        "seed": seed, "steps": steps, "batch": batch, "passes": round(steps * batch / EPOCH[kind], 2),
+        "float_start": "%.4f" % made["start_score"], "score": "%.4f" % made["score"],
+        "ptq": "%.4f" % rounded["score"] if rounded else "", "seconds": round(made["seconds"]),
+        "commit": str(made.get("commit", ""))[:7], "recipe_sha256": hashlib.sha256(identity.encode()).hexdigest()[:12],
+        "model_sha256": made["model_sha256"][:12],
+    }
+
+
+def key(recipe, seed, settings):
+    ends = "float" if ENDS_FLOAT in settings else "quantized"
+    grid = [s.split("=")[1] for s in settings if s.startswith("method.grid=")]
+    return (recipe, str(seed), *(grid or [""]), ends if grid else "")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ["lowbit", "data", "folder", "csv"]:
+        p.add_argument(name)
+    p.add_argument("--only", default="", help="rows whose recipe and settings contain this")
+    p.add_argument("--threads", type=int, default=1)
+    a = p.parse_args()
+    os.makedirs(a.folder, exist_ok=True)
+    done = set()
+    if os.path.exists(a.csv):
+        for row in csv.DictReader(open(a.csv, encoding="utf-8")):
+            done.add((row["recipe"], row["seed"], row["grid"], row["first_last"]))
+    for recipe, seed, settings in ROWS:
+        if key(recipe, seed, settings) in done or a.only not in " ".join([recipe, *settings]):
+            continue
+        row = run(a, recipe, seed, settings)
+        new = not os.path.exists(a.csv)
+        with open(a.csv, "a", encoding="utf-8", newline="") as out:
+            writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        print(" ".join(str(row[c]) for c in COLUMNS), flush=True)
+
+
+if __name__ == "__main__":
+    main()
