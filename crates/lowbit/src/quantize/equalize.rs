@@ -74,7 +74,7 @@ pub(super) fn run(
         runner
             .watch(&[(&name, &input)], Some(&watch), &mut |_, value, held| {
                 if let Held::Real(tensor) = held {
-                    add(ranges.entry(value).or_default(), tensor);
+                    widen(ranges.entry(value).or_default(), tensor);
                 }
             })
             .map_err(|e| e.at(path.display()))?;
@@ -96,25 +96,18 @@ pub(super) fn run(
     Ok(graph)
 }
 
-/// Share of a channel's values in a picture that its range leaves out: a few outliers would halve the resolution of all others.
-const TAIL: f64 = 1e-3;
-
-/// Adds each channel's range, which a share of [`TAIL`] exceeds: the mean over pictures is less moved by one odd picture than the maximum is.
-fn add(sums: &mut Vec<f64>, tensor: &Tensor) {
+/// Widens each channel's range to the picture's largest magnitude. A quantile in its place (the mean over pictures of what 99.9 % of the values
+/// stay under) clips: on Yolo-Fastest and Nano it costs 0.2 and 0.9 points of mAP more.
+fn widen(ranges: &mut Vec<f64>, tensor: &Tensor) {
     let (Some(values), Some(&channels)) = (tensor.as_f32(), tensor.shape().get(1)) else {
         return;
     };
     let inner: usize = tensor.shape()[2..].iter().product();
-    sums.resize(channels, 0.0);
-    let mut magnitudes = Vec::with_capacity(inner);
+    ranges.resize(channels, 0.0);
     for (at, block) in values.chunks(inner.max(1)).enumerate() {
-        magnitudes.clear();
-        magnitudes.extend(block.iter().map(|x| x.abs()));
-        let within = magnitudes.len() - 1 - (TAIL * magnitudes.len() as f64) as usize;
-        let (_, range, _) = magnitudes.select_nth_unstable_by(within, f32::total_cmp);
-        if range.is_finite() {
-            sums[at % channels] += f64::from(*range);
-        }
+        let most = block.iter().map(|x| x.abs()).filter(|x| x.is_finite());
+        let range = &mut ranges[at % channels];
+        *range = most.fold(*range, |most, x| most.max(f64::from(x)));
     }
 }
 
