@@ -32,7 +32,7 @@ macro_rules! keys {
 }
 
 keys! {
-    "model" = "''": "float model to start from: an ONNX file, or `zoo:tiny`, our small detector with random weights",
+    "model" = "''": "float model to start from: an ONNX file, or `zoo:tiny` or `zoo:small`, our own detectors with random weights",
     "head" = "''": "head description (JSON), where the model has none",
     "output" = "''": "folder of checkpoints, results.csv and the model; default: runs/ and the recipe's name",
     "seed" = "0": "of initial weights, order and changes of samples",
@@ -40,15 +40,16 @@ keys! {
     "workers" = "1": "threads that make batches",
     "steps" = "1000": "updates of the run",
     "batch" = "8": "pictures of one update",
-    "zoo.width" = "16": "channels of the first layer of zoo:tiny",
+    "zoo.width" = "16": "channels of the first layer of zoo:…",
     "zoo.size" = "96": "side of its input in pixels",
     "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10) or synth (drawn scenes)",
     "data.path" = "''": "where it is",
     "data.split" = "''": "name of the list",
-    "data.seed" = "1": "synth: seed of the scenes",
+    "data.seed" = "1": "synth: seed of the scenes, below 2^32: the demo's begin there",
     "data.first" = "0": "synth: index of the first scene",
     "data.count" = "2000": "synth: scenes of an epoch",
     "data.max_objects" = "6": "synth: most objects of a scene",
+    "data.cache" = "0": "MiB of decoded or drawn pictures that are kept for the next epochs",
     "eval.kind" = "''": "as data.kind; empty: no evaluation",
     "eval.path" = "''": "where the evaluation data are",
     "eval.split" = "''": "name of the list",
@@ -172,6 +173,7 @@ impl Recipe {
             "checkpoint.every",
             "schedule.warmup",
             "activation.bits",
+            "data.cache",
         ] {
             self.at_least(key, 0.0)?;
         }
@@ -321,7 +323,14 @@ impl Recipe {
 }
 
 /// Keys that change neither the numbers of a run nor its model.
-pub const FREE: [&str; 5] = ["output", "threads", "workers", "checkpoint.every", "log.every"];
+pub const FREE: [&str; 6] = [
+    "output",
+    "threads",
+    "workers",
+    "data.cache",
+    "checkpoint.every",
+    "log.every",
+];
 
 /// Dotted keys of all values that are no tables.
 fn flatten(prefix: &str, value: &Value, out: &mut Vec<(String, Value)>) {

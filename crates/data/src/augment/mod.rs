@@ -12,7 +12,7 @@ mod loader;
 mod sources;
 
 pub use loader::{Batch, LoadError, Loader, Plan, batch};
-pub use sources::{Classes, Pictures, Source, SourceError, Synthetic};
+pub use sources::{Cached, Classes, Pictures, Source, SourceError, Synthetic};
 
 use tasks::detect::{Input, Object};
 

@@ -1,6 +1,7 @@
 //! Where training pictures come from.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tasks::detect::{BBox, Object};
 
@@ -98,5 +99,75 @@ impl Source for Synthetic {
 
     fn sample(&self, index: usize) -> Result<(Picture, Vec<Object>), SourceError> {
         Ok(synth::scene(self.seed, self.first + index as u64, &self.options))
+    }
+}
+
+/// Keeps the samples of another source in memory, up to a number of bytes: drawing or decoding them costs as much as a training step of a small
+/// network. What was kept is never given back.
+pub struct Cached {
+    source: Arc<dyn Source>,
+    kept: Vec<OnceLock<(Picture, Vec<Object>)>>,
+    bytes: AtomicUsize,
+    most: usize,
+}
+
+impl Cached {
+    /// Keeps up to `most` bytes of pixels; samples beyond that are made anew each time.
+    pub fn new(source: Arc<dyn Source>, most: usize) -> Self {
+        Cached {
+            kept: (0..source.len()).map(|_| OnceLock::new()).collect(),
+            source,
+            bytes: AtomicUsize::new(0),
+            most,
+        }
+    }
+}
+
+impl Source for Cached {
+    fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<(Picture, Vec<Object>), SourceError> {
+        let place = self.kept.get(index).ok_or(SourceError::Empty)?;
+        if let Some(kept) = place.get() {
+            return Ok(kept.clone());
+        }
+        let made = self.source.sample(index)?;
+        let size = made.0.rgb().len();
+        let before = self.bytes.fetch_add(size, Ordering::Relaxed);
+        // Another thread may have been faster: both made the same.
+        if before + size > self.most || place.set(made.clone()).is_err() {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        }
+        Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_gives_what_its_source_gives_and_holds_no_more_than_it_may() {
+        let options = synth::Options {
+            width: 32,
+            height: 32,
+            max_objects: 2,
+        };
+        let source = Arc::new(Synthetic {
+            seed: 3,
+            first: 5,
+            count: 4,
+            options,
+        });
+        let size = 32 * 32 * 3;
+        let cached = Cached::new(source.clone(), 2 * size + size / 2);
+        for index in [0, 3, 0, 1, 2, 3, 1] {
+            assert_eq!(cached.sample(index).unwrap(), source.sample(index).unwrap());
+        }
+        assert_eq!(cached.kept.iter().filter(|k| k.get().is_some()).count(), 2);
+        assert_eq!(cached.bytes.load(Ordering::Relaxed), 2 * size);
+        assert!(cached.sample(4).is_err());
     }
 }

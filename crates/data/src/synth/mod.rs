@@ -23,6 +23,9 @@ pub use shape::NAMES;
 /// Version of the drawing: it changes when the same seed gives other bytes.
 pub const VERSION: u32 = 1;
 
+/// Seeds from here on are the demo's: training refuses them, so that its scenes are fresh for every model.
+pub const DEMO_SEEDS: u64 = 1 << 32;
+
 /// What a scene is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {

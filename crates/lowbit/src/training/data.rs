@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use data::augment::{Classes, Options, Pictures, Plan, Source, Synthetic};
+use data::augment::{Cached, Classes, Options, Pictures, Plan, Source, Synthetic};
 use data::synth;
 use tasks::detect::Input;
 use tasks::detect::names::ClassMap;
@@ -17,6 +17,19 @@ pub(super) struct Set {
     pub(super) names: Vec<String>,
 }
 
+/// The training set, its pictures kept as far as the recipe says.
+pub(super) fn open_cached(recipe: &Recipe, input: &Input) -> Result<Set> {
+    let set = open(recipe, "data", input)?;
+    let most = (recipe.count("data.cache") as usize).saturating_mul(1 << 20);
+    Ok(match most {
+        0 => set,
+        _ => Set {
+            source: Arc::new(Cached::new(set.source, most)),
+            ..set
+        },
+    })
+}
+
 /// `section` is `data` or `eval`.
 pub(super) fn open(recipe: &Recipe, section: &str, input: &Input) -> Result<Set> {
     let key = |name: &str| format!("{section}.{name}");
@@ -26,7 +39,7 @@ pub(super) fn open(recipe: &Recipe, section: &str, input: &Input) -> Result<Set>
     match recipe.text(&key("kind")) {
         "synth" => Ok(Set {
             source: Arc::new(Synthetic {
-                seed: recipe.count(&key("seed")),
+                seed: training_seed(recipe.count(&key("seed")), &key("seed"))?,
                 first: recipe.count(&key("first")),
                 count: recipe.count(&key("count")).max(1) as usize,
                 options: synth::Options {
@@ -67,6 +80,18 @@ pub(super) fn open(recipe: &Recipe, section: &str, input: &Input) -> Result<Set>
             })
         }
     }
+}
+
+/// Scenes that nothing trains on, so that the demo's are fresh for every model.
+fn training_seed(seed: u64, key: &str) -> Result<u64> {
+    if seed < synth::DEMO_SEEDS {
+        return Ok(seed);
+    }
+    Err(
+        Error::usage(format!("scenes of seed {seed} are kept for the demo"))
+            .at(format!("recipe key \"{key}\""))
+            .help(format!("take a seed below {}", synth::DEMO_SEEDS)),
+    )
 }
 
 /// For each class of the data its class in the head.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use graph::passes::{Budget, simplify};
 use graph::{EdgeQuantizer, Op, Unary, ValueId};
+use tensor::Tensor;
 use train::export::export;
 use train::program::FakeQuantizer;
 use train::trainer::Deployed;
@@ -42,5 +43,22 @@ pub(super) fn model(
         .flat_map(|n| n.inputs.iter().flatten().chain(&n.outputs).copied())
         .collect();
     graph.edges.retain(|v, _| left.contains(v));
+    Ok(source.with_graph(graph))
+}
+
+/// The float model with the numbers of the run, its layers as they were trained.
+pub(super) fn unfolded(source: &Model, deployed: &[Deployed]) -> Result<Model> {
+    let mut graph = source.graph().clone();
+    for d in deployed {
+        let name = &d.parameter.name;
+        let v = graph.find(name).filter(|v| graph.is_constant(*v));
+        let tensor = Tensor::new(d.parameter.shape.clone(), d.values.clone());
+        let (Some(v), Ok(tensor)) = (v, tensor) else {
+            return Err(Error::bad(format!(
+                "the graph has no constant \"{name}\" of that size"
+            )));
+        };
+        graph.constants.insert(v, tensor);
+    }
     Ok(source.with_graph(graph))
 }

@@ -33,7 +33,7 @@ use train::optimizer::sgd::Sgd;
 use train::program::{BatchNormMode, FakeQuantizer, Program, ProgramOptions};
 use train::recipe::Recipe;
 pub use train::recipe::{KEYS, Key};
-use train::trainer::{Settings, StepReport, TrainError, Trainer};
+use train::trainer::{Deployed, Settings, StepReport, TrainError, Trainer};
 
 use crate::output::Folder;
 use crate::{Control, Error, ErrorKind, LoadOptions, Model, Result};
@@ -176,7 +176,7 @@ fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
             return Err(Error::usage("the recipe says no model")
                 .help("give an ONNX file, or model = \"zoo:tiny\" to start from random weights"));
         }
-        "zoo:tiny" => {
+        "zoo:tiny" | "zoo:small" => {
             let names = ::data::synth::NAMES.map(String::from).to_vec();
             let names = match recipe.text("data.kind") {
                 "synth" => names,
@@ -191,7 +191,11 @@ fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
                     "zoo.width is 1 … 256 and zoo.size a multiple of 16 up to 4096",
                 ));
             }
-            let graph = train::zoo::tiny(&names, width, size, recipe.count("seed"));
+            let build = match text {
+                "zoo:tiny" => train::zoo::tiny,
+                _ => train::zoo::small,
+            };
+            let graph = build(&names, width, size, recipe.count("seed"));
             let form = WriteOptions {
                 form: Form::Float,
                 producer_version: crate::TOOL_VERSION.into(),
@@ -241,7 +245,7 @@ impl Run {
     fn new(recipe: Recipe, source: Model) -> Result<Run> {
         let head = source.head()?.clone();
         let pool = Arc::new(Pool::new(recipe.count("threads") as usize));
-        let set = data::open(&recipe, "data", &head.input)?;
+        let set = data::open_cached(&recipe, &head.input)?;
         let classes = data::classes(&set, &head.classes);
         let distill = recipe.text("loss.kind") == "distill";
         // A teacher needs no labels.
@@ -415,7 +419,11 @@ impl Run {
 
     fn model(&mut self, batches: &[Vec<&[f32]>]) -> Result<Model> {
         let deployed = self.trainer.deploy(batches).map_err(fault)?;
-        export::model(&self.source, &deployed, &self.activations, &self.quantized.edges)
+        self.exported(&deployed)
+    }
+
+    fn exported(&self, deployed: &[Deployed]) -> Result<Model> {
+        export::model(&self.source, deployed, &self.activations, &self.quantized.edges)
     }
 
     fn finish(
@@ -438,14 +446,20 @@ impl Run {
             batches.push(::data::augment::batch(&*self.set.source, &plan, step).map_err(load_fault)?);
         }
         let inputs: Vec<Vec<&[f32]>> = batches.iter().map(|b| vec![b.input.as_slice()]).collect();
-        let mut model = self.model(&inputs)?;
-        model.set_metadata("lowbit.recipe", self.recipe.to_toml());
-        let form = if model.is_quantized() {
-            Form::Packed
-        } else {
-            Form::Float
+        let deployed = self.trainer.deploy(&inputs).map_err(fault)?;
+        let mut model = self.exported(&deployed)?;
+        let bytes = match model.is_quantized() {
+            true => {
+                model.set_metadata("lowbit.recipe", self.recipe.to_toml());
+                model.to_onnx(Form::Packed)?
+            }
+            // BatchNormalization stays in the file, so that a low-bit run can start from it.
+            false => {
+                let mut unfolded = export::unfolded(&self.source, &deployed)?;
+                unfolded.set_metadata("lowbit.recipe", self.recipe.to_toml());
+                unfolded.to_onnx(Form::Float)?
+            }
         };
-        let bytes = model.to_onnx(form)?;
         model.written_as(&bytes);
         folder.write(MODEL, &bytes, &[])?;
         let score = self.judge(&model, control)?;

@@ -1,49 +1,28 @@
 //! Networks of our own, with random weights: something to train from nothing.
 
-use graph::{Binary, Conv, Graph, Op, Padding, Unary, ValueId};
-use tasks::detect::{Channels, ColorOrder, DflHead, Family, Head, Input, METADATA_KEY, Resize};
+mod small;
+mod tiny;
+
+use graph::{
+    Binary, Conv, CoordinateTransform, Graph, NearestMode, Node, Op, Padding, Resize, ResizeMode, Unary,
+    ValueId,
+};
+use tasks::detect::{Channels, ColorOrder, DflHead, Family, Head, Input, METADATA_KEY};
 use tensor::{DType, Tensor};
+
+pub use small::small;
+pub use tiny::tiny;
 
 /// Bins of each distance: up to 7 strides from the middle of a cell.
 const BINS: usize = 8;
 
-/// A small anchor-free detector for square pictures: seven convolutions with BatchNormalization and ReLU, heads at strides 8 and 16.
-///
-/// `width` is the number of channels of the first layer; `size` a multiple of 16. Weights are He's (arXiv 1502.01852), drawn by counter from
-/// `seed`; scores start at 0.01.
-pub fn tiny(classes: &[String], width: usize, size: usize, seed: u64) -> Graph {
-    let mut b = Builder {
-        graph: Graph::new("tiny"),
-        counter: mix(seed ^ 0x7a6f_6f5f_7469_6e79),
-    };
-    let shape = [1, 3, size, size].map(Some).to_vec();
-    let x = b.graph.add_value("images", Some(DType::F32), Some(shape));
-    b.graph.inputs.push(x);
-    let (w1, w2, w4, w8) = (width, 2 * width, 4 * width, 8 * width);
-    let x = b.layer(x, "stem", [3, w1], 2);
-    let x = b.layer(x, "down4", [w1, w2], 2);
-    let x = b.layer(x, "body4", [w2, w2], 1);
-    let x = b.layer(x, "down8", [w2, w4], 2);
-    let eight = b.residual(x, "body8", w4);
-    let x = b.layer(eight, "down16", [w4, w8], 2);
-    let sixteen = b.residual(x, "body16", w8);
-    for (name, x, channels) in [("small", eight, w4), ("large", sixteen, w8)] {
-        let output = b.head(x, name, channels, classes.len());
-        b.graph.outputs.push(output);
-    }
-    let head = head(classes, size);
-    b.graph.metadata.insert(METADATA_KEY.into(), head.to_json());
-    graph::shape::infer(&mut b.graph).expect("a graph that was built right");
-    b.graph
-}
-
-fn head(classes: &[String], size: usize) -> Head {
+fn head(name: &str, classes: &[String], size: usize) -> Head {
     let heads = [("small", 8), ("large", 16)].map(|(output, stride)| DflHead {
         output: output.into(),
         stride,
     });
     Head {
-        name: "tiny".into(),
+        name: name.into(),
         source: None,
         input: Input {
             name: "images".into(),
@@ -54,7 +33,7 @@ fn head(classes: &[String], size: usize) -> Head {
             scale: 1.0 / 255.0,
             mean: [0.0; 3],
             std: [1.0; 3],
-            resize: Resize::Letterbox,
+            resize: tasks::detect::Resize::Letterbox,
             pad_value: Some(114),
         },
         family: Family::Yolov8Raw {
@@ -79,6 +58,34 @@ fn mix(mut z: u64) -> u64 {
 }
 
 impl Builder {
+    /// A graph with its input alone.
+    fn new(name: &str, size: usize, seed: u64) -> (Builder, ValueId) {
+        let mut graph = Graph::new(name);
+        let shape = [1, 3, size, size].map(Some).to_vec();
+        let x = graph.add_value("images", Some(DType::F32), Some(shape));
+        graph.inputs.push(x);
+        let counter = mix(seed);
+        (Builder { graph, counter }, x)
+    }
+
+    /// Adds the heads at strides 8 and 16, on values with so many channels, and their description.
+    fn finish(
+        mut self,
+        name: &str,
+        features: [(ValueId, usize); 2],
+        classes: &[String],
+        size: usize,
+    ) -> Graph {
+        for ((x, channels), output) in features.into_iter().zip(["small", "large"]) {
+            let output = self.head(x, output, channels, classes.len());
+            self.graph.outputs.push(output);
+        }
+        let head = head(name, classes, size);
+        self.graph.metadata.insert(METADATA_KEY.into(), head.to_json());
+        graph::shape::infer(&mut self.graph).expect("a graph that was built right");
+        self.graph
+    }
+
     fn unit(&mut self) -> f64 {
         self.counter = self.counter.wrapping_add(0x9e37_79b9_7f4a_7c15);
         (mix(self.counter) >> 11) as f64 * 2f64.powi(-53)
@@ -124,9 +131,10 @@ impl Builder {
         self.graph.add_node(op, &inputs, name)
     }
 
-    /// Convolution 3×3 and BatchNormalization.
-    fn normalized(&mut self, x: ValueId, name: &str, channels: [usize; 2], stride: usize) -> ValueId {
-        let y = self.conv(x, &format!("{name}.conv"), channels, 3, stride, None);
+    /// Convolution without bias, and BatchNormalization; `geometry` is kernel side and stride.
+    fn normalized(&mut self, x: ValueId, name: &str, channels: [usize; 2], geometry: [usize; 2]) -> ValueId {
+        let [kernel, stride] = geometry;
+        let y = self.conv(x, &format!("{name}.conv"), channels, kernel, stride, None);
         let mut inputs = vec![y];
         for (part, value) in [("gamma", 1f32), ("beta", 0.0), ("mean", 0.0), ("variance", 1.0)] {
             let all = Tensor::vector(vec![value; channels[1]]);
@@ -137,19 +145,44 @@ impl Builder {
     }
 
     fn layer(&mut self, x: ValueId, name: &str, channels: [usize; 2], stride: usize) -> ValueId {
-        let y = self.normalized(x, name, channels, stride);
+        let y = self.normalized(x, name, channels, [3, stride]);
         self.graph
             .add_node(Op::Unary(Unary::Relu), &[y], &format!("{name}.relu"))
     }
 
     /// x + layer(x), then ReLU.
     fn residual(&mut self, x: ValueId, name: &str, channels: usize) -> ValueId {
-        let y = self.normalized(x, name, [channels; 2], 1);
+        let y = self.normalized(x, name, [channels; 2], [3, 1]);
+        self.sum(x, y, name)
+    }
+
+    /// ReLU of a + b.
+    fn sum(&mut self, a: ValueId, b: ValueId, name: &str) -> ValueId {
         let sum = self
             .graph
-            .add_node(Op::Binary(Binary::Add), &[x, y], &format!("{name}.add"));
+            .add_node(Op::Binary(Binary::Add), &[a, b], &format!("{name}.add"));
         self.graph
             .add_node(Op::Unary(Unary::Relu), &[sum], &format!("{name}.relu"))
+    }
+
+    /// Every value four times: twice the height and width.
+    fn doubled(&mut self, x: ValueId, name: &str) -> ValueId {
+        let scales = Tensor::vector(vec![1f32, 1.0, 2.0, 2.0]);
+        let scales = self.graph.add_constant(&format!("{name}.scales"), scales);
+        let op = Op::Resize(Resize {
+            mode: ResizeMode::Nearest,
+            coordinates: CoordinateTransform::Asymmetric,
+            nearest: NearestMode::Floor,
+            axes: Vec::new(),
+        });
+        let output = self.graph.add_value(name, None, None);
+        self.graph.nodes.push(Node {
+            name: name.into(),
+            op,
+            inputs: vec![Some(x), None, Some(scales)],
+            outputs: vec![output],
+        });
+        output
     }
 
     fn head(&mut self, x: ValueId, name: &str, channels: usize, classes: usize) -> ValueId {
@@ -179,5 +212,20 @@ mod tests {
         let weight = |seed| tiny(&classes, 8, 96, seed).constants.values().next().cloned();
         assert_eq!(weight(1), weight(1));
         assert_ne!(weight(1), weight(2));
+    }
+
+    #[test]
+    fn the_demos_detector_is_small_and_sees_at_two_strides() {
+        let classes: Vec<String> = (0..8).map(|i| format!("class {i}")).collect();
+        let graph = small(&classes, 16, 128, 1);
+        graph.check().unwrap();
+        let shapes: Vec<_> = graph
+            .outputs
+            .iter()
+            .map(|&v| graph.value(v).fixed_shape().unwrap())
+            .collect();
+        assert_eq!(shapes, [[1, 40, 16, 16], [1, 40, 8, 8]]);
+        let count: usize = graph.constants.values().map(Tensor::len).sum();
+        assert!((340_000..=350_000).contains(&count), "{count}");
     }
 }
