@@ -223,13 +223,59 @@ pub fn bench(
     options: &BenchOptions,
     progress: &mut dyn Progress,
 ) -> Result<Bench> {
+    let models: Vec<&Model> = std::iter::once(model).chain(versus).collect();
+    let subjects = measured(&models, options, progress)?;
+    let ratios = subjects.get(1).map(|b| ratios(&subjects[0], b));
+    let at = |sorted: &[f64], q: f64| sorted[((sorted.len() - 1) as f64 * q).round() as usize];
+    let shapes = model.inputs()?;
+    Ok(Bench {
+        a: subjects[0].timing(),
+        b: subjects.get(1).map(Subject::timing),
+        ratio: ratios.as_deref().map(median),
+        ratio_p10_p90: ratios.as_deref().map(|r| (at(r, 0.1), at(r, 0.9))),
+        input: shapes
+            .iter()
+            .map(|(name, dtype, shape)| format!("{name} {dtype:?} {shape:?}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    })
+}
+
+/// Measures any number of models by turns: for each its times, and the median over the rounds of the first one's time / its time, which says how
+/// many times faster it is.
+///
+/// # Errors
+/// As [`bench()`].
+pub fn by_turns(
+    models: &[&Model],
+    options: &BenchOptions,
+    progress: &mut dyn Progress,
+) -> Result<Vec<(Timing, f64)>> {
+    let subjects = measured(models, options, progress)?;
+    let one = |s: &Subject| (s.timing(), median(&ratios(&subjects[0], s)));
+    Ok(subjects.iter().map(one).collect())
+}
+
+/// Time of `a` / time of `b` of each round, sorted.
+fn ratios(a: &Subject, b: &Subject) -> Vec<f64> {
+    let pairs = a.times.iter().zip(&b.times);
+    let mut all: Vec<f64> = pairs
+        .map(|(x, y)| x.as_secs_f64() / y.as_secs_f64().max(1e-12))
+        .collect();
+    all.sort_by(f64::total_cmp);
+    all
+}
+
+fn measured<'a>(
+    models: &[&'a Model],
+    options: &BenchOptions,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Subject<'a>>> {
     if options.runs == 0 {
         return Err(Error::usage("there is nothing to measure in 0 runs"));
     }
-    let mut subjects = vec![Subject::new(model, options)?];
-    if let Some(versus) = versus {
-        subjects.push(Subject::new(versus, options)?);
-    }
+    let subjects: Result<Vec<Subject>> = models.iter().map(|m| Subject::new(m, options)).collect();
+    let mut subjects = subjects?;
     for s in &subjects {
         for _ in 0..options.warmup {
             s.once()?;
@@ -252,25 +298,5 @@ pub fn bench(
         }
     }
     progress.at("bench", options.runs, options.runs);
-    let ratios = subjects.get(1).map(|b| {
-        let pairs = subjects[0].times.iter().zip(&b.times);
-        let mut all: Vec<f64> = pairs
-            .map(|(x, y)| x.as_secs_f64() / y.as_secs_f64().max(1e-12))
-            .collect();
-        all.sort_by(f64::total_cmp);
-        all
-    });
-    let at = |sorted: &[f64], q: f64| sorted[((sorted.len() - 1) as f64 * q).round() as usize];
-    let shapes = model.inputs()?;
-    Ok(Bench {
-        a: subjects[0].timing(),
-        b: subjects.get(1).map(Subject::timing),
-        ratio: ratios.as_deref().map(median),
-        ratio_p10_p90: ratios.as_deref().map(|r| (at(r, 0.1), at(r, 0.9))),
-        input: shapes
-            .iter()
-            .map(|(name, dtype, shape)| format!("{name} {dtype:?} {shape:?}"))
-            .collect::<Vec<_>>()
-            .join(", "),
-    })
+    Ok(subjects)
 }

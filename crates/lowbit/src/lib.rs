@@ -52,6 +52,7 @@ pub mod output;
 pub mod pictures;
 pub mod provenance;
 pub mod quantize;
+pub mod report;
 pub mod runtime;
 pub mod synth;
 pub mod text;

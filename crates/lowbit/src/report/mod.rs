@@ -1,0 +1,3 @@
+//! Results for people, as one file that a browser opens.
+
+pub mod page;

@@ -1,0 +1,221 @@
+//! A page of HTML that needs nothing beside it: style and pictures lie inside, nothing is loaded, nothing runs. Light or dark as the reader's
+//! system is, readable on a telephone and on a wide screen.
+
+use std::fmt::Write as _;
+
+use data::Picture;
+
+use crate::{Error, Result};
+
+/// A page that grows from top to bottom.
+///
+/// ```
+/// use lowbit::report::page::Page;
+/// let mut page = Page::new("Results of <net>");
+/// page.heading("Speed").paragraph("Two models, by turns.");
+/// page.table(&["model", "ms"], &[vec!["a".into(), "1.5".into()]]);
+/// let html = page.finish();
+/// assert!(html.starts_with("<!doctype html>") && html.contains("Results of &lt;net&gt;"));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Page {
+    html: String,
+}
+
+impl Page {
+    /// A page with its title as first heading.
+    pub fn new(title: &str) -> Page {
+        let title = escape(title);
+        let mut html = String::new();
+        let _ = write!(
+            html,
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
+        );
+        Page { html }
+    }
+
+    /// A heading of a part.
+    pub fn heading(&mut self, text: &str) -> &mut Self {
+        self.line("h2", "", text)
+    }
+
+    /// Plain text.
+    pub fn paragraph(&mut self, text: &str) -> &mut Self {
+        self.line("p", "", text)
+    }
+
+    /// Small grey text: protocol, provenance.
+    pub fn note(&mut self, text: &str) -> &mut Self {
+        self.line("p", " class=\"note\"", text)
+    }
+
+    fn line(&mut self, tag: &str, attributes: &str, text: &str) -> &mut Self {
+        let _ = writeln!(self.html, "<{tag}{attributes}>{}</{tag}>", escape(text));
+        self
+    }
+
+    /// A table; the first column is left-aligned, the others right-aligned. It scrolls by itself where it is wider than the page.
+    pub fn table(&mut self, header: &[&str], rows: &[Vec<String>]) -> &mut Self {
+        let cells = |tag: &str, row: &mut dyn Iterator<Item = &str>| {
+            row.map(|c| format!("<{tag}>{}</{tag}>", escape(c)))
+                .collect::<String>()
+        };
+        let head = cells("th", &mut header.iter().copied());
+        let _ = writeln!(
+            self.html,
+            "<div class=\"wide\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>"
+        );
+        for row in rows {
+            let row = cells("td", &mut row.iter().map(String::as_str));
+            let _ = writeln!(self.html, "<tr>{row}</tr>");
+        }
+        self.html.push_str("</tbody>\n</table></div>\n");
+        self
+    }
+
+    /// Pictures side by side with captions, as many in a row as `columns` or as fit.
+    ///
+    /// # Errors
+    /// Pictures too large for JPEG.
+    pub fn pictures(&mut self, columns: usize, all: &[(&str, &Picture)]) -> Result<&mut Self> {
+        let _ = writeln!(self.html, "<div class=\"row\" style=\"--columns:{columns}\">");
+        for (caption, picture) in all {
+            let (source, caption) = (jpeg(picture)?, escape(caption));
+            let (width, height) = (picture.width(), picture.height());
+            let _ = writeln!(
+                self.html,
+                "<figure><img src=\"{source}\" width=\"{width}\" height=\"{height}\" alt=\"{caption}\">\
+                 <figcaption>{caption}</figcaption></figure>"
+            );
+        }
+        self.html.push_str("</div>\n");
+        Ok(self)
+    }
+
+    /// HTML of the caller's own, such as SVG; names in it must be [escaped](escape()).
+    pub fn raw(&mut self, html: &str) -> &mut Self {
+        self.html.push_str(html);
+        self
+    }
+
+    /// The whole page.
+    pub fn finish(mut self) -> String {
+        self.html.push_str("</main>\n</body>\n</html>\n");
+        self.html
+    }
+}
+
+/// Text as it stands in HTML and in quoted attributes; control characters are [shown](crate::text::printable).
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in crate::text::printable(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A picture as the address of itself: `data:image/jpeg;base64,…`, a tenth of what PNG would take.
+///
+/// # Errors
+/// A picture too large for JPEG.
+pub fn jpeg(picture: &Picture) -> Result<String> {
+    let bytes = data::picture::encode_jpeg(picture, 92).map_err(|e| Error::bad(e.to_string()))?;
+    Ok(format!("data:image/jpeg;base64,{}", base64(&bytes)))
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for part in bytes.chunks(3) {
+        let at = |i: usize| u32::from(part.get(i).copied().unwrap_or(0));
+        let word = at(0) << 16 | at(1) << 8 | at(2);
+        for k in 0..4 {
+            match k <= part.len() {
+                true => out.push(char::from(LETTERS[(word >> (18 - 6 * k) & 63) as usize])),
+                false => out.push('='),
+            }
+        }
+    }
+    out
+}
+
+const STYLE: &str = "\
+:root { color-scheme: light dark; --ground: #fff; --ink: #1d1f24; --soft: #5d6470; --line: #d9dce2; --stripe: #f5f6f8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ground: #16181d; --ink: #e4e6ea; --soft: #9aa1ad; --line: #343942; --stripe: #1e2127; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 72rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+p { max-width: 46rem; margin: .6rem 0; }
+.note { color: var(--soft); font-size: .85rem; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; margin: .8rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
+th, td { padding: .35rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: 600; }
+th:first-child, td:first-child { text-align: left; padding-left: .3rem; }
+tbody tr:nth-child(even) { background: var(--stripe); }
+.row { display: grid; gap: .8rem; margin: .8rem 0;
+  grid-template-columns: repeat(auto-fit, minmax(max(9rem, calc(100% / var(--columns) - .8rem)), 1fr)); }
+figure { margin: 0; }
+img, svg { display: block; width: 100%; height: auto; border-radius: 4px; }
+figcaption { color: var(--soft); font-size: .82rem; padding: .25rem 0; overflow-wrap: anywhere; }
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let cases = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ];
+        for (plain, coded) in cases {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn no_name_can_open_a_tag_or_leave_an_attribute() {
+        let name = "<script>\"'&\u{1b}";
+        let mut page = Page::new(name);
+        page.heading(name)
+            .paragraph(name)
+            .table(&[name], &[vec![name.into()]]);
+        page.pictures(2, &[(name, &Picture::filled(2, 2, [9; 3]))])
+            .unwrap();
+        let html = page.finish();
+        assert!(!html.contains("<script") && !html.contains('\u{1b}'));
+        assert_eq!(html.matches("&lt;script&gt;&quot;&#39;&amp;\\u{1b}").count(), 8);
+    }
+
+    #[test]
+    fn a_page_loads_nothing() {
+        let mut page = Page::new("x");
+        page.pictures(2, &[("a", &Picture::filled(2, 2, [9; 3]))])
+            .unwrap();
+        let html = page.finish();
+        assert!(html.contains("src=\"data:image/jpeg;base64,/9j/"));
+        for outside in ["http:", "https:", "url(", "<script", "<link", "@import"] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+    }
+}
