@@ -7,8 +7,8 @@ LOWBIT is the release binary, DATA the folder with models/ and cifar10/, FOLDER 
 killed goes on from its checkpoint. The test list only reports: nothing is chosen by it.
 
 columns: recipe, model, method, grid, activation bits, whether first and last layers are quantized, kind of scale, seed, steps, batch, passes over the
-training list, score of the float model at the start, of the packed model, of rounding without training at the same bits (the same recipe with rate 0
-and BatchNorm frozen), seconds of the run (with its evaluations, on a shared machine), commit of the program, first digits of the SHA-256 of the recipe
+training list, score of the float model at the start, of the packed model, of the quantized model before the first update (rounding after training at the same
+bits, ptq), seconds of the run (with its evaluations, on a shared machine), commit of the program, first digits of the SHA-256 of the recipe
 as it ran and of the packed model.
 """
 import argparse
@@ -75,10 +75,6 @@ def run(a, recipe, seed, settings):
     made = lowbit(a, base, recipe, [*places, *settings, "seed=%d" % seed])
     text = made["recipe"]
     method = value(text, "method.name")
-    rounded = {}
-    if method != "float":
-        still = ["steps=1", "optimizer.rate=0.0", "batch_norm.mode=frozen", "schedule.warmup=0"]
-        rounded = lowbit(a, base + "_ptq", recipe, [*places, *settings, *still, "seed=%d" % seed])
     steps, batch = int(value(text, "steps")), int(value(text, "batch"))
     # Where the data lie is no part of the recipe's identity.
     identity = re.sub("^(model|data.path|eval.path) = .*\n", "", text, flags=re.M)
@@ -91,8 +87,8 @@ def run(a, recipe, seed, settings):
         "scale": "" if method == "float" else "%s %s" % (value(text, "method.granularity"), value(text, "method.scale")),
         "seed": seed, "steps": steps, "batch": batch, "passes": round(steps * batch / EPOCH[kind], 2),
         "float_start": "%.4f" % made["start_score"], "score": "%.4f" % made["score"],
-        "ptq": "%.4f" % rounded["score"] if rounded else "", "seconds": round(made["seconds"]),
-        "commit": str(made.get("commit", ""))[:7], "recipe_sha256": hashlib.sha256(identity.encode()).hexdigest()[:12],
+        "ptq": "%.4f" % made["rounded_score"] if made.get("rounded_score") is not None else "", "seconds": round(made["seconds"]),
+        "commit": str(made.get("git", ""))[:7], "recipe_sha256": hashlib.sha256(identity.encode()).hexdigest()[:12],
         "model_sha256": made["model_sha256"][:12],
     }
 
