@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod demo;
 mod detect;
 mod doctor;
 mod eval;
@@ -36,6 +37,8 @@ macro_rules! commands {
 }
 
 commands! {
+    /// The embedded detectors, float and low-bit, on fresh scenes: accuracy, time, pictures, report
+    Demo(demo),
     /// Nodes, shapes, MACs, bytes, modelled memory and energy, head; what will run in integers, and why not the rest
     Inspect(inspect),
     /// Quantize a float model's weights and activations, from a folder of pictures alone
