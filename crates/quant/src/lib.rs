@@ -3,10 +3,12 @@
 pub mod annotate;
 pub mod calibrate;
 pub mod correct;
+pub mod feedback;
 pub mod grid;
 pub mod methods;
 mod project;
 
 pub use project::{
-    Granularity, ProjectError, ProjectOptions, Projection, ScaleKind, Solver, project, project_weight,
+    Granularity, ProjectError, ProjectOptions, Projection, Rounding, ScaleKind, Solver, project,
+    project_weight,
 };

@@ -79,6 +79,16 @@ named_choice! {
     }
 }
 
+named_choice! {
+    /// How weights find their level once their scale is known.
+    Rounding {
+        /// Each the nearest.
+        Nearest = "nearest",
+        /// What rounding one weight does to the layer's output, the others make good: see [`mod@crate::feedback`].
+        Feedback = "feedback",
+    }
+}
+
 /// How weights are mapped to levels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProjectOptions {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lowbit::quantize::{
-    Granularity, ObserverKind, ProjectOptions, QuantizeReport, Rule, ScaleKind, Solver, dry_run,
+    Granularity, ObserverKind, ProjectOptions, QuantizeReport, Rounding, Rule, ScaleKind, Solver, dry_run,
 };
 use lowbit::text::{self, printable, shortened, table};
 use lowbit::{Choice, Error, ErrorKind, Form, Grid, Model, QuantizeOptions};
@@ -59,6 +59,10 @@ pub(crate) struct Arguments {
     /// The bare projection of the weights as they are: neither refit gain and mean of each channel on the calibration pictures, nor equalize
     #[arg(long)]
     no_correction: bool,
+    /// How weights find their level: each the nearest, or with error feedback on the calibration pictures (GPTQ) [default: feedback; nearest
+    /// with --no-correction and with the paper's solvers]
+    #[arg(long)]
+    rounding: Option<Rounding>,
     /// Do not try to bring the channels between two convolutions to like ranges before quantizing
     #[arg(long)]
     no_equalization: bool,
@@ -147,6 +151,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         observer: a.observer,
         rules: a.rules.clone(),
         correction: !a.no_correction,
+        rounding: a.rounding,
         equalization: !a.no_correction && !a.no_equalization,
         activation_tables: a.activation_tables,
         subset: a.subset_size,
@@ -292,13 +297,14 @@ fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) -> String {
     let set = &r.settings;
     let _ = writeln!(
         out,
-        "settings {}, scales {} per {}, solver {}, activations {} bits by {}, equalization {}, correction {}",
+        "settings {}, scales {} per {}, solver {}, activations {} bits by {}, rounding {}, equalization {}, correction {}",
         set.grid,
         set.scale,
         set.granularity,
         set.solver,
         set.act_bits,
         set.observer,
+        set.rounding,
         if set.equalization { "on" } else { "off" },
         if set.correction { "on" } else { "off" }
     );

@@ -95,6 +95,7 @@ pub(super) fn setting(
                 model: &candidate,
                 edges: &calibrated.edges,
                 correction: options.correction,
+                rounding: options.rounding(),
                 pool,
                 control,
             };

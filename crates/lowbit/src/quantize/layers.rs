@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use engine::Step;
-use graph::{EdgeQuantizer, Graph, NodeId, Op, ValueId};
+use graph::{EdgeQuantizer, Graph, Node, NodeId, Op, ValueId};
 use kernels::{Isa, Pool};
 use quant::annotate::Plan;
 use quant::correct::{Affine, AffineFit, Limits};
 use tasks::detect::{Placement, postprocess};
 use tensor::{Data, Tensor};
 
-use super::agreement;
 use super::weights::Layer;
+use super::{Rounding, agreement, patches};
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of, spread};
 use crate::{Control, Error, Model, Result};
@@ -40,6 +40,7 @@ pub(super) struct Stage<'a> {
     pub(super) model: &'a Model,
     pub(super) edges: &'a BTreeMap<ValueId, EdgeQuantizer>,
     pub(super) correction: bool,
+    pub(super) rounding: Rounding,
     pub(super) pool: &'a Pool,
     pub(super) control: &'a Control,
 }
@@ -80,14 +81,19 @@ impl Stage<'_> {
         Ok(spread(pictures, fit))
     }
 
-    /// Memory for values beside the two networks and what one step works with.
-    fn shelf(&self) -> Result<Shelf> {
+    /// Memory for values, and bytes for a layer's moments, beside the two networks and what one step works with.
+    fn shelf(&self) -> Result<(Shelf, usize)> {
         let graph = self.model.graph();
         let weights: usize = graph.constants.values().map(Tensor::bytes).sum();
         let fixed = (NETWORKS * weights).saturating_add(step_bytes(graph).saturating_mul(STEP_COPIES));
         self.control.admit(fixed, "correcting weights")?;
-        let left = self.control.memory().map_or(VALUES, |most| most - fixed);
-        Ok(Shelf::new(left.min(VALUES)))
+        let left = self.control.memory().map(|most| most - fixed);
+        let (values, moments) = match (left, self.rounding) {
+            (None, _) => (VALUES, usize::MAX),
+            (Some(left), Rounding::Nearest) => (left.min(VALUES), 0),
+            (Some(left), Rounding::Feedback) => ((left / 2).min(VALUES), left / 2),
+        };
+        Ok((Shelf::new(values), moments))
     }
 
     /// Goes through all nodes; with `correction` the layers' scales and biases are refitted on the way.
@@ -102,7 +108,7 @@ impl Stage<'_> {
         let graph = self.model.graph();
         // The network with the weights as they will be stored.
         let mut rounded = graph.clone();
-        let mut shelf = self.shelf()?;
+        let (mut shelf, most_moments) = self.shelf()?;
         let mut values = self.start(pictures, &mut shelf)?;
         let mut left = uses(graph);
         let mut fitted = Fitted::default();
@@ -112,8 +118,11 @@ impl Stage<'_> {
             let plain = Step::new(graph, n, Isa::best())
                 .map_err(Error::from)
                 .map_err(at)?;
-            let quantized = match layers.get(&n) {
+            let quantized = match layers.get_mut(&n) {
                 Some(layer) => {
+                    if self.rounding == Rounding::Feedback {
+                        self.feed_back(node, layer, &values, &shelf, most_moments)?;
+                    }
                     let weight = Tensor::new(layer.weight.shape.clone(), layer.weight.decode());
                     rounded.constants.insert(
                         layer.task.weight,
@@ -194,6 +203,41 @@ impl Stage<'_> {
         fitted.output_error = output_error(graph, &values, &shelf)?;
         fitted.agreement = self.agreement(&values, pictures.len(), &shelf)?;
         Ok(fitted)
+    }
+
+    /// Rounds a layer's weights again with error feedback, on what the quantized network gives it. A layer whose moments do not fit into the
+    /// memory keeps the nearest levels.
+    fn feed_back(
+        &self,
+        node: &Node,
+        layer: &mut Layer,
+        values: &Values,
+        shelf: &Shelf,
+        most_bytes: usize,
+    ) -> Result<()> {
+        let shape = layer.weight.shape.clone();
+        let transposed = matches!(node.op, Op::Gemm { .. }) && layer.weight.axis != 0;
+        let float = self.model.graph().constants.get(&layer.task.weight);
+        let (Some(mut moments), Some(float), false) = (
+            patches::moments(&node.op, &shape, most_bytes),
+            float.and_then(Tensor::as_f32),
+            transposed || layer.stored_once,
+        ) else {
+            return Ok(());
+        };
+        let inputs = values.get(&layer.task.input).map_or(&[][..], Vec::as_slice);
+        for (picture, pair) in inputs.iter().enumerate() {
+            self.control.check()?;
+            patches::add(
+                &mut moments,
+                &node.op,
+                &shape,
+                &*shelf.look(&pair.quant)?,
+                (picture, inputs.len()),
+            );
+        }
+        quant::feedback::round(&mut layer.weight, float, &moments);
+        Ok(())
     }
 
     /// Decodes both networks' outputs and compares the boxes; `None` for models without detections.

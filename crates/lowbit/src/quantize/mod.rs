@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! equalize (channels of an edge) → plan (what becomes integer) → calibrate (ranges of edges, float plan) → project (weights to codes)
-//!      → correct (y_float ≈ g·y_quant + b per channel, layer by layer, g into scales, b into biases) → annotated graph
+//!      → round with error feedback and correct (y_float ≈ g·y_quant + b per channel, layer by layer, g into scales, b into biases) → annotated graph
 //! ```
 
 mod agreement;
@@ -10,6 +10,7 @@ pub(crate) mod calibrate;
 mod choose;
 mod equalize;
 mod layers;
+mod patches;
 mod report;
 pub(crate) mod weights;
 
@@ -24,7 +25,7 @@ pub use quant::ProjectOptions;
 pub use quant::annotate::{Role, Rule};
 pub use quant::calibrate::ObserverKind;
 pub use quant::grid::Grid;
-pub use quant::{Granularity, ScaleKind, Solver};
+pub use quant::{Granularity, Rounding, ScaleKind, Solver};
 pub use report::{LayerReport, QuantizeReport, Size, Tried};
 
 use crate::control::Progress;
@@ -56,6 +57,9 @@ pub struct QuantizeOptions {
     pub rules: Vec<Rule>,
     /// Refit every channel's gain and mean after rounding. Without it: the bare projection.
     pub correction: bool,
+    /// How weights find their level once their scale is known; `None` takes error feedback where codes are corrected and the solver is the
+    /// optimum, the nearest level for the paper's own formulas and the bare projection.
+    pub rounding: Option<Rounding>,
     /// Bring the channels of an edge to like ranges first where detections agree better then. Without it: weights are projected as the file
     /// has them.
     pub equalization: bool,
@@ -88,12 +92,22 @@ impl QuantizeOptions {
             observer: None,
             rules: Vec::new(),
             correction: true,
+            rounding: None,
             equalization: true,
             activation_tables: false,
             pictures,
             subset: 300,
             threads: 0,
             control: Control::default(),
+        }
+    }
+
+    /// The rounding that is meant.
+    pub fn rounding(&self) -> Rounding {
+        match self.rounding {
+            Some(rounding) => rounding,
+            None if self.correction && self.project.solver == Solver::Optimum => Rounding::Feedback,
+            None => Rounding::Nearest,
         }
     }
 
@@ -153,6 +167,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
         model,
         edges: &calibrated.edges,
         correction: options.correction,
+        rounding: options.rounding(),
         pool: &pool,
         control: &options.control,
     };
@@ -234,6 +249,8 @@ pub struct Record {
     pub mu: f64,
     /// Overrides, in order.
     pub rules: Vec<String>,
+    /// How weights found their level.
+    pub rounding: String,
     /// Whether channels were brought to like ranges.
     pub equalization: bool,
     /// Whether gains and means were refitted.
@@ -267,6 +284,7 @@ impl Record {
             solver: options.project.solver.to_string(),
             mu: options.project.mu,
             rules: options.rules.iter().map(Rule::to_string).collect(),
+            rounding: options.rounding().to_string(),
             equalization: options.equalization,
             correction: options.correction,
             activation_tables: options.activation_tables,
