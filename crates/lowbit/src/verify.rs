@@ -10,7 +10,7 @@ use tensor::{Data, Tensor};
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
 use crate::runtime::{Outputs, RunOptions, Runner, borrowed, noise};
-use crate::{Error, Model, Result};
+use crate::{Error, ErrorKind, Model, Result};
 
 /// What is compared.
 #[derive(Debug, Clone, Default)]
@@ -74,8 +74,10 @@ pub struct Verified {
 
 /// Runs both programs and compares every value that both show, and the outputs.
 ///
+/// Progress is told, and the control asked, before every layer of either program.
+///
 /// # Errors
-/// What either program refuses; a difference is a result, not an error.
+/// What either program refuses; cancellation and the deadline. A difference is a result, not an error.
 pub fn verify(model: &Model, options: &VerifyOptions, progress: &mut dyn Progress) -> Result<Verified> {
     let graph = model.graph();
     let program = oracle::Program::new(graph)?;
@@ -96,14 +98,22 @@ pub fn verify(model: &Model, options: &VerifyOptions, progress: &mut dyn Progres
     let inputs = inputs(model, options)?;
     let mut difference: Option<(usize, Difference)> = None;
     let mut hash = crate::provenance::DataHash::default();
-    for (done, (name, input)) in inputs.iter().enumerate() {
-        progress.at("verify", done, inputs.len());
-        options.run.control.check()?;
+    let control = &options.run.control;
+    let total = inputs.len() * graph.nodes.len();
+    for (nth, (name, input)) in inputs.iter().enumerate() {
+        progress.at("verify", nth * graph.nodes.len(), total);
+        control.check()?;
         let given = borrowed(input);
         let mut want: HashMap<ValueId, oracle::Held> = HashMap::new();
-        let want_outputs = program.run(&given, &mut |_, value, held| {
+        let wanted = || control.check().is_ok();
+        let ran = program.run_while(&given, &wanted, &mut |n, value, held| {
             want.insert(value, held.clone());
-        })?;
+            progress.at("verify", nth * graph.nodes.len() + n + 1, total);
+        });
+        if let Err(oracle::ProgramError::Stopped { .. }) = ran {
+            control.check()?;
+        }
+        let want_outputs = ran?;
         let have_outputs = runner.watch(&given, None, &mut |n, value, held| {
             let Some(want) = want.remove(&value) else { return };
             let (have, want) = match (held, &want) {
@@ -147,7 +157,7 @@ pub fn verify(model: &Model, options: &VerifyOptions, progress: &mut dyn Progres
             }
         }
     }
-    progress.at("verify", inputs.len(), inputs.len());
+    progress.at("verify", total, total);
     let elements = layers.iter().map(|l| l.elements).sum();
     if elements == 0 {
         return Err(Error::unsupported(
@@ -220,6 +230,7 @@ impl From<oracle::ProgramError> for Error {
         match e {
             E::Graph(_) | E::Annotation { .. } | E::Input { .. } => Error::bad(e.to_string()),
             E::Node { .. } => Error::unsupported(e.to_string()),
+            E::Stopped { .. } => Error::new(ErrorKind::Interrupted, e.to_string()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lowbit::{
     Choice, Control, Detector, ErrorKind, LoadOptions, Model, NmsOptions, Picture, QuantizeOptions,
-    RunOptions, Runner, Tensor,
+    RunOptions, Runner, Tensor, VerifyOptions,
 };
 
 /// The small detector, with the head that its shapes suggest.
@@ -121,6 +121,28 @@ fn a_deadline_that_is_over_stops_everything_that_takes_long() {
     options.control = control;
     let e = lowbit::quantize(&model, &options, &mut |_: &str, _, _| {}).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Limit, "{e}");
+}
+
+/// The scalar program takes minutes for a large model: it stops before the next layer, not after the picture.
+#[test]
+fn verify_stops_between_layers() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = quantized(dir.path());
+    let layers = model.graph().nodes.len();
+    for moment in [1, layers / 2, layers - 1] {
+        let options = VerifyOptions::default();
+        let mut last = 0;
+        let e = lowbit::verify(&model, &options, &mut |_: &str, done, total| {
+            assert_eq!(total, layers);
+            last = done;
+            if done >= moment {
+                options.run.control.cancel();
+            }
+        })
+        .unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Interrupted, "{e}");
+        assert_eq!(last, moment, "layers were run after the flag was set");
+    }
 }
 
 #[test]

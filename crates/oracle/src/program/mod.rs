@@ -42,6 +42,8 @@ pub enum ProgramError {
         op: &'static str,
         reason: String,
     },
+    #[error("stopped before node \"{node}\"")]
+    Stopped { node: String },
 }
 
 /// A graph with the rule of each node.
@@ -153,6 +155,19 @@ impl Program {
         inputs: &[(&str, &Tensor)],
         seen: &mut dyn FnMut(NodeId, ValueId, &Held),
     ) -> Result<Vec<(String, Tensor)>, ProgramError> {
+        self.run_while(inputs, &|| true, seen)
+    }
+
+    /// The same for as long as `wanted`, which is asked before each node: scalar loops over a large picture take minutes.
+    ///
+    /// # Errors
+    /// As [`Program::run`]; [`ProgramError::Stopped`] once it is wanted no more.
+    pub fn run_while(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        wanted: &dyn Fn() -> bool,
+        seen: &mut dyn FnMut(NodeId, ValueId, &Held),
+    ) -> Result<Vec<(String, Tensor)>, ProgramError> {
         let mut held: HashMap<ValueId, Held> = HashMap::new();
         for &v in &self.graph.inputs {
             let name = &self.graph.value(v).name;
@@ -165,6 +180,10 @@ impl Program {
             held.insert(v, self.held(v, given.clone()).map_err(fault)?);
         }
         for (n, node) in self.graph.nodes.iter().enumerate() {
+            if !wanted() {
+                let node = node.name.clone();
+                return Err(ProgramError::Stopped { node });
+            }
             let results = self.node(n, &held).map_err(|reason| ProgramError::Node {
                 node: node.name.clone(),
                 op: node.op.name(),

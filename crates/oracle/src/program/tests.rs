@@ -87,6 +87,27 @@ fn codes(g: &mut Graph, y: ValueId, x: &Tensor) -> Vec<u8> {
 }
 
 #[test]
+fn a_program_stops_before_the_node_where_it_is_wanted_no_more() {
+    let (mut g, x) = graph(&[1, 1, 2], edge(0.5, 0, 8));
+    let first = node(&mut g, Op::Unary(Unary::Relu), &[x], Some(edge(0.5, 0, 8)));
+    let second = node(&mut g, Op::Unary(Unary::Relu), &[first], Some(edge(0.5, 0, 8)));
+    g.outputs = vec![second];
+    g.nodes[1].name = "the second".into();
+    let program = Program::new(&g).unwrap();
+    let asked = std::cell::Cell::new(0);
+    let wanted = || {
+        asked.set(asked.get() + 1);
+        asked.get() < 2
+    };
+    let mut seen = Vec::new();
+    let x = tensor(&[1, 1, 2], &[1.0, 2.0]);
+    let stopped = program.run_while(&[("x", &x)], &wanted, &mut |n, _, _| seen.push(n));
+    let node = "the second".to_string();
+    assert_eq!(stopped.unwrap_err(), ProgramError::Stopped { node });
+    assert_eq!(seen, [0]);
+}
+
+#[test]
 fn convolution_1_3() {
     // x = 0.5 · (q − 10): codes 12, 8, 14 are levels 2, −2, 4.
     let (mut g, x) = graph(&[1, 1, 3], edge(0.5, 10, 8));
