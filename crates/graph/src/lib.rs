@@ -11,6 +11,8 @@ mod graph;
 pub mod onnx;
 mod op;
 pub mod passes;
+mod resize;
+mod rule;
 pub mod shape;
 
 pub use annotation::{EdgeQuantizer, Point, WeightAnnotation};
@@ -18,3 +20,5 @@ pub use evaluate::{Evaluate, NoEvaluator};
 pub use function::real_function;
 pub use graph::{Graph, GraphError, Node, NodeId, Value, ValueId};
 pub use op::*;
+pub use resize::{ResizeAxis, resize_axes};
+pub use rule::IntegerRule;

@@ -1,5 +1,40 @@
 //! Geometry that float and integer kernels share. Spatial axes are [depth, height, width].
 
+/// A window that slides over up to three spatial axes, as ONNX lists it.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub struct Window<'a> {
+    pub kernel: &'a [usize],
+    pub stride: &'a [usize],
+    pub dilation: &'a [usize],
+    /// Padding before each axis.
+    pub pad: &'a [usize],
+}
+
+/// Three axes from up to three, a filling in front.
+///
+/// # Errors
+/// The end of a sentence: there are more axes.
+pub fn three<T: Copy>(axes: &[T], fill: T) -> Result<[T; 3], String> {
+    let mut out = [fill; 3];
+    let lead = 3usize
+        .checked_sub(axes.len())
+        .ok_or_else(|| format!("{} spatial axes; up to 3 are supported", axes.len()))?;
+    out[lead..].copy_from_slice(axes);
+    Ok(out)
+}
+
+/// Batch, channels and spatial axes of `[N, C, spatial…]`.
+///
+/// # Errors
+/// The end of a sentence: the shape is none of a picture.
+pub fn picture(shape: &[usize]) -> Result<(usize, usize, &[usize]), String> {
+    match shape {
+        [n, c, spatial @ ..] if !spatial.is_empty() => Ok((*n, *c, spatial)),
+        _ => Err(format!("{shape:?} is no [N, C, spatial…]")),
+    }
+}
+
 /// A convolution over channels-last tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -18,6 +53,26 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
+    /// A convolution from ONNX shape `x` to `y`; of a transposed one, `pad` is what is cut off.
+    ///
+    /// # Errors
+    /// The end of a sentence: shapes that are none of pictures, more than three spatial axes.
+    pub fn new(groups: usize, x: &[usize], y: &[usize], window: &Window<'_>) -> Result<ConvShape, String> {
+        let ((batch, in_channels, input), (_, out_channels, output)) = (picture(x)?, picture(y)?);
+        Ok(ConvShape {
+            batch,
+            in_channels,
+            out_channels,
+            groups,
+            input: three(input, 1)?,
+            output: three(output, 1)?,
+            kernel: three(window.kernel, 1)?,
+            stride: three(window.stride, 1)?,
+            dilation: three(window.dilation, 1)?,
+            pad: three(window.pad, 0)?,
+        })
+    }
+
     /// Multiply-accumulates of the whole layer.
     pub fn macs(&self) -> usize {
         let taps: usize = self.kernel.iter().product();
@@ -46,6 +101,24 @@ pub struct PoolShape {
 }
 
 impl PoolShape {
+    /// A pooling window from ONNX shape `x` to `y`.
+    ///
+    /// # Errors
+    /// As [`ConvShape::new`].
+    pub fn new(x: &[usize], y: &[usize], window: &Window<'_>) -> Result<PoolShape, String> {
+        let ((batch, channels, input), (_, _, output)) = (picture(x)?, picture(y)?);
+        Ok(PoolShape {
+            batch,
+            channels,
+            input: three(input, 1)?,
+            output: three(output, 1)?,
+            kernel: three(window.kernel, 1)?,
+            stride: three(window.stride, 1)?,
+            dilation: three(window.dilation, 1)?,
+            pad: three(window.pad, 0)?,
+        })
+    }
+
     /// One window over all pixels of each picture.
     pub(crate) fn whole(batch: usize, pixels: usize, channels: usize) -> PoolShape {
         PoolShape {

@@ -1,6 +1,6 @@
 //! Operators, types and shapes without a kernel: the oracle computes them, on tensors in ONNX order.
 
-use graph::{NodeId, ValueId};
+use graph::{IntegerRule, NodeId, ValueId};
 use tensor::{DType, Data, Tensor};
 
 use crate::compile::{Compiler, Repr, Want};
@@ -56,7 +56,7 @@ pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
     cx.temporary(bytes);
     let (op, outputs) = (node.op.clone(), node.outputs.len());
     let shapes: Vec<Vec<usize>> = views.iter().map(|v| v.shape.clone()).collect();
-    if super::is_product(&op) {
+    if op.integer_rule() == Some(IntegerRule::Product) {
         let macs = usize::try_from(graph::shape::macs(cx.graph, node)).unwrap_or(usize::MAX);
         let stored = match node.inputs.get(1).copied().flatten() {
             Some(w) => super::weights::stored(cx, w),

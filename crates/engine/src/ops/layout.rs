@@ -1,6 +1,6 @@
 //! Operators that move elements (`FORMAT.md` 1.8): new strides where they say it, copies where they cannot.
 
-use graph::{NodeId, Op, PadMode, ValueId};
+use graph::{NodeId, Op, ValueId};
 use kernels::int::{self, Edge};
 
 use super::{No, axis_of, edge_in, first_input};
@@ -10,26 +10,7 @@ use crate::error::Fault;
 use crate::view::{View, onnx_order};
 
 pub(super) fn covers(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Slice
-            | Op::Split { .. }
-            | Op::Pad {
-                mode: PadMode::Constant
-            }
-            | Op::Transpose { .. }
-            | Op::Reshape { .. }
-            | Op::Flatten { .. }
-            | Op::Squeeze
-            | Op::Unsqueeze
-            | Op::DepthToSpace { .. }
-            | Op::SpaceToDepth { .. }
-            | Op::Gather { .. }
-            | Op::Expand
-            | Op::Tile
-            | Op::Identity
-            | Op::Dropout
-    )
+    op.only_moves() || matches!(op, Op::Dropout)
 }
 
 /// Whether everything that says where elements go is known: the output's shape, or constants.

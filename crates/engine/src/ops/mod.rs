@@ -17,7 +17,7 @@ mod unary;
 mod weights;
 
 use graph::shape::{TensorType, rule};
-use graph::{Binary, EdgeQuantizer, NodeId, Op, Unary, ValueId};
+use graph::{Binary, EdgeQuantizer, IntegerRule, NodeId, Op, Unary, ValueId};
 use kernels::int::Edge;
 use tensor::Tensor;
 
@@ -117,14 +117,10 @@ fn follows(cx: &Compiler<'_>, n: NodeId) -> bool {
 /// The quantizer that the edge behind a node takes from the clamp that alone reads it (1.5).
 fn lent(cx: &Compiler<'_>, n: NodeId) -> Option<(ValueId, Edge)> {
     let node = cx.node(n);
-    let lends = is_product(&node.op)
-        || matches!(
-            node.op,
-            Op::Binary(Binary::Add | Binary::Sub | Binary::Mul)
-                | Op::AveragePool(_)
-                | Op::GlobalAveragePool
-                | Op::Reduce { .. }
-        );
+    let lends = matches!(
+        node.op.integer_rule(),
+        Some(IntegerRule::Product | IntegerRule::Sum | IntegerRule::Times | IntegerRule::Average)
+    );
     let &[v] = node.outputs.as_slice() else {
         return None;
     };
@@ -254,12 +250,4 @@ pub(crate) fn store(io: &mut Io<'_>, i: usize, tensor: Tensor) {
     if let Some(SliceMut::Tensor(slot)) = io.writes.get_mut(i) {
         **slot = Some(tensor);
     }
-}
-
-/// Whether the operator multiplies by a weight.
-fn is_product(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Conv(_) | Op::ConvTranspose(_) | Op::Gemm { .. } | Op::MatMul
-    )
 }

@@ -1,9 +1,8 @@
 //! Pools over windows and global ones (`FORMAT.md` 1.8, 1.9, 1.15).
 
 use graph::{NodeId, Op, ReduceKind};
-use kernels::PoolShape;
-use kernels::float;
 use kernels::int::{self, Average, Divisor, Edge};
+use kernels::{PoolShape, float, picture, three};
 
 use super::{No, edge_in, first_input, geometry, within};
 use crate::compile::{Compiler, Repr, Want};
@@ -36,8 +35,8 @@ fn window(cx: &Compiler<'_>, n: NodeId) -> Result<(PoolShape, Taken), Fault> {
     let x = cx.shape(first_input(cx, n).ok_or("its input is missing")?)?;
     let y = cx.shape(node.outputs[0])?;
     let whole = || -> Result<PoolShape, Fault> {
-        let (batch, channels, spatial) = geometry::picture(&x)?;
-        geometry::three(spatial, 1)?;
+        let (batch, channels, spatial) = picture(&x)?;
+        three(spatial, 1)?;
         let pixels = spatial.iter().product();
         Ok(PoolShape {
             batch,

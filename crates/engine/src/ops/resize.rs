@@ -1,11 +1,11 @@
 //! Resize, nearest and linear (`FORMAT.md` 1.8, 1.10, 1.15).
 
-use graph::{CoordinateTransform, NearestMode, NodeId, Op, Resize, ResizeMode, ValueId};
+use graph::{NodeId, Op, Resize, ResizeAxis, ResizeMode, ValueId, resize_axes};
 use kernels::float::resize_linear;
 use kernels::int::{Edge, Linear, LinearAxis};
-use kernels::{Picks, pick};
+use kernels::{Picks, pick, picture, three};
 
-use super::{No, axis_of, edge_in, first_input, geometry, layout, within};
+use super::{No, edge_in, first_input, layout, within};
 use crate::compile::{Compiler, Repr, Want};
 use crate::error::Fault;
 use crate::memory::Kind;
@@ -27,58 +27,37 @@ fn attributes<'c>(cx: &Compiler<'c>, n: NodeId) -> Result<&'c Resize, Fault> {
     }
 }
 
-/// Scale of each axis where scales are given; sizes give none.
-fn scales(cx: &Compiler<'_>, n: NodeId, rank: usize) -> Result<Option<Vec<f64>>, Fault> {
-    let node = cx.node(n);
-    let op = attributes(cx, n)?;
-    let given = |i: usize| node.inputs.get(i).copied().flatten();
-    let Some(v) = given(2).filter(|v| cx.graph.constants.get(v).is_none_or(|t| !t.is_empty())) else {
-        return match given(3).is_none_or(|v| cx.graph.is_constant(v)) {
-            true => Ok(None),
-            false => Err("its sizes are computed".into()),
-        };
-    };
-    let tensor = cx.graph.constants.get(&v).and_then(|t| t.as_f32());
-    let given = tensor.ok_or("its scales are computed")?;
-    let axes: Vec<i64> = match op.axes.is_empty() {
-        true => (0..rank as i64).collect(),
-        false => op.axes.clone(),
-    };
-    if given.len() != axes.len() {
-        return Err("its scales and axes differ in length".into());
-    }
-    let mut out = vec![1.0; rank];
-    for (&axis, &scale) in axes.iter().zip(given) {
-        out[axis_of(axis, rank)?] = f64::from(scale);
-    }
-    Ok(Some(out))
+/// Whether scales are left out and the sizes are no constant.
+fn sizes_are_computed(cx: &Compiler<'_>, n: NodeId) -> bool {
+    let given = |i: usize| cx.node(n).inputs.get(i).copied().flatten();
+    let scales = given(2).filter(|v| cx.graph.constants.get(v).is_none_or(|t| !t.is_empty()));
+    scales.is_none() && given(3).is_some_and(|v| !cx.graph.is_constant(v))
 }
 
 fn plan(cx: &Compiler<'_>, n: NodeId) -> Result<Plan, Fault> {
     let op = attributes(cx, n)?;
     let x = cx.shape(first_input(cx, n).ok_or("its input is missing")?)?;
     let y = cx.shape(cx.node(n).outputs[0])?;
-    let scales = scales(cx, n, x.len())?;
-    let axis = |i: usize| Axis {
-        input: x[i],
-        output: y[i],
-        scale: scales.as_ref().map(|s| s[i]),
-    };
-    let spatial = (3..=5).contains(&x.len()) && !(0..2).any(|i| axis(i).changes());
+    if sizes_are_computed(cx, n) {
+        return Err("its sizes are computed".into());
+    }
+    let all = resize_axes(cx.graph, cx.node(n), &x, &y)?;
+    let spatial = (3..=5).contains(&x.len()) && !all[..2].iter().any(ResizeAxis::changes);
     if !spatial && op.mode == ResizeMode::Nearest {
-        let picks = |i: usize| (i, (0..y[i]).map(|o| axis(i).nearest(op, o)).collect());
-        let changed = (0..x.len()).filter(|&i| axis(i).changes());
+        let picks = |i: usize| (i, (0..y[i]).map(|o| all[i].nearest(op, o)).collect());
+        let changed = (0..x.len()).filter(|&i| all[i].changes());
         return Ok(Plan::Axes(changed.map(picks).collect()));
     }
     if !spatial {
         return Err("it interpolates over other axes than up to three spatial ones".into());
     }
-    let (_, _, input) = geometry::picture(&x)?;
-    let axes: Vec<Axis> = (2..x.len()).map(axis).collect();
+    let (_, _, input) = picture(&x)?;
+    let axes = &all[2..];
     Ok(match op.mode {
         ResizeMode::Nearest => {
-            let picks =
-                |a: &Axis| -> Vec<Option<usize>> { (0..a.output).map(|o| Some(a.nearest(op, o))).collect() };
+            let picks = |a: &ResizeAxis| -> Vec<Option<usize>> {
+                (0..a.output).map(|o| Some(a.nearest(op, o))).collect()
+            };
             let picks: Vec<_> = axes.iter().map(picks).collect();
             let lead = 3usize
                 .checked_sub(picks.len())
@@ -88,7 +67,7 @@ fn plan(cx: &Compiler<'_>, n: NodeId) -> Result<Plan, Fault> {
             Plan::Nearest(Picks(all.try_into().map_err(|_| "more than 3 spatial axes")?))
         }
         ResizeMode::Linear => {
-            let taps = |a: &Axis| {
+            let taps = |a: &ResizeAxis| {
                 let taps = (0..a.output).map(|o| a.linear(op, o)).collect();
                 a.changes().then_some(LinearAxis { taps })
             };
@@ -98,70 +77,10 @@ fn plan(cx: &Compiler<'_>, n: NodeId) -> Result<Plan, Fault> {
             all.extend(taps);
             Plan::Linear(Linear {
                 axes: all.try_into().map_err(|_| "more than 3 spatial axes")?,
-                input: geometry::three(input, 1)?,
+                input: three(input, 1)?,
             })
         }
     })
-}
-
-/// One axis of a Resize.
-struct Axis {
-    input: usize,
-    output: usize,
-    scale: Option<f64>,
-}
-
-impl Axis {
-    fn changes(&self) -> bool {
-        self.input != self.output || self.scale.is_some_and(|s| s != 1.0)
-    }
-
-    /// From an output coordinate to an input coordinate, by the step of the axis.
-    fn step(&self, x: f64) -> f64 {
-        match self.scale {
-            Some(scale) => x / scale,
-            None => x * self.input as f64 / self.output as f64,
-        }
-    }
-
-    fn coordinate(&self, op: &Resize, o: usize) -> f64 {
-        let (input, output, at) = (self.input as f64, self.output as f64, o as f64);
-        match op.coordinates {
-            CoordinateTransform::HalfPixel => self.step(at + 0.5) - 0.5,
-            CoordinateTransform::PytorchHalfPixel if self.output == 1 => 0.0,
-            CoordinateTransform::PytorchHalfPixel => self.step(at + 0.5) - 0.5,
-            CoordinateTransform::Asymmetric => self.step(at),
-            CoordinateTransform::AlignCorners if self.output == 1 => 0.0,
-            CoordinateTransform::AlignCorners => at * (input - 1.0) / (output - 1.0),
-            CoordinateTransform::HalfPixelSymmetric => {
-                let adjust = self.scale.map_or(1.0, |s| output / (input * s));
-                (input / 2.0) * (1.0 - adjust) + self.step(at + 0.5) - 0.5
-            }
-        }
-    }
-
-    fn clamped(&self, x: f64) -> usize {
-        x.clamp(0.0, self.input.max(1) as f64 - 1.0) as usize
-    }
-
-    fn nearest(&self, op: &Resize, o: usize) -> usize {
-        if !self.changes() {
-            return o;
-        }
-        let c = self.coordinate(op, o);
-        self.clamped(match op.nearest {
-            NearestMode::Floor => c.floor(),
-            NearestMode::Ceil => c.ceil(),
-            NearestMode::RoundPreferFloor => (c - 0.5).ceil(),
-            NearestMode::RoundPreferCeil => (c + 0.5).floor(),
-        })
-    }
-
-    fn linear(&self, op: &Resize, o: usize) -> (usize, usize, f64) {
-        let c = self.coordinate(op, o);
-        let left = c.floor();
-        (self.clamped(left), self.clamped(left + 1.0), c - left)
-    }
 }
 
 /// Whether the kernels compute the node.
@@ -257,7 +176,7 @@ pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
 fn picked(cx: &mut Compiler<'_>, n: NodeId, picks: Picks, repr: Repr) -> Result<View, Fault> {
     let v = first_input(cx, n).ok_or("its input is missing")?;
     let x = cx.need(v, repr, &Want::ChannelsLast)?;
-    let input = geometry::three(&x.shape[2..], 1)?;
+    let input = three(&x.shape[2..], 1)?;
     let at = x.offset..x.offset + x.len();
     let (sizes, y) = out(cx, n, crate::compile::kind(repr))?;
     cx.emit(
@@ -284,7 +203,7 @@ fn picked(cx: &mut Compiler<'_>, n: NodeId, picks: Picks, repr: Repr) -> Result<
 fn out(cx: &mut Compiler<'_>, n: NodeId, kind: Kind) -> Result<([usize; 2], View), Fault> {
     let shape = cx.shape(cx.node(n).outputs[0])?;
     let buffer = cx.buffer(kind, shape.iter().product());
-    let (batch, channels, _) = geometry::picture(&shape)?;
+    let (batch, channels, _) = picture(&shape)?;
     Ok((
         [batch, channels],
         View::dense(buffer, &shape, &channels_last(shape.len())),

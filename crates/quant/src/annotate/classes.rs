@@ -1,6 +1,6 @@
 //! What an operator is to the integer engine, by the parts of `FORMAT.md`.
 
-use graph::{Binary, Graph, Node, Op, PadMode, ReduceKind, ResizeMode, Unary, ValueId};
+use graph::{Graph, IntegerRule, Node, Op, Unary, ValueId};
 use tensor::{DType, Data};
 
 /// How an operator takes part.
@@ -49,57 +49,35 @@ pub(super) fn class(graph: &Graph, node: &Node) -> Class {
     if !dynamic(0) || !floats {
         return Class::Float;
     }
-    match &node.op {
-        Op::Conv(_) | Op::ConvTranspose(_) | Op::Gemm { .. } | Op::MatMul => match weighted(graph, node) {
-            Ok(_) => Class::Weighted,
-            Err(_) => Class::Float,
-        },
-        Op::Unary(Unary::Relu) => Class::Clamp,
-        Op::Clip if constant_from(1) => Class::Clamp,
-        Op::Unary(Unary::Not | Unary::IsNaN) => Class::Float,
-        Op::Unary(_) => Class::Table,
-        Op::Binary(Binary::Add | Binary::Sub | Binary::Mul) if dynamic(1) => Class::Fresh,
-        Op::AveragePool(_) | Op::GlobalAveragePool => Class::Fresh,
-        Op::Reduce {
-            kind: ReduceKind::Mean,
-            ..
-        } if spatial_mean(graph, node) => Class::Fresh,
-        Op::Concat { .. } if (0..node.inputs.len()).all(dynamic) => Class::Concat,
-        Op::Slice
-        | Op::Split { .. }
-        | Op::Transpose { .. }
-        | Op::Reshape { .. }
-        | Op::Flatten { .. }
-        | Op::Squeeze
-        | Op::Unsqueeze
-        | Op::DepthToSpace { .. }
-        | Op::SpaceToDepth { .. }
-        | Op::Gather { .. }
-        | Op::Expand
-        | Op::Tile
-        | Op::MaxPool(_)
-        | Op::GlobalMaxPool
-        | Op::Identity
-            if constant_from(1) && node.outputs.len() == moved_outputs(&node.op, node.outputs.len()) =>
-        {
-            Class::Moves
-        }
-        Op::Resize(r) if matches!(r.mode, ResizeMode::Nearest | ResizeMode::Linear) && constant_from(1) => {
-            Class::Moves
-        }
-        Op::Pad {
-            mode: PadMode::Constant,
-        } if constant_from(1) && zero_constant(graph, node) => Class::Moves,
-        _ => Class::Float,
+    let Some(rule) = node.op.integer_rule() else {
+        return Class::Float;
+    };
+    let takes_part = match (rule, &node.op) {
+        (IntegerRule::Product, _) => weighted(graph, node).is_ok(),
+        (IntegerRule::Table, Op::Clip) => constant_from(1),
+        (IntegerRule::Table, _) => true,
+        (IntegerRule::Sum | IntegerRule::Times, _) => dynamic(1),
+        (IntegerRule::Average, Op::Reduce { .. }) => spatial_mean(graph, node),
+        (IntegerRule::Average, _) => true,
+        (IntegerRule::Moves, Op::Concat { .. }) => (0..node.inputs.len()).all(dynamic),
+        (IntegerRule::Moves, Op::Pad { .. }) => constant_from(1) && zero_constant(graph, node),
+        (IntegerRule::Moves, op) => constant_from(1) && moves_all(op, node.outputs.len()),
+        (IntegerRule::Interpolates, _) => constant_from(1),
+    };
+    match (rule, &node.op) {
+        _ if !takes_part => Class::Float,
+        (IntegerRule::Product, _) => Class::Weighted,
+        (IntegerRule::Table, Op::Clip | Op::Unary(Unary::Relu)) => Class::Clamp,
+        (IntegerRule::Table, _) => Class::Table,
+        (IntegerRule::Sum | IntegerRule::Times | IntegerRule::Average, _) => Class::Fresh,
+        (IntegerRule::Moves, Op::Concat { .. }) => Class::Concat,
+        (IntegerRule::Moves | IntegerRule::Interpolates, _) => Class::Moves,
     }
 }
 
 /// MaxPool's second output is indices, which no rule covers.
-fn moved_outputs(op: &Op, outputs: usize) -> usize {
-    match op {
-        Op::Split { .. } => outputs,
-        _ => 1,
-    }
+fn moves_all(op: &Op, outputs: usize) -> bool {
+    outputs == 1 || matches!(op, Op::Split { .. })
 }
 
 fn zero_constant(graph: &Graph, node: &Node) -> bool {

@@ -3,12 +3,12 @@
 use graph::{Binary, NodeId, Unary};
 use kernels::float::BinaryOp;
 use kernels::float::backward::batch_norm_takes;
+use kernels::picture;
 
 use super::super::build::{Builder, Order, activation, axis_in, in_order};
 use super::super::error::Fault;
 use super::super::instr::{Instr, Normalization};
 use super::super::{BatchNormMode, ParameterKind};
-use super::product::picture;
 use super::{axis_of, common_order};
 
 pub(super) fn unary(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {

@@ -2,47 +2,22 @@
 
 use graph::shape::{explicit_pads, transposed_pads};
 use graph::{Conv, ConvTranspose, NodeId, Op, ValueId};
-use kernels::ConvShape;
 use kernels::float::MatMul;
 use kernels::float::backward::derivative_from_output;
+use kernels::{ConvShape, Window, picture};
 
 use super::super::ParameterKind;
 use super::super::build::{Builder, Order};
 use super::super::error::Fault;
 use super::super::instr::{Instr, Slot};
 
-/// Three axes from up to three, a filling in front.
-pub(super) fn three<T: Copy>(axes: &[T], fill: T) -> Result<[T; 3], Fault> {
-    let mut out = [fill; 3];
-    let lead = 3usize
-        .checked_sub(axes.len())
-        .ok_or_else(|| format!("{} spatial axes; up to 3 are supported", axes.len()))?;
-    out[lead..].copy_from_slice(axes);
-    Ok(out)
-}
-
-/// Batch, channels and spatial axes of `[N, C, spatial…]`.
-pub(super) fn picture(shape: &[usize]) -> Result<(usize, usize, &[usize]), Fault> {
-    match shape {
-        [n, c, spatial @ ..] if !spatial.is_empty() => Ok((*n, *c, spatial)),
-        _ => Err(format!("{shape:?} is no [N, C, spatial…]").into()),
+fn window<'a>(op: &'a Conv, pad: &'a [usize]) -> Window<'a> {
+    Window {
+        kernel: &op.kernel,
+        stride: &op.strides,
+        dilation: &op.dilations,
+        pad,
     }
-}
-
-fn conv_shape(op: &Conv, x: &[usize], y: &[usize], pad: &[usize]) -> Result<ConvShape, Fault> {
-    let ((batch, in_channels, input), (_, out_channels, output)) = (picture(x)?, picture(y)?);
-    Ok(ConvShape {
-        batch,
-        in_channels,
-        out_channels,
-        groups: op.group,
-        input: three(input, 1)?,
-        output: three(output, 1)?,
-        kernel: three(&op.kernel, 1)?,
-        stride: three(&op.strides, 1)?,
-        dilation: three(&op.dilations, 1)?,
-        pad: three(pad, 0)?,
-    })
 }
 
 pub(super) fn conv(b: &mut Builder<'_>, n: NodeId, op: &Conv) -> Result<(), Fault> {
@@ -50,7 +25,7 @@ pub(super) fn conv(b: &mut Builder<'_>, n: NodeId, op: &Conv) -> Result<(), Faul
     let (_, _, spatial) = picture(&x)?;
     let pads = explicit_pads(&op.padding, spatial, &op.kernel, &op.strides, &op.dilations)
         .map_err(|e| e.message().to_string())?;
-    let shape = conv_shape(op, &x, &y, &pads[..spatial.len()])?;
+    let shape = ConvShape::new(op.group, &x, &y, &window(op, &pads[..spatial.len()]))?;
     let from = b.form(b.input(n, 0)?, Order::Last)?;
     product(b, n, shape, false, from, Order::Last)
 }
@@ -63,7 +38,8 @@ pub(super) fn transposed(b: &mut Builder<'_>, n: NodeId, op: &ConvTranspose) -> 
         .iter()
         .map(|&p| usize::try_from(p).ok())
         .collect();
-    let shape = conv_shape(&op.conv, &x, &y, &begins.ok_or("its padding is negative")?)?;
+    let begins = begins.ok_or("its padding is negative")?;
+    let shape = ConvShape::new(op.conv.group, &x, &y, &window(&op.conv, &begins))?;
     let from = b.form(b.input(n, 0)?, Order::Last)?;
     product(b, n, shape, true, from, Order::Last)
 }

@@ -2,40 +2,31 @@
 
 use graph::shape::explicit_pads;
 use graph::{NodeId, Pool, ReduceKind};
-use kernels::PoolShape;
 use kernels::float::Divisor;
 use kernels::float::backward::Reduce;
+use kernels::{PoolShape, Window, picture, three};
 
 use super::super::build::{Builder, Order, axis_in, in_order};
 use super::super::error::Fault;
 use super::super::instr::Instr;
-use super::product::{picture, three};
 use super::{axis_of, integers};
 
 /// The window, and the length of each padded axis.
 fn shape_of(b: &Builder<'_>, n: NodeId, op: &Pool) -> Result<(PoolShape, [usize; 3]), Fault> {
     let (x, y) = (b.shape(b.input(n, 0)?)?, b.shape(b.graph.nodes[n].outputs[0])?);
-    let ((batch, channels, input), (_, _, output)) = (picture(&x)?, picture(&y)?);
+    let (_, _, input) = picture(&x)?;
     let pads = explicit_pads(&op.padding, input, &op.kernel, &op.strides, &op.dilations)
         .map_err(|e| e.message().to_string())?;
     let (begins, ends) = pads.split_at(input.len());
-    let padded: Vec<usize> = input
-        .iter()
-        .zip(begins)
-        .zip(ends)
-        .map(|((n, b), e)| n + b + e)
-        .collect();
-    let shape = PoolShape {
-        batch,
-        channels,
-        input: three(input, 1)?,
-        output: three(output, 1)?,
-        kernel: three(&op.kernel, 1)?,
-        stride: three(&op.strides, 1)?,
-        dilation: three(&op.dilations, 1)?,
-        pad: three(begins, 0)?,
+    let ends = begins.iter().zip(ends);
+    let padded: Vec<usize> = input.iter().zip(ends).map(|(n, (b, e))| n + b + e).collect();
+    let window = Window {
+        kernel: &op.kernel,
+        stride: &op.strides,
+        dilation: &op.dilations,
+        pad: begins,
     };
-    Ok((shape, three(&padded, 1)?))
+    Ok((PoolShape::new(&x, &y, &window)?, three(&padded, 1)?))
 }
 
 pub(super) fn max_pool(b: &mut Builder<'_>, n: NodeId, op: &Pool) -> Result<(), Fault> {
