@@ -8,7 +8,7 @@ use train::loss::distill::Distill;
 use train::loss::yolo_v3::{Options, Role, YoloV3};
 use train::loss::yolo_v8::{self, YoloV8};
 use train::loss::yolox::YoloX;
-use train::loss::{Loss, LossError, LossParts, Output, Target, ciou};
+use train::loss::{AssignedLoss, Loss, LossError, LossParts, Output, Target, ciou};
 
 fn goldens() -> Value {
     serde_json::from_str(include_str!("vectors/losses.json")).unwrap()

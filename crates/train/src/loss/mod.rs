@@ -12,6 +12,7 @@
 //! loss depends on nothing but its inputs. Which prediction answers for which object is decided first, from the outputs but without a gradient;
 //! the loss is then a function of the outputs for that decision, and the gradient is exactly its derivative.
 
+mod assigned;
 pub mod classify;
 pub mod distill;
 mod iou;
@@ -20,6 +21,7 @@ pub mod yolo_v3;
 pub mod yolo_v8;
 pub mod yolox;
 
+pub use assigned::AssignedLoss;
 pub use iou::{ciou, iou};
 pub use terms::{bce, softplus};
 

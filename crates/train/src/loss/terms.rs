@@ -33,3 +33,9 @@ pub(super) fn bce_probability(p: f32, t: f32) -> (f64, f32) {
     let value = -t * libm::log(p) - (1.0 - t) * libm::log(1.0 - p);
     (value, ((p - t) / (p * (1.0 - p))) as f32)
 }
+
+/// Adds a term, times its gain, to a part of the loss, and writes its gradient.
+pub(super) fn add(part: &mut f64, gradient: &mut f32, (value, slope): (f64, f32), gain: f64) {
+    *part += value * gain;
+    *gradient = slope * gain as f32;
+}

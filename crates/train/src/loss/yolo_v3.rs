@@ -11,7 +11,10 @@
 use tasks::detect::AnchorHead;
 use tensor::math::{exp, sigmoid};
 
-use super::{Loss, LossError, LossParts, Output, Target, bce, check_targets, ciou, clear, find, iou, usable};
+use super::terms::add;
+use super::{
+    AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, ciou, clear, find, iou, usable,
+};
 
 /// Settings; the defaults are those of the module's text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -148,11 +151,29 @@ impl YoloV3 {
         self.heads.iter().map(grid).collect()
     }
 
-    /// Who answers for what.
-    ///
-    /// # Errors
-    /// Outputs or targets that do not fit the head.
-    pub fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+    fn predictions_of(&self, grid: &Grid, picture: usize) -> std::ops::Range<usize> {
+        let each = grid.predictions() / grid.batch.max(1);
+        picture * each..(picture + 1) * each
+    }
+
+    /// IoU of a size with every anchor: (head, anchor, IoU).
+    fn shapes(&self, w: f64, h: f64) -> Vec<(usize, usize, f64)> {
+        let mut out = Vec::new();
+        for (i, head) in self.heads.iter().enumerate() {
+            for (a, size) in head.anchors.iter().enumerate() {
+                let [aw, ah] = size.map(f64::from);
+                let inter = w.min(aw) * h.min(ah);
+                out.push((i, a, inter / (w * h + aw * ah - inter)));
+            }
+        }
+        out
+    }
+}
+
+impl AssignedLoss for YoloV3 {
+    type Assignment = Assignment;
+
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
         let grids = self.grids(outputs)?;
         for grid in &grids {
             check_targets(targets, grid.batch, self.classes)?;
@@ -197,29 +218,7 @@ impl YoloV3 {
         Ok(roles)
     }
 
-    fn predictions_of(&self, grid: &Grid, picture: usize) -> std::ops::Range<usize> {
-        let each = grid.predictions() / grid.batch.max(1);
-        picture * each..(picture + 1) * each
-    }
-
-    /// IoU of a size with every anchor: (head, anchor, IoU).
-    fn shapes(&self, w: f64, h: f64) -> Vec<(usize, usize, f64)> {
-        let mut out = Vec::new();
-        for (i, head) in self.heads.iter().enumerate() {
-            for (a, size) in head.anchors.iter().enumerate() {
-                let [aw, ah] = size.map(f64::from);
-                let inter = w.min(aw) * h.min(ah);
-                out.push((i, a, inter / (w * h + aw * ah - inter)));
-            }
-        }
-        out
-    }
-
-    /// The loss for an assignment, and its gradient.
-    ///
-    /// # Errors
-    /// Outputs that do not fit the head.
-    pub fn of_assignment(
+    fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
@@ -243,9 +242,8 @@ impl YoloV3 {
                     Role::Negative => 0.0,
                     Role::Positive(_) => 1.0,
                 };
-                let (value, slope) = bce(grid.values[at(4)], wanted);
-                sums[1] += value * objectness_gain;
-                gradient[at(4)] = slope * objectness_gain as f32;
+                let term = bce(grid.values[at(4)], wanted);
+                add(&mut sums[1], &mut gradient[at(4)], term, objectness_gain);
                 let Role::Positive(object) = role else {
                     continue;
                 };
@@ -262,26 +260,13 @@ impl YoloV3 {
                 for class in 0..self.classes {
                     let hot = f32::from(u8::from(class == target.class));
                     let wanted = hot * (1.0 - smoothing) + smoothing / self.classes as f32;
-                    let (value, slope) = bce(grid.values[at(5 + class)], wanted);
-                    sums[2] += value * class_gain;
-                    gradient[at(5 + class)] = slope * class_gain as f32;
+                    let term = bce(grid.values[at(5 + class)], wanted);
+                    add(&mut sums[2], &mut gradient[at(5 + class)], term, class_gain);
                 }
             }
         }
         Ok(LossParts {
             parts: vec![("box", sums[0]), ("objectness", sums[1]), ("class", sums[2])],
         })
-    }
-}
-
-impl Loss for YoloV3 {
-    fn evaluate(
-        &mut self,
-        outputs: &[Output],
-        targets: &[Vec<Target>],
-        gradients: &mut Vec<Vec<f32>>,
-    ) -> Result<LossParts, LossError> {
-        let roles = self.assign(outputs, targets)?;
-        self.of_assignment(outputs, targets, &roles, gradients)
     }
 }

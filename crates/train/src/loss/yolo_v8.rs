@@ -12,7 +12,10 @@
 use tasks::detect::DflHead;
 use tensor::math::sigmoid;
 
-use super::{Loss, LossError, LossParts, Output, Target, bce, check_targets, ciou, clear, find, iou, usable};
+use super::terms::add;
+use super::{
+    AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, ciou, clear, find, iou, usable,
+};
 
 /// Settings; the defaults are those of the module's text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -135,19 +138,6 @@ impl YoloV8 {
         Ok(grids)
     }
 
-    /// Task-aligned assignment.
-    ///
-    /// # Errors
-    /// Outputs or targets that do not fit the head.
-    pub fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
-        let grids = self.grids(outputs)?;
-        for grid in &grids {
-            check_targets(targets, grid.batch, self.classes)?;
-        }
-        let each = |(picture, t): (usize, &Vec<Target>)| self.assign_picture(&grids, picture, &usable(t));
-        Ok(targets.iter().enumerate().map(each).collect())
-    }
-
     fn assign_picture(
         &self,
         grids: &[Grid],
@@ -192,55 +182,6 @@ impl YoloV8 {
         };
         taken.into_iter().map(|t| t.map(scaled)).collect()
     }
-
-    /// The loss for an assignment, and its gradient.
-    ///
-    /// # Errors
-    /// Outputs that do not fit the head.
-    pub fn of_assignment(
-        &self,
-        outputs: &[Output],
-        targets: &[Vec<Target>],
-        assignment: &Assignment,
-        gradients: &mut Vec<Vec<f32>>,
-    ) -> Result<LossParts, LossError> {
-        clear(outputs, gradients);
-        let grids = self.grids(outputs)?;
-        let sum: f64 = assignment.iter().flatten().flatten().map(|a| a.1).sum();
-        let gains = self.options.gains.map(|g| g / sum.max(1.0));
-        let objects: Vec<Vec<Target>> = targets.iter().map(|t| usable(t)).collect();
-        let mut sums = [0.0; 3];
-        for grid in &grids {
-            let gradient = &mut gradients[grid.output];
-            for (picture, roles) in assignment.iter().enumerate() {
-                for (cell, role) in roles[grid.first..][..grid.cells].iter().enumerate() {
-                    let wanted = role.map(|(object, t)| (&objects[picture][object], t));
-                    for class in 0..self.classes {
-                        let i = grid.at(picture, 4 * self.bins + class, cell);
-                        let t = wanted.filter(|w| w.0.class == class).map_or(0.0, |w| w.1 as f32);
-                        let (value, slope) = bce(grid.values[i], t);
-                        sums[1] += value * gains[1];
-                        gradient[i] = slope * gains[1] as f32;
-                    }
-                    if let Some((target, weight)) = wanted {
-                        let [overlap, dfl] = distances(
-                            grid,
-                            picture,
-                            cell,
-                            target,
-                            [gains[0] * weight, gains[2] * weight],
-                            gradient,
-                        );
-                        sums[0] += overlap;
-                        sums[2] += dfl;
-                    }
-                }
-            }
-        }
-        Ok(LossParts {
-            parts: vec![("box", sums[0]), ("class", sums[1]), ("dfl", sums[2])],
-        })
-    }
 }
 
 /// CIoU and DFL of one cell, times their gains; writes the gradient of its 4·R numbers.
@@ -281,14 +222,58 @@ fn distances(
     [gains[0] * overlap, dfl]
 }
 
-impl Loss for YoloV8 {
-    fn evaluate(
-        &mut self,
+impl AssignedLoss for YoloV8 {
+    type Assignment = Assignment;
+
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+        let grids = self.grids(outputs)?;
+        for grid in &grids {
+            check_targets(targets, grid.batch, self.classes)?;
+        }
+        let each = |(picture, t): (usize, &Vec<Target>)| self.assign_picture(&grids, picture, &usable(t));
+        Ok(targets.iter().enumerate().map(each).collect())
+    }
+
+    fn of_assignment(
+        &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
+        assignment: &Assignment,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {
-        let assignment = self.assign(outputs, targets)?;
-        self.of_assignment(outputs, targets, &assignment, gradients)
+        clear(outputs, gradients);
+        let grids = self.grids(outputs)?;
+        let sum: f64 = assignment.iter().flatten().flatten().map(|a| a.1).sum();
+        let gains = self.options.gains.map(|g| g / sum.max(1.0));
+        let objects: Vec<Vec<Target>> = targets.iter().map(|t| usable(t)).collect();
+        let mut sums = [0.0; 3];
+        for grid in &grids {
+            let gradient = &mut gradients[grid.output];
+            for (picture, roles) in assignment.iter().enumerate() {
+                for (cell, role) in roles[grid.first..][..grid.cells].iter().enumerate() {
+                    let wanted = role.map(|(object, t)| (&objects[picture][object], t));
+                    for class in 0..self.classes {
+                        let i = grid.at(picture, 4 * self.bins + class, cell);
+                        let t = wanted.filter(|w| w.0.class == class).map_or(0.0, |w| w.1 as f32);
+                        add(&mut sums[1], &mut gradient[i], bce(grid.values[i], t), gains[1]);
+                    }
+                    if let Some((target, weight)) = wanted {
+                        let [overlap, dfl] = distances(
+                            grid,
+                            picture,
+                            cell,
+                            target,
+                            [gains[0] * weight, gains[2] * weight],
+                            gradient,
+                        );
+                        sums[0] += overlap;
+                        sums[2] += dfl;
+                    }
+                }
+            }
+        }
+        Ok(LossParts {
+            parts: vec![("box", sums[0]), ("class", sums[1]), ("dfl", sums[2])],
+        })
     }
 }

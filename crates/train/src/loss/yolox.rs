@@ -15,8 +15,10 @@
 
 use tensor::math::{exp, sigmoid};
 
-use super::terms::bce_probability;
-use super::{Loss, LossError, LossParts, Output, Target, bce, check_targets, ciou, clear, find, iou, usable};
+use super::terms::{add, bce_probability};
+use super::{
+    AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, ciou, clear, find, iou, usable,
+};
 
 /// The loss of one head description.
 #[derive(Debug, Clone)]
@@ -107,19 +109,6 @@ impl YoloX {
         )
     }
 
-    /// SimOTA.
-    ///
-    /// # Errors
-    /// Outputs or targets that do not fit the head.
-    pub fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
-        let cells = self.cells();
-        let output = &outputs[self.output(outputs, cells.len())?];
-        check_targets(targets, output.shape[0], self.classes)?;
-        let pictures = output.values.chunks(cells.len() * (5 + self.classes));
-        let each = |(rows, t): (&[f32], &Vec<Target>)| self.assign_picture(&cells, rows, &usable(t));
-        Ok(pictures.zip(targets).map(each).collect())
-    }
-
     fn assign_picture(&self, cells: &[Cell], rows: &[f32], objects: &[Target]) -> Vec<Option<(usize, f64)>> {
         let row = |i: usize| &rows[i * (5 + self.classes)..][..5 + self.classes];
         let is_candidate = |i: &usize| objects.iter().any(|o| cells[*i].lies(o) != (false, false));
@@ -153,12 +142,21 @@ impl YoloX {
         }
         if lies == (true, true) { cost } else { cost + 1e5 }
     }
+}
 
-    /// The loss for an assignment, and its gradient.
-    ///
-    /// # Errors
-    /// Outputs that do not fit the head.
-    pub fn of_assignment(
+impl AssignedLoss for YoloX {
+    type Assignment = Assignment;
+
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+        let cells = self.cells();
+        let output = &outputs[self.output(outputs, cells.len())?];
+        check_targets(targets, output.shape[0], self.classes)?;
+        let pictures = output.values.chunks(cells.len() * (5 + self.classes));
+        let each = |(rows, t): (&[f32], &Vec<Target>)| self.assign_picture(&cells, rows, &usable(t));
+        Ok(pictures.zip(targets).map(each).collect())
+    }
+
+    fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
@@ -179,9 +177,8 @@ impl YoloX {
                 let at = (picture * cells.len() + i) * width;
                 let r = &values[at..][..width];
                 let g = &mut gradient[at..][..width];
-                let (value, slope) = self.term(r[4], f32::from(u8::from(role.is_some())));
-                sums[1] += value * objectness_gain;
-                g[4] = slope * objectness_gain as f32;
+                let term = self.term(r[4], f32::from(u8::from(role.is_some())));
+                add(&mut sums[1], &mut g[4], term, objectness_gain);
                 let Some((object, overlap)) = *role else {
                     continue;
                 };
@@ -200,26 +197,13 @@ impl YoloX {
                     } else {
                         0.0
                     };
-                    let (value, slope) = self.term(r[5 + class], wanted);
-                    sums[2] += value * class_gain;
-                    g[5 + class] = slope * class_gain as f32;
+                    let term = self.term(r[5 + class], wanted);
+                    add(&mut sums[2], &mut g[5 + class], term, class_gain);
                 }
             }
         }
         Ok(LossParts {
             parts: vec![("box", sums[0]), ("objectness", sums[1]), ("class", sums[2])],
         })
-    }
-}
-
-impl Loss for YoloX {
-    fn evaluate(
-        &mut self,
-        outputs: &[Output],
-        targets: &[Vec<Target>],
-        gradients: &mut Vec<Vec<f32>>,
-    ) -> Result<LossParts, LossError> {
-        let assignment = self.assign(outputs, targets)?;
-        self.of_assignment(outputs, targets, &assignment, gradients)
     }
 }

@@ -8,23 +8,20 @@
 //! α is learned, one per tensor as in the paper or one per output channel; it starts where the error of the projection is least. The paper
 //! normalizes w to mean 0 and variance 1 before; that is left out, because it changes what the network computes where no BatchNorm follows.
 
-use graph::{Point, WeightAnnotation};
+use graph::WeightAnnotation;
 use quant::grid::Grid;
 use quant::methods::Levels;
 use quant::{Granularity, ProjectError, ProjectOptions, project_weight};
 
+use super::learned_grid::{LearnedGrid, check_finite};
 use super::{Layout, Learned, Progress, WeightMethod};
 
 /// Weights on `apot3` … `apot8` (or any symmetric grid with 0) with learned clipping thresholds.
 #[derive(Debug, Clone)]
 pub struct Apot {
-    grid: Grid,
-    granularity: Granularity,
-    layout: Layout,
+    /// Learns α.
+    inner: LearnedGrid,
     levels: Levels,
-    alphas: Vec<f32>,
-    gradients: Vec<f32>,
-    codes: Vec<u8>,
 }
 
 impl Apot {
@@ -32,33 +29,15 @@ impl Apot {
     pub fn new(grid: Grid, granularity: Granularity, layout: Layout) -> Self {
         Apot {
             levels: Levels::new(&grid.magnitudes()),
-            grid,
-            granularity,
-            layout,
-            alphas: Vec::new(),
-            gradients: Vec::new(),
-            codes: Vec::new(),
-        }
-    }
-
-    fn group(&self, i: usize) -> usize {
-        match self.granularity {
-            Granularity::Tensor => 0,
-            Granularity::Channel => self.layout.channel(i),
+            inner: LearnedGrid::new(grid, granularity, layout),
         }
     }
 
     /// Signed index of the level nearest to w/α.
     fn index(&self, i: usize, w: f32) -> i32 {
-        let unit = f64::from(self.alphas[self.group(i)]) / self.levels.top();
+        let unit = f64::from(self.inner.values[self.inner.group(i)]) / self.levels.top();
         let index = self.levels.index(f64::from(w.abs()) / unit) as i32;
         if w < 0.0 { -index } else { index }
-    }
-
-    /// Scale of the integer levels: α over the largest of them.
-    fn scales(&self) -> Vec<f32> {
-        let top = self.levels.top() as f32;
-        self.alphas.iter().map(|a| a / top).collect()
     }
 }
 
@@ -69,29 +48,20 @@ impl WeightMethod for Apot {
         _progress: &Progress,
         projected: &mut [f32],
     ) -> Result<(), ProjectError> {
-        if let Some(index) = shadow.iter().position(|w| !w.is_finite()) {
-            let value = shadow[index];
-            return Err(ProjectError::NonFinite { index, value });
-        }
+        check_finite(shadow)?;
         let top = self.levels.top() as f32;
-        if self.alphas.is_empty() {
+        if self.inner.values.is_empty() {
             let options = ProjectOptions {
-                granularity: self.granularity,
+                granularity: self.inner.granularity,
                 ..ProjectOptions::default()
             };
-            let Layout { shape, axis } = &self.layout;
-            let (_, found) = project_weight(&self.grid, shadow, shape, *axis, &options)?;
-            self.alphas = found.scales.iter().map(|s| s * top).collect();
-            self.gradients = vec![0.0; self.alphas.len()];
+            let Layout { shape, axis } = &self.inner.layout;
+            let (_, found) = project_weight(&self.inner.grid, shadow, shape, *axis, &options)?;
+            self.inner.start(found.scales.iter().map(|s| s * top).collect());
         }
-        for a in &mut self.alphas {
-            if !a.is_finite() {
-                return Err(ProjectError::NonFinite { index: 0, value: *a });
-            }
-            *a = a.max(f32::MIN_POSITIVE * top);
-        }
-        self.codes = (shadow.iter().enumerate())
-            .map(|(i, &w)| self.grid.code(self.index(i, w)))
+        self.inner.at_least(f32::MIN_POSITIVE * top)?;
+        self.inner.codes = (shadow.iter().enumerate())
+            .map(|(i, &w)| self.inner.grid.code(self.index(i, w)))
             .collect();
         let annotation = self.annotation().expect("there are codes now");
         projected.copy_from_slice(&annotation.decode());
@@ -99,10 +69,10 @@ impl WeightMethod for Apot {
     }
 
     fn gradient(&mut self, shadow: &[f32], _projected: &[f32], gradient: &mut [f32]) {
-        let mut sums = vec![0f64; self.alphas.len()];
+        let mut sums = vec![0f64; self.inner.values.len()];
         for (i, (&w, g)) in shadow.iter().zip(gradient.iter_mut()).enumerate() {
-            let group = self.group(i);
-            let x = f64::from(w) / f64::from(self.alphas[group]);
+            let group = self.inner.group(i);
+            let x = f64::from(w) / f64::from(self.inner.values[group]);
             if x.abs() > 1.0 {
                 sums[group] += f64::from(*g) * x.signum();
                 *g = 0.0;
@@ -112,46 +82,25 @@ impl WeightMethod for Apot {
                 sums[group] += f64::from(*g) * (level.copysign(x) - x);
             }
         }
-        self.gradients = sums.iter().map(|&s| s as f32).collect();
+        self.inner.gradients = sums.iter().map(|&s| s as f32).collect();
     }
 
     fn learned(&mut self) -> Option<Learned<'_>> {
-        (!self.alphas.is_empty()).then_some(Learned {
-            name: "alpha",
-            values: &mut self.alphas,
-            gradients: &self.gradients,
-        })
+        self.inner.learned("alpha")
     }
 
     fn annotation(&self) -> Option<WeightAnnotation> {
-        (!self.codes.is_empty()).then(|| WeightAnnotation {
-            grid: self.grid.to_string(),
-            bits: self.grid.bits(),
-            shape: self.layout.shape.clone(),
-            axis: self.layout.axis,
-            levels: self.grid.levels(),
-            zero_points: None,
-            points: vec![Point {
-                codes: self.codes.clone(),
-                scales: self.scales(),
-            }],
-        })
+        // Integer levels: α over the largest of them.
+        let top = self.levels.top() as f32;
+        let scales = self.inner.values.iter().map(|a| a / top).collect();
+        self.inner.annotation(scales)
     }
 
     fn state(&self) -> Vec<f32> {
-        self.alphas.clone()
+        self.inner.values.clone()
     }
 
     fn restore(&mut self, state: &[f32]) -> bool {
-        let groups = match self.granularity {
-            Granularity::Tensor => 1,
-            Granularity::Channel => self.layout.shape[self.layout.axis],
-        };
-        if !state.is_empty() && state.len() != groups {
-            return false;
-        }
-        self.alphas = state.to_vec();
-        self.gradients = vec![0.0; state.len()];
-        true
+        self.inner.restore(state)
     }
 }

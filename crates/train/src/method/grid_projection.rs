@@ -5,6 +5,7 @@ use quant::grid::Grid;
 use quant::methods::Levels;
 use quant::{Granularity, ProjectError, ProjectOptions, Solver, project_weight};
 
+use super::learned_grid::check_finite;
 use super::{Layout, Progress};
 
 /// Scales of one weight, and the codes that follow from them by nearest rounding.
@@ -75,10 +76,7 @@ impl GridProjection {
     }
 
     fn at_scales(&self, shadow: &[f32]) -> Result<WeightAnnotation, ProjectError> {
-        if let Some(index) = shadow.iter().position(|w| !w.is_finite()) {
-            let value = shadow[index];
-            return Err(ProjectError::NonFinite { index, value });
-        }
+        check_finite(shadow)?;
         let codes = shadow.iter().enumerate().map(|(i, &w)| self.code(i, w)).collect();
         Ok(self.annotate(codes))
     }

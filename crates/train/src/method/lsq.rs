@@ -9,21 +9,17 @@
 //! P = 2^(b−1) − 1 on both sides: the grids of the project are symmetric, the paper has one more negative level. Ties of `round` go away from
 //! zero as everywhere in projection. One step per tensor as in the paper, or per output channel (N then counts the channel's weights).
 
-use graph::{Point, WeightAnnotation};
-use quant::grid::Grid;
+use graph::WeightAnnotation;
 use quant::{Granularity, ProjectError};
 
+use super::learned_grid::{LearnedGrid, check_finite};
 use super::{Layout, Learned, Progress, WeightMethod};
 
 /// Uniform weights with learned steps.
 #[derive(Debug, Clone)]
 pub struct Lsq {
-    grid: Grid,
-    granularity: Granularity,
-    layout: Layout,
-    steps: Vec<f32>,
-    gradients: Vec<f32>,
-    codes: Vec<u8>,
+    /// Learns s.
+    inner: LearnedGrid,
 }
 
 impl Lsq {
@@ -32,49 +28,32 @@ impl Lsq {
     /// # Panics
     /// When `bits` is not 2 … 8.
     pub fn new(bits: u32, granularity: Granularity, layout: Layout) -> Self {
+        let grid = format!("int{bits}").parse().expect("bits are 2 to 8");
         Lsq {
-            grid: format!("int{bits}").parse().expect("bits are 2 to 8"),
-            granularity,
-            layout,
-            steps: Vec::new(),
-            gradients: Vec::new(),
-            codes: Vec::new(),
+            inner: LearnedGrid::new(grid, granularity, layout),
         }
     }
 
     fn top(&self) -> f32 {
-        ((1u32 << (self.grid.bits() - 1)) - 1) as f32
-    }
-
-    fn groups(&self) -> usize {
-        match self.granularity {
-            Granularity::Tensor => 1,
-            Granularity::Channel => self.layout.shape[self.layout.axis],
-        }
-    }
-
-    fn group(&self, i: usize) -> usize {
-        match self.granularity {
-            Granularity::Tensor => 0,
-            Granularity::Channel => self.layout.channel(i),
-        }
+        ((1u32 << (self.inner.grid.bits() - 1)) - 1) as f32
     }
 
     fn initialize(&mut self, shadow: &[f32]) {
-        let mut sums = vec![0f64; self.groups()];
+        let mut sums = vec![0f64; self.inner.groups()];
         for (i, &w) in shadow.iter().enumerate() {
-            sums[self.group(i)] += f64::from(w.abs());
+            sums[self.inner.group(i)] += f64::from(w.abs());
         }
         let each = (shadow.len() / sums.len()).max(1) as f64;
         let root = f64::from(self.top()).sqrt();
         let step = |sum: &f64| ((2.0 * sum / each / root) as f32).max(f32::MIN_POSITIVE);
-        self.steps = sums.iter().map(step).collect();
-        self.gradients = vec![0.0; self.steps.len()];
+        self.inner.start(sums.iter().map(step).collect());
     }
 
     fn level(&self, i: usize, w: f32) -> f32 {
         let top = self.top();
-        (w / self.steps[self.group(i)]).round().clamp(-top, top)
+        (w / self.inner.values[self.inner.group(i)])
+            .round()
+            .clamp(-top, top)
     }
 }
 
@@ -85,37 +64,28 @@ impl WeightMethod for Lsq {
         _progress: &Progress,
         projected: &mut [f32],
     ) -> Result<(), ProjectError> {
-        if let Some(index) = shadow.iter().position(|w| !w.is_finite()) {
-            let value = shadow[index];
-            return Err(ProjectError::NonFinite { index, value });
-        }
-        if self.steps.is_empty() {
+        check_finite(shadow)?;
+        if self.inner.values.is_empty() {
             self.initialize(shadow);
         }
-        // The optimizer may have pushed a step below zero.
-        for s in &mut self.steps {
-            if !s.is_finite() {
-                return Err(ProjectError::NonFinite { index: 0, value: *s });
-            }
-            *s = s.max(f32::MIN_POSITIVE);
-        }
-        let mut codes = std::mem::take(&mut self.codes);
+        self.inner.at_least(f32::MIN_POSITIVE)?;
+        let mut codes = std::mem::take(&mut self.inner.codes);
         codes.clear();
         for (i, (&w, p)) in shadow.iter().zip(projected).enumerate() {
             let q = self.level(i, w);
-            codes.push(self.grid.code(q as i32));
-            *p = self.steps[self.group(i)] * q;
+            codes.push(self.inner.grid.code(q as i32));
+            *p = self.inner.values[self.inner.group(i)] * q;
         }
-        self.codes = codes;
+        self.inner.codes = codes;
         Ok(())
     }
 
     fn gradient(&mut self, shadow: &[f32], _projected: &[f32], gradient: &mut [f32]) {
         let top = self.top();
-        let mut sums = vec![0f64; self.steps.len()];
+        let mut sums = vec![0f64; self.inner.values.len()];
         for (i, (&w, g)) in shadow.iter().zip(gradient.iter_mut()).enumerate() {
-            let group = self.group(i);
-            let x = w / self.steps[group];
+            let group = self.inner.group(i);
+            let x = w / self.inner.values[group];
             let inside = x.abs() < top;
             let slope = if inside { x.round() - x } else { top.copysign(x) };
             sums[group] += f64::from(*g) * f64::from(slope);
@@ -125,44 +95,24 @@ impl WeightMethod for Lsq {
         }
         let each = (shadow.len() / sums.len().max(1)).max(1) as f64;
         let scale = 1.0 / (each * f64::from(top)).sqrt();
-        for (out, sum) in self.gradients.iter_mut().zip(sums) {
+        for (out, sum) in self.inner.gradients.iter_mut().zip(sums) {
             *out = (sum * scale) as f32;
         }
     }
 
     fn learned(&mut self) -> Option<Learned<'_>> {
-        (!self.steps.is_empty()).then_some(Learned {
-            name: "step",
-            values: &mut self.steps,
-            gradients: &self.gradients,
-        })
+        self.inner.learned("step")
     }
 
     fn annotation(&self) -> Option<WeightAnnotation> {
-        (!self.codes.is_empty()).then(|| WeightAnnotation {
-            grid: self.grid.to_string(),
-            bits: self.grid.bits(),
-            shape: self.layout.shape.clone(),
-            axis: self.layout.axis,
-            levels: self.grid.levels(),
-            zero_points: None,
-            points: vec![Point {
-                codes: self.codes.clone(),
-                scales: self.steps.clone(),
-            }],
-        })
+        self.inner.annotation(self.inner.values.clone())
     }
 
     fn state(&self) -> Vec<f32> {
-        self.steps.clone()
+        self.inner.values.clone()
     }
 
     fn restore(&mut self, state: &[f32]) -> bool {
-        if !state.is_empty() && state.len() != self.groups() {
-            return false;
-        }
-        self.steps = state.to_vec();
-        self.gradients = vec![0.0; state.len()];
-        true
+        self.inner.restore(state)
     }
 }

@@ -28,6 +28,7 @@ pub mod bcgd;
 pub mod binary_relax;
 mod grid_projection;
 pub mod lbw;
+mod learned_grid;
 pub mod lsq;
 pub mod progressive;
 
