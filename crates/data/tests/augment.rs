@@ -9,8 +9,6 @@ use data::augment::{
 use data::read::{CIFAR10, Limits, open_classes};
 use tasks::detect::{BBox, Channels, ColorOrder, Input, Object, Resize};
 
-mod common;
-
 fn input(width: usize, height: usize, resize: Resize) -> Input {
     Input {
         name: "x".into(),
@@ -284,7 +282,7 @@ fn cifar_binary_files_are_read_and_checked() {
 #[test]
 fn the_shared_cifar_archive_has_ten_classes_of_a_thousand() {
     let test = "the_shared_cifar_archive_has_ten_classes_of_a_thousand";
-    let Some(folder) = common::data(test) else {
+    let Some(folder) = testing::data(test) else {
         return;
     };
     let set = open_classes(&folder.join("cifar10"), Some("train"), &Limits::default()).unwrap();

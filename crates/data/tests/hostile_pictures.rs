@@ -4,14 +4,14 @@
 mod common;
 
 use common::crc32;
-use common::rng::Rng;
 use data::Picture;
 use data::picture::{self, Fault, Limits, decode};
+use testing::SplitMix64;
 
 /// A small picture in every format that this workspace can write, and two that it only reads.
 fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let mut p = Picture::filled(40, 30, [0; 3]);
-    let mut rng = Rng(1);
+    let mut rng = SplitMix64(1);
     for v in p.rgb_mut() {
         *v = rng.next() as u8;
     }
@@ -225,9 +225,9 @@ fn mutated_pictures_never_panic() {
     ];
     let mut good = 0;
     for (k, (name, bytes)) in seeds().into_iter().enumerate() {
-        let mut rng = Rng(100 + k as u64);
+        let mut rng = SplitMix64(100 + k as u64);
         for round in 0..400 {
-            let mutant = rng.mutate(&bytes, &tokens);
+            let mutant = common::mutate(&mut rng, &bytes, &tokens);
             match decode(&mutant, &limits) {
                 Ok(p) => good += usize::from(p.rgb().len() == 3 * p.width() * p.height()),
                 Err(e) => {

@@ -19,7 +19,7 @@ fn run(python: &Path, script: &str, arguments: &[&std::ffi::OsStr]) {
 
 #[test]
 fn every_form_of_picture_is_decoded_as_imread_does() {
-    let Some(python) = common::python("opencv") else {
+    let Some(python) = testing::python("opencv") else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -58,7 +58,7 @@ fn every_form_of_picture_is_decoded_as_imread_does() {
 
 #[test]
 fn resizing_is_opencvs_to_the_byte() {
-    let Some(python) = common::python("opencv") else {
+    let Some(python) = testing::python("opencv") else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ fn resizing_has_opencvs_check_sums() {
 fn pycocotools_reads_the_written_files() {
     use data::read::{Dataset, Entry, Format, Notes, PictureId};
     use data::{synth, write};
-    let Some(python) = common::python("opencv") else {
+    let Some(python) = testing::python("opencv") else {
         return;
     };
     let options = synth::Options {
@@ -170,7 +170,7 @@ struct Case {
 
 #[test]
 fn input_tensors_are_those_of_the_reference_script_to_the_bit() {
-    let (Some(python), Some(shared)) = (common::python("opencv"), common::data("opencv")) else {
+    let (Some(python), Some(shared)) = (testing::python("opencv"), testing::data("opencv")) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -223,7 +223,7 @@ fn input_tensors_are_those_of_the_reference_script_to_the_bit() {
 /// All 395 pictures of the four lists: mean 0.20, largest 14, 86 % of the samples equal.
 #[test]
 fn real_pictures_differ_from_opencvs_by_a_few_levels() {
-    let (Some(python), Some(shared)) = (common::python("opencv"), common::data("opencv")) else {
+    let (Some(python), Some(shared)) = (testing::python("opencv"), testing::data("opencv")) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();

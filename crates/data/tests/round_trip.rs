@@ -6,10 +6,10 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::rng::Rng;
 use data::read::{self, Dataset, Entry, Format, Notes, PictureId};
 use data::{Picture, picture, write};
 use tasks::detect::{BBox, Detection, Object, Status};
+use testing::SplitMix64;
 
 /// Names that a careless writer breaks on. No white space around them: VOC's reader trims.
 const NAMES: [&str; 12] = [
@@ -32,7 +32,7 @@ fn in_xml(name: &str) -> String {
     name.replace('\u{1b}', "\u{fffd}")
 }
 
-fn random_set(rng: &mut Rng, folder: &Path, statuses: &[Status]) -> Dataset {
+fn random_set(rng: &mut SplitMix64, folder: &Path, statuses: &[Status]) -> Dataset {
     let classes = 1 + rng.below(NAMES.len());
     let mut names: Vec<String> = NAMES.iter().map(|n| (*n).to_owned()).collect();
     for k in (1..names.len()).rev() {
@@ -41,7 +41,7 @@ fn random_set(rng: &mut Rng, folder: &Path, statuses: &[Status]) -> Dataset {
     names.truncate(classes);
     let pictures = (0..rng.below(4) + 1)
         .map(|k| {
-            let (w, h) = *rng.pick(&[(1, 1), (7, 1000), (640, 480), (333, 99)]);
+            let (w, h) = rng.pick(&[(1, 1), (7, 1000), (640, 480), (333, 99)]);
             let mut objects = Vec::new();
             for _ in 0..rng.below(6) {
                 let (x, y) = (rng.within(0.0, w as f64), rng.within(0.0, h as f64));
@@ -55,7 +55,7 @@ fn random_set(rng: &mut Rng, folder: &Path, statuses: &[Status]) -> Dataset {
                     .iter()
                     .any(|p: &Object| (p.class, p.bbox) == (o.class, o.bbox))
                 {
-                    o.status = *rng.pick(statuses);
+                    o.status = rng.pick(statuses);
                     objects.push(o);
                 }
             }
@@ -106,7 +106,7 @@ fn a_thousand_random_sets_survive_all_three_formats() {
         fs::create_dir(root.join(sub)).unwrap();
     }
     let mut made = std::collections::HashSet::new();
-    let mut rng = Rng(7);
+    let mut rng = SplitMix64(7);
     let open =
         |path: &Path, split, format| read::open(path, split, Some(format), &Default::default()).unwrap();
     for round in 0..1000 {

@@ -1,14 +1,12 @@
 //! The shared data sets are read as `SOURCES.md` describes them.
 
-mod common;
-
 use data::picture::{self, Limits};
 use data::read::{self, Format, Rule};
 use tasks::detect::{BBox, Status};
 
 #[test]
 fn voc_coco_and_blood_cells_have_the_counts_of_their_notes() {
-    let Some(root) = common::data("shared_pictures") else {
+    let Some(root) = testing::data("shared_pictures") else {
         return;
     };
     let open = |folder: &str, split: &str| {
@@ -61,7 +59,7 @@ fn voc_coco_and_blood_cells_have_the_counts_of_their_notes() {
 
 #[test]
 fn every_shared_picture_has_the_size_that_its_annotation_states() {
-    let Some(root) = common::data("shared_pictures") else {
+    let Some(root) = testing::data("shared_pictures") else {
         return;
     };
     for (folder, split) in [("voc", "test07"), ("coco", "val"), ("bccd", "val")] {

@@ -1,19 +1,18 @@
 //! The shared detectors in float: the plan's outputs against onnxruntime's.
 
-mod common;
 #[path = "../../oracle/tests/node_cases/mod.rs"]
 mod node_cases;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::Rng;
 use engine::{Options, compile};
 use graph::Graph;
 use graph::onnx::{ReadOptions, read_file};
 use kernels::Pool;
 use node_cases::Reader;
 use tensor::Tensor;
+use testing::SplitMix64;
 
 /// Reads a model for batch 1, simplified or not.
 fn load(path: &Path, simplified: bool) -> Graph {
@@ -41,16 +40,16 @@ fn picture(path: &Path, shape: &[usize]) -> Tensor {
         _ if head.contains("\"scale\": 1.0") => (0.0, 255.0),
         _ => (0.0, 1.0),
     };
-    let mut rng = Rng(7);
+    let mut rng = SplitMix64(7);
     let (h, w) = (shape[2], shape[3]);
     let blocks: Vec<f32> = (0..shape[1] * h.div_ceil(16) * w.div_ceil(16))
-        .map(|_| rng.unit())
+        .map(|_| rng.unit_f32())
         .collect();
     let values = (0..shape.iter().product())
         .map(|i: usize| {
             let (c, y, x) = (i / (h * w) % shape[1], i / w % h, i % w);
             let block = blocks[(c * h.div_ceil(16) + y / 16) * w.div_ceil(16) + x / 16];
-            low + (high - low) * (0.8 * block + 0.2 * rng.unit())
+            low + (high - low) * (0.8 * block + 0.2 * rng.unit_f32())
         })
         .collect::<Vec<f32>>();
     Tensor::new(shape.to_vec(), values).unwrap()
@@ -95,15 +94,9 @@ fn decibels(have: &[f32], want: &[f32]) -> f64 {
 #[test]
 fn every_detector_equals_onnxruntime_to_100_decibels() {
     let test = "every_detector_equals_onnxruntime_to_100_decibels";
-    let (Some(data), Some(python)) = (common::data(test), common::python(test)) else {
+    let (Some(models), Some(python)) = (testing::models(test), testing::python(test)) else {
         return;
     };
-    let mut models: Vec<PathBuf> = std::fs::read_dir(data.join("models"))
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
-        .collect();
-    models.sort();
     assert!(models.len() >= 12);
     let pool = Pool::new(2);
     let mut worst = Vec::new();

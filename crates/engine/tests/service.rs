@@ -5,11 +5,12 @@ mod common;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Kind, Rng, random_graph};
+use common::{Kind, normals, random_graph};
 use engine::{CompileError, Numbers, Options, Plan, RunControl, RunError, Step, compile};
 use graph::Graph;
 use kernels::Pool;
 use tensor::Tensor;
+use testing::SplitMix64;
 
 fn plan(g: &Graph) -> Plan {
     compile(g, &Options::default()).unwrap_or_else(|e| panic!("{e}"))
@@ -20,8 +21,8 @@ fn sixty_four_callers_get_the_same_bytes() {
     let (g, input) = random_graph(77, Kind::Quantized, 14);
     let plan = plan(&g);
     let pool = Pool::new(2);
-    let mut rng = Rng(1);
-    let inputs: Vec<Tensor> = (0..4).map(|_| rng.normals(input.shape())).collect();
+    let mut rng = SplitMix64(1);
+    let inputs: Vec<Tensor> = (0..4).map(|_| normals(&mut rng, input.shape())).collect();
     let want: Vec<_> = inputs
         .iter()
         .map(|x| plan.run(&pool, &[("x", x)]).unwrap())

@@ -6,7 +6,7 @@ use graph::onnx::{ReadOptions, read_file};
 
 #[test]
 fn every_shared_model_loads() {
-    let Some(models) = common::models("every_shared_model_loads") else {
+    let Some(models) = testing::models("every_shared_model_loads") else {
         return;
     };
     assert!(models.len() >= 12, "only {} models found", models.len());
@@ -24,7 +24,7 @@ fn every_shared_model_loads() {
 
 #[test]
 fn the_batch_is_fixed_by_its_name_or_place() {
-    let Some(models) = common::models("the_batch_is_fixed_by_its_name_or_place") else {
+    let Some(models) = testing::models("the_batch_is_fixed_by_its_name_or_place") else {
         return;
     };
     let path = models

@@ -303,7 +303,7 @@ fn the_qdq_form_means_what_is_read_back() {
 #[test]
 fn shared_detectors_run_packed_in_onnxruntime() {
     let test = "shared_detectors_run_packed_in_onnxruntime";
-    let Some(models) = common::models(test) else {
+    let Some(models) = testing::models(test) else {
         return;
     };
     let folder = common::scratch(test);

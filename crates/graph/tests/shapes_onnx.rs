@@ -49,7 +49,7 @@ fn all_models_agree_with_onnx() {
         .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
         .collect();
     paths.sort();
-    let shared = common::models(test).unwrap_or_default();
+    let shared = testing::models(test).unwrap_or_default();
     let count = shared.len();
     paths.extend(shared);
     let arguments: Vec<_> = paths.iter().map(|p| p.as_os_str()).collect();

@@ -9,7 +9,7 @@ use graph::onnx::{Form, ReadOptions, WriteOptions, read, read_file, write};
 #[test]
 fn every_shared_model_comes_back() {
     let test = "every_shared_model_comes_back";
-    let Some(models) = common::models(test) else {
+    let Some(models) = testing::models(test) else {
         return;
     };
     let folder = common::scratch(test);

@@ -4,11 +4,12 @@
 
 mod common;
 
-use common::{Rng, random_shape, required};
+use common::random_shape;
 use kernels::float::{self, Activation, BinaryOp, Conv, Divisor, Linear, LinearAxis, MatMul};
 use kernels::{Broadcast, ConvShape, Isa, Out, Pixels, Pool, PoolShape};
 use proptest::prelude::*;
 use tensor::math;
+use testing::SplitMix64;
 
 /// Bits, with one NaN for all.
 fn bits(x: &[f32]) -> Vec<u32> {
@@ -23,18 +24,18 @@ fn equal(what: &str, got: &[f32], want: &[f32]) {
     }
 }
 
-fn numbers(rng: &mut Rng, count: usize) -> Vec<f32> {
-    (0..count).map(|_| (rng.unit() - 0.5) * 4.0).collect()
+fn numbers(rng: &mut SplitMix64, count: usize) -> Vec<f32> {
+    (0..count).map(|_| (rng.unit_f32() - 0.5) * 4.0).collect()
 }
 
-fn activations(rng: &mut Rng) -> Vec<Activation> {
+fn activations(rng: &mut SplitMix64) -> Vec<Activation> {
     vec![
         Activation::None,
         Activation::Relu,
         Activation::LeakyRelu { alpha: 0.1 },
         Activation::Clip {
-            low: rng.unit() - 1.0,
-            high: rng.unit() * 2.0 - 0.5,
+            low: rng.unit_f32() - 1.0,
+            high: rng.unit_f32() * 2.0 - 0.5,
         },
         Activation::Sigmoid,
         Activation::Swish { alpha: 1.0 },
@@ -98,7 +99,7 @@ fn conv(
     own
 }
 
-fn check_conv(rng: &mut Rng, shape: &ConvShape, transposed: bool) {
+fn check_conv(rng: &mut SplitMix64, shape: &ConvShape, transposed: bool) {
     let depth = shape.kernel.iter().product::<usize>() * shape.in_channels / shape.groups;
     let weights = numbers(rng, depth * shape.out_channels);
     let bias = numbers(rng, shape.out_channels);
@@ -126,7 +127,7 @@ fn every_required_instruction_set_ran() {
     {
         println!("SKIPPED {}: this CPU lacks it", isa.name());
         assert!(
-            !required(isa.name()),
+            !testing::required(isa.name()),
             "LOWBIT_REQUIRE asks for {}, this CPU lacks it",
             isa.name()
         );
@@ -172,7 +173,7 @@ fn the_chosen_kernel_is_of_the_instruction_set_asked_for() {
 /// Sums so deep that weights go block by block, maps so large that there are many tasks, tiles with every number of pixels.
 #[test]
 fn deep_and_large_layers_equal_the_scalar_row() {
-    let mut rng = Rng(5);
+    let mut rng = SplitMix64(5);
     for (channels, [h, w], k, stride) in [
         ([600, 40, 1], [5, 7], 1, 1),
         ([130, 33, 1], [6, 9], 3, 1),
@@ -240,7 +241,7 @@ fn edges() -> Vec<f32> {
 fn activations_equal_their_definition() {
     let x = edges();
     let pool = Pool::new(2);
-    for activation in activations(&mut Rng(3)) {
+    for activation in activations(&mut SplitMix64(3)) {
         let want: Vec<f32> = x.iter().map(|&x| activation.apply(x)).collect();
         for isa in Isa::usable() {
             let mut y = x.clone();
@@ -272,7 +273,7 @@ fn clamps_keep_nan_and_minus_zero() {
 
 /// Element operators, pools, Softmax, MatMul and Resize on one instruction set.
 fn elements(seed: u64, isa: Isa) -> Vec<(&'static str, Vec<f32>)> {
-    let rng = &mut Rng(seed);
+    let rng = &mut SplitMix64(seed);
     let pool = Pool::new(2);
     let mut out = Vec::new();
     let (pixels, c) = (rng.range(1, 30), rng.range(1, 70));
@@ -320,7 +321,7 @@ fn elements(seed: u64, isa: Isa) -> Vec<(&'static str, Vec<f32>)> {
     let mut y = x.clone();
     float::softmax(&pool, isa, c, &mut y);
     out.push(("softmax", y));
-    let axis = |n: usize, rng: &mut Rng| {
+    let axis = |n: usize, rng: &mut SplitMix64| {
         let tap = |_| {
             let left = rng.range(0, n - 1);
             (left, (left + 1).min(n - 1), rng.pick(&[0.0, 0.25, 0.7]))
@@ -359,7 +360,7 @@ proptest! {
 
     #[test]
     fn random_layers_equal_the_scalar_row(seed in any::<u64>(), transposed in any::<bool>()) {
-        let mut rng = Rng(seed);
+        let mut rng = SplitMix64(seed);
         let shape = random_shape(&mut rng, transposed);
         check_conv(&mut rng, &shape, transposed);
     }

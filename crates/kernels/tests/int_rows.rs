@@ -6,10 +6,11 @@
 
 mod common;
 
-use common::{Rng, conv_case, element_rows, required};
+use common::{conv_case, element_rows};
 use kernels::int::{self, Conv, Epilogue, KernelOp, Out, Output, Pixels};
 use kernels::{ConvShape, Isa, Pool};
 use proptest::prelude::*;
+use testing::SplitMix64;
 
 fn run_conv(conv: &Conv, shape: &ConvShape, x: &[u8]) -> Vec<u32> {
     let pool = Pool::new(2);
@@ -83,7 +84,7 @@ fn every_required_instruction_set_ran() {
     for isa in Isa::ALL.into_iter().filter(|isa| !isa.is_available()) {
         println!("SKIPPED {}: this CPU lacks it", isa.name());
         assert!(
-            !required(isa.name()),
+            !testing::required(isa.name()),
             "LOWBIT_REQUIRE asks for {}, this CPU lacks it",
             isa.name()
         );
@@ -92,7 +93,7 @@ fn every_required_instruction_set_ran() {
 
 #[test]
 fn rows_equal_the_scalar_row_on_named_shapes() {
-    let mut rng = Rng(1);
+    let mut rng = SplitMix64(1);
     // [in, out, groups], input, kernel, stride, dilation, pad
     let shapes: &[[[usize; 3]; 6]] = &[
         [
@@ -199,13 +200,13 @@ proptest! {
 
     #[test]
     fn rows_equal_the_scalar_row_on_random_layers(seed in any::<u64>(), transposed in any::<bool>()) {
-        let mut rng = Rng(seed);
+        let mut rng = SplitMix64(seed);
         let (shape, levels, epilogue, x) = common::random_conv(&mut rng, transposed);
         check_rows(&shape, transposed, &levels, &epilogue, &x);
     }
 
     #[test]
     fn element_rows_equal_the_scalar_row(seed in any::<u64>()) {
-        element_rows(&mut Rng(seed));
+        element_rows(&mut SplitMix64(seed));
     }
 }

@@ -1,4 +1,5 @@
-//! The float meaning of the shared detectors, against onnxruntime. The models are small because the oracle is slow.
+//! The float meaning of the shared detectors, against onnxruntime. The models are small because the oracle is slow; the engine's
+//! tests compare all of them.
 
 mod common;
 #[path = "node_cases/golden.rs"]
@@ -34,20 +35,4 @@ fn ultraface_rfb_320() {
 #[test]
 fn yolo_fastest_1_1_coco() {
     check("yolo_fastest_1_1_coco");
-}
-
-#[test]
-#[ignore = "minutes: all shared models"]
-fn every_shared_model() {
-    let Some(folder) = std::env::var_os("LOWBIT_DATA") else {
-        return;
-    };
-    let mut names: Vec<String> = std::fs::read_dir(std::path::Path::new(&folder).join("models"))
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
-        .map(|p| p.file_stem().unwrap().to_str().unwrap().to_string())
-        .collect();
-    names.sort();
-    names.iter().for_each(|name| check(name));
 }

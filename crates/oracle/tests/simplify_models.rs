@@ -4,30 +4,13 @@
 mod golden;
 mod node_cases;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use graph::onnx::{Form, ReadOptions, WriteOptions, read_file, write};
 use graph::passes::{Budget, simplify};
 use graph::{Graph, Op, ValueId};
 use oracle::Reference;
-use tensor::Tensor;
-
-fn run(graph: &Graph, inputs: &[(&str, &Tensor)]) -> Vec<(String, Tensor)> {
-    let mut values: HashMap<ValueId, Tensor> = graph.constants.iter().map(|(&v, t)| (v, t.clone())).collect();
-    for (name, t) in inputs {
-        values.insert(graph.find(name).unwrap(), (*t).clone());
-    }
-    for node in &graph.nodes {
-        let inputs: Vec<Option<&Tensor>> = node.inputs.iter().map(|v| v.map(|v| &values[&v])).collect();
-        let outputs = oracle::evaluate(&node.op, &inputs, node.outputs.len())
-            .unwrap_or_else(|e| panic!("{} \"{}\": {e}", node.op.name(), node.name));
-        values.extend(node.outputs.iter().copied().zip(outputs));
-    }
-    let output = |&v: &ValueId| (graph.value(v).name.clone(), values[&v].clone());
-    graph.outputs.iter().map(output).collect()
-}
 
 fn simplified(name: &str, graph: &Graph) -> Graph {
     let mut once = graph.clone();
@@ -86,7 +69,7 @@ fn small_models_keep_their_results() {
             "{}",
             model.name
         );
-        let outputs = run(&simple, &model.golden.inputs());
+        let outputs = golden::run(&simple, &model.golden.inputs());
         golden::assert_close(&model.name, &outputs, &model.golden.outputs, 100.0);
     }
 }
@@ -107,15 +90,10 @@ const GONE: [&str; 10] = [
 
 #[test]
 fn shared_models_have_fixed_shapes_and_equal_outputs() {
-    let Some(folder) = variable("LOWBIT_DATA", "data") else {
+    let test = "shared_models_have_fixed_shapes_and_equal_outputs";
+    let Some(paths) = testing::models(test) else {
         return;
     };
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder.join("models"))
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
-        .collect();
-    paths.sort();
     assert!(paths.len() >= 12);
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("simplified");
     std::fs::create_dir_all(&scratch).unwrap();
@@ -149,32 +127,12 @@ fn shared_models_have_fixed_shapes_and_equal_outputs() {
             pairs.extend([path.clone(), copy]);
         }
     }
-    let Some(python) = variable("LOWBIT_PYTHON", "python") else {
+    let Some(python) = testing::python(test) else {
         return;
     };
     // Folded BatchNorm rounds weights once; what remains is the order of float sums.
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../graph/tests/python/same_outputs.py");
-    let output = Command::new(python)
-        .arg(script)
-        .arg("2e-5")
-        .args(pairs)
-        .output()
-        .unwrap();
-    println!("{}", String::from_utf8_lossy(&output.stdout));
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// A path of the environment; prints SKIPPED without it, fails where `LOWBIT_REQUIRE` lists `what`.
-fn variable(name: &str, what: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(name).map(PathBuf::from);
-    if path.is_none() {
-        let required = std::env::var("LOWBIT_REQUIRE").is_ok_and(|r| r.split(',').any(|x| x == what));
-        assert!(!required, "LOWBIT_REQUIRE lists {what}, but {name} is not set");
-        println!("SKIPPED: {name} is not set");
-    }
-    path
+    let mut arguments = vec![PathBuf::from("2e-5")];
+    arguments.extend(pairs);
+    let script = "crates/graph/tests/python/same_outputs.py";
+    println!("{}", testing::run_script(&python, script, &arguments));
 }

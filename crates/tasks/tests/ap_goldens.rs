@@ -6,26 +6,7 @@
 
 use tasks::detect::eval::{Kind, Mode, Protocol, Scene, evaluate};
 use tasks::detect::{BBox, Detection, Object, Status};
-
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> usize {
-        (self.next() % n) as usize
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 * 2f64.powi(-53)
-    }
-}
+use testing::SplitMix64;
 
 fn snap(b: [f64; 4]) -> [f64; 4] {
     let grid = |v: f64| (v / 8.0).trunc() * 8.0;
@@ -54,7 +35,7 @@ fn data_set(index: u64) -> (Vec<Scene>, Vec<String>) {
         let mut scene = Scene::default();
         let mut boxes = Vec::new();
         for _ in 0..r.below(7) {
-            let class = r.below(classes as u64);
+            let class = r.below(classes);
             let crowd = r.below(8) == 0;
             let [x, y, w, h] = random_box(&mut r, grid);
             let mut area = w * h;
@@ -74,18 +55,14 @@ fn data_set(index: u64) -> (Vec<Scene>, Vec<String>) {
         let count = if many { 90 + r.below(70) } else { r.below(10) };
         for _ in 0..count {
             let (class, b) = if !boxes.is_empty() && r.below(4) != 0 {
-                let (class, b) = boxes[r.below(boxes.len() as u64)];
-                let class = if r.below(8) != 0 {
-                    class
-                } else {
-                    r.below(classes as u64)
-                };
+                let (class, b) = boxes[r.below(boxes.len())];
+                let class = if r.below(8) != 0 { class } else { r.below(classes) };
                 let x = b[0] + (r.unit() - 0.5) * b[2] * 0.4;
                 let y = b[1] + (r.unit() - 0.5) * b[3] * 0.4;
                 let moved = [x, y, b[2] * (0.7 + 0.6 * r.unit()), b[3] * (0.7 + 0.6 * r.unit())];
                 (class, if grid { snap(moved.map(f64::abs)) } else { moved })
             } else {
-                (r.below(classes as u64), random_box(&mut r, grid))
+                (r.below(classes), random_box(&mut r, grid))
             };
             let mut score = r.unit();
             if ties {

@@ -1,33 +1,6 @@
-//! Shared data of the project, found by the environment alone.
+//! What tests of readers share.
 
-use std::path::PathBuf;
-
-pub(crate) mod rng;
-
-/// The folder `LOWBIT_DATA`; prints SKIPPED without it, fails where `LOWBIT_REQUIRE` lists `data`.
-#[allow(dead_code)]
-pub(crate) fn data(test: &str) -> Option<PathBuf> {
-    required(test, "LOWBIT_DATA", "data")
-}
-
-/// The Python of `LOWBIT_PYTHON`; prints SKIPPED without it, fails where `LOWBIT_REQUIRE` lists `python`.
-#[allow(dead_code)]
-pub(crate) fn python(test: &str) -> Option<PathBuf> {
-    required(test, "LOWBIT_PYTHON", "python")
-}
-
-fn required(test: &str, variable: &str, name: &str) -> Option<PathBuf> {
-    let found = std::env::var_os(variable).map(PathBuf::from);
-    if found.is_none() {
-        let required = std::env::var("LOWBIT_REQUIRE").is_ok_and(|r| r.split(',').any(|x| x == name));
-        assert!(
-            !required,
-            "{test}: LOWBIT_REQUIRE lists {name}, but {variable} is not set"
-        );
-        println!("SKIPPED {test}: {variable} is not set");
-    }
-    found
-}
+use testing::SplitMix64;
 
 /// The check sum of PNG chunks and of zlib.
 #[allow(dead_code)]
@@ -41,4 +14,35 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
             }
         })
     })
+}
+
+/// A hostile variant of some bytes: flips, cuts, repeats, inserted tokens.
+#[allow(dead_code)]
+pub(crate) fn mutate(rng: &mut SplitMix64, seed: &[u8], tokens: &[&[u8]]) -> Vec<u8> {
+    let mut out = seed.to_vec();
+    for _ in 0..1 + rng.below(4) {
+        let at = rng.below(out.len() + 1);
+        match rng.below(6) {
+            0 if at < out.len() => out[at] ^= 1 << rng.below(8),
+            1 if at < out.len() => out[at] = rng.next() as u8,
+            2 => out.truncate(at),
+            3 => {
+                let n = rng.below(40).min(out.len() - at);
+                let copy = out[at..at + n].to_vec();
+                let to = rng.below(out.len() + 1);
+                out.splice(to..to, copy);
+            }
+            4 => {
+                let n = rng.below(20).min(out.len() - at);
+                out.drain(at..at + n);
+            }
+            _ if !tokens.is_empty() => {
+                let token = rng.pick(tokens);
+                let end = (at + rng.below(2) * token.len()).min(out.len());
+                out.splice(at..end, token.iter().copied());
+            }
+            _ => {}
+        }
+    }
+    out
 }

@@ -6,7 +6,7 @@ use graph::{
 };
 use tensor::Tensor;
 
-use super::Builder;
+use super::{Builder, normals};
 
 /// Most elements of a value, so that the oracle stays fast.
 const MOST: usize = 12_000;
@@ -94,7 +94,7 @@ fn partner(b: &mut Builder, x: ValueId) -> ValueId {
             } else {
                 0
             };
-            let t = b.rng.normals(&s[skip..]);
+            let t = normals(&mut b.rng, &s[skip..]);
             b.g.add_constant("c", t)
         }
         1 if shape.len() > 2 => b.node(Op::GlobalAveragePool, &[x]),

@@ -1,51 +1,20 @@
-//! Random small graphs, quantized or not, and the shared models.
+//! Random small graphs, quantized or not.
 #![allow(dead_code, unreachable_pub)]
 
 mod blocks;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use graph::{EdgeQuantizer, Graph, Op, Point, ValueId, WeightAnnotation};
 use tensor::{DType, Tensor};
+use testing::SplitMix64;
 
-/// SplitMix64.
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// In `low..=high`.
-    pub fn range(&mut self, low: usize, high: usize) -> usize {
-        low + (self.next() % (high - low + 1) as u64) as usize
-    }
-
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.range(0, from.len() - 1)]
-    }
-
-    pub fn chance(&mut self, percent: usize) -> bool {
-        self.range(1, 100) <= percent
-    }
-
-    /// In 0…1.
-    pub fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 24) as f32
-    }
-
-    /// Values about a normal distribution.
-    pub fn normals(&mut self, shape: &[usize]) -> Tensor {
-        let len = shape.iter().product();
-        let sum = |rng: &mut Rng| (0..6).map(|_| rng.unit() - 0.5).sum::<f32>() * 1.4;
-        let values: Vec<f32> = (0..len).map(|_| sum(self)).collect();
-        Tensor::new(shape.to_vec(), values).unwrap()
-    }
+/// Values about a normal distribution.
+pub fn normals(rng: &mut SplitMix64, shape: &[usize]) -> Tensor {
+    let len = shape.iter().product();
+    let sum = |rng: &mut SplitMix64| (0..6).map(|_| rng.unit_f32() - 0.5).sum::<f32>() * 1.4;
+    let values: Vec<f32> = (0..len).map(|_| sum(rng)).collect();
+    Tensor::new(shape.to_vec(), values).unwrap()
 }
 
 /// How a random graph is made.
@@ -60,7 +29,7 @@ pub enum Kind {
 /// A graph under construction: picture-like values that later nodes may read.
 pub struct Builder {
     pub g: Graph,
-    pub rng: Rng,
+    pub rng: SplitMix64,
     pub kind: Kind,
     pub values: Vec<ValueId>,
 }
@@ -98,7 +67,7 @@ impl Builder {
         let len: usize = shape.iter().product();
         let unit = 1.0 / (depth as f32).sqrt();
         if self.kind == Kind::Float || self.rng.chance(10) {
-            let mut t = self.rng.normals(shape);
+            let mut t = normals(&mut self.rng, shape);
             if let tensor::Data::F32(v) = t.data_mut() {
                 v.iter_mut().for_each(|x| *x *= unit * 1.6);
             }
@@ -121,7 +90,7 @@ impl Builder {
         let codes = (0..len).map(|_| (self.rng.next() % (1 << bits)) as u8).collect();
         let channels = axis.filter(|_| self.rng.chance(70)).map_or(1, |a| shape[a]);
         let scales = (0..channels)
-            .map(|_| (0.5 + self.rng.unit()) * unit * 2.0 / large)
+            .map(|_| (0.5 + self.rng.unit_f32()) * unit * 2.0 / large)
             .collect();
         let zero_points = self
             .rng
@@ -153,7 +122,7 @@ impl Builder {
 
     pub fn bias(&mut self, channels: usize) -> Option<ValueId> {
         self.rng.chance(80).then(|| {
-            let t = self.rng.normals(&[channels]);
+            let t = normals(&mut self.rng, &[channels]);
             self.g.add_constant("b", t)
         })
     }
@@ -179,7 +148,7 @@ pub fn float_values(g: &Graph, input: &Tensor) -> HashMap<ValueId, Tensor> {
 
 /// A random graph with one input, and an input for it.
 pub fn random_graph(seed: u64, kind: Kind, nodes: usize) -> (Graph, Tensor) {
-    let mut rng = Rng(seed);
+    let mut rng = SplitMix64(seed);
     let volume = rng.chance(15);
     let batch = rng.pick(&[1, 1, 1, 2]);
     let channels = rng.pick(&[1, 2, 3, 4, 8, 12, 16, 20]);
@@ -194,7 +163,7 @@ pub fn random_graph(seed: u64, kind: Kind, nodes: usize) -> (Graph, Tensor) {
         Some(shape.iter().map(|&d| Some(d)).collect()),
     );
     g.inputs.push(x);
-    let input = rng.normals(&shape);
+    let input = normals(&mut rng, &shape);
     let mut b = Builder {
         g,
         rng,
@@ -224,7 +193,7 @@ pub fn random_graph(seed: u64, kind: Kind, nodes: usize) -> (Graph, Tensor) {
 }
 
 /// Quantizers for nearly all edges, now and then shared with the input, now and then too narrow.
-fn annotate(g: &mut Graph, rng: &mut Rng, input: &Tensor) {
+fn annotate(g: &mut Graph, rng: &mut SplitMix64, input: &Tensor) {
     let held = float_values(g, input);
     let outputs: Vec<(ValueId, Option<ValueId>)> = g
         .nodes
@@ -249,7 +218,7 @@ fn annotate(g: &mut Graph, rng: &mut Rng, input: &Tensor) {
         let high = x.iter().copied().fold(0f32, f32::max).min(1e6);
         let bits = rng.pick(&[8, 8, 8, 8, 7, 4, 2, 1]);
         let top = ((1u32 << bits) - 1) as f32;
-        let scale = ((high - low).max(1e-3) / top * (0.5 + rng.unit())).max(1e-6);
+        let scale = ((high - low).max(1e-3) / top * (0.5 + rng.unit_f32())).max(1e-6);
         let zero = (-low / scale).round().clamp(0.0, top) as u8;
         let own = EdgeQuantizer {
             scale,
@@ -258,27 +227,4 @@ fn annotate(g: &mut Graph, rng: &mut Rng, input: &Tensor) {
         };
         g.edges.insert(v, shared.unwrap_or(own));
     }
-}
-
-/// The folder `LOWBIT_DATA`; prints SKIPPED without it, fails where `LOWBIT_REQUIRE` lists `data`.
-pub fn data(test: &str) -> Option<PathBuf> {
-    found("LOWBIT_DATA", "data", test)
-}
-
-/// The interpreter `LOWBIT_PYTHON`; prints SKIPPED without it, fails where `LOWBIT_REQUIRE` lists `python`.
-pub fn python(test: &str) -> Option<PathBuf> {
-    found("LOWBIT_PYTHON", "python", test)
-}
-
-fn found(variable: &str, word: &str, test: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(variable).map(PathBuf::from);
-    if path.is_none() {
-        let required = std::env::var("LOWBIT_REQUIRE").is_ok_and(|r| r.split(',').any(|x| x == word));
-        assert!(
-            !required,
-            "{test}: LOWBIT_REQUIRE lists {word}, but {variable} is not set"
-        );
-        println!("SKIPPED {test}: {variable} is not set");
-    }
-    path
 }

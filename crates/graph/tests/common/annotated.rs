@@ -1,33 +1,14 @@
-//! Random annotated graphs: every grid width, scales per tensor and per channel, zero points, several points.
+//! SplitMix64 annotated graphs: every grid width, scales per tensor and per channel, zero points, several points.
 
 use graph::{
     Binary, Conv, ConvTranspose, EdgeQuantizer, Graph, Op, Padding, Point, Unary, ValueId, WeightAnnotation,
 };
 use tensor::{DType, Tensor};
-
-/// SplitMix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    pub(crate) fn unit(&mut self) -> f32 {
-        self.below(1 << 24) as f32 / (1 << 24) as f32
-    }
-}
+use testing::SplitMix64;
 
 /// A weight of random codes. `wide` levels leave int8.
 pub(crate) fn weight(
-    r: &mut Random,
+    r: &mut SplitMix64,
     shape: &[usize],
     axis: usize,
     bits: u32,
@@ -61,7 +42,7 @@ pub(crate) fn weight(
     let points = (0..points)
         .map(|_| Point {
             codes: (0..count).map(|_| r.below(1 << bits) as u8).collect(),
-            scales: (0..scales).map(|_| 0.001 + 0.01 * r.unit()).collect(),
+            scales: (0..scales).map(|_| 0.001 + 0.01 * r.unit_f32()).collect(),
         })
         .collect();
     WeightAnnotation {
@@ -75,10 +56,10 @@ pub(crate) fn weight(
     }
 }
 
-fn edge(r: &mut Random) -> EdgeQuantizer {
+fn edge(r: &mut SplitMix64) -> EdgeQuantizer {
     let bits = if r.below(2) == 0 { 8 } else { 1 + r.below(8) as u32 };
     EdgeQuantizer {
-        scale: 0.01 + 0.05 * r.unit(),
+        scale: 0.01 + 0.05 * r.unit_f32(),
         zero_point: r.below(1 << bits) as u8,
         bits,
     }
@@ -96,14 +77,14 @@ fn window(kernel: usize, group: usize) -> Conv {
 
 /// A small network with every place an annotation can stand: [1, 3, 6, 6] → [1, 5] quantized, [1, 7] float.
 pub(crate) fn graph(seed: u64) -> Graph {
-    let r = &mut Random(seed);
+    let r = &mut SplitMix64(seed);
     let mut g = Graph::new("annotated");
     g.metadata.insert("names".into(), "[\"cat\", \"dög\"]".into());
     g.metadata.insert("seed".into(), seed.to_string());
     let x = g.add_value("x", Some(DType::F32), Some([1, 3, 6, 6].map(Some).to_vec()));
     g.inputs.push(x);
     g.edges.insert(x, edge(r));
-    let layer = |g: &mut Graph, r: &mut Random, op: Op, from: ValueId, name: &str, shape: &[usize]| {
+    let layer = |g: &mut Graph, r: &mut SplitMix64, op: Op, from: ValueId, name: &str, shape: &[usize]| {
         let axis = match &op {
             Op::Conv(_) => 0,
             Op::Gemm { trans_b: true, .. } => 0,
@@ -117,7 +98,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
         );
         let (bits, points) = (1 + r.below(8) as u32, if name == "last" { 3 } else { 1 });
         g.weights.insert(id, weight(r, shape, axis, bits, points));
-        let bias: Vec<f32> = (0..channels).map(|_| r.unit() - 0.5).collect();
+        let bias: Vec<f32> = (0..channels).map(|_| r.unit_f32() - 0.5).collect();
         if matches!(op, Op::MatMul) {
             return g.add_node(op, &[from, id], name);
         }
@@ -134,7 +115,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
     g.edges.insert(b, edge(r));
     let swish = g.add_node(
         Op::Unary(Unary::Swish {
-            alpha: [1.0, 1.5][r.below(2) as usize],
+            alpha: [1.0, 1.5][r.below(2)],
         }),
         &[b],
         "b.swish",
@@ -177,7 +158,7 @@ pub(crate) fn one_layer(bits: u32, points: usize) -> Graph {
     g.inputs.push(x);
     let shape = [37, 5, 3, 3];
     let w = g.add_value("w", Some(DType::F32), Some(shape.map(Some).to_vec()));
-    let mut w0 = weight(&mut Random(7), &shape, 0, bits, points);
+    let mut w0 = weight(&mut SplitMix64(7), &shape, 0, bits, points);
     w0.zero_points = None;
     for p in &mut w0.points {
         p.scales = (0..37).map(|c| 0.25 + c as f32).collect();

@@ -1,38 +1,10 @@
-//! Shared data of the project, found by the environment alone.
+//! What tests of graphs share.
 
 #[allow(dead_code)]
 pub(crate) mod annotated;
 pub(crate) mod proto;
 
 use std::path::PathBuf;
-
-/// The folder `LOWBIT_DATA`; prints SKIPPED without it, fails where `LOWBIT_REQUIRE` lists `data`.
-#[allow(dead_code)]
-pub(crate) fn data(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("LOWBIT_DATA").map(PathBuf::from);
-    if folder.is_none() {
-        let required = std::env::var("LOWBIT_REQUIRE").is_ok_and(|r| r.split(',').any(|x| x == "data"));
-        assert!(
-            !required,
-            "{test}: LOWBIT_REQUIRE lists data, but LOWBIT_DATA is not set"
-        );
-        println!("SKIPPED {test}: LOWBIT_DATA is not set");
-    }
-    folder
-}
-
-/// All shared models, sorted.
-#[allow(dead_code)]
-pub(crate) fn models(test: &str) -> Option<Vec<PathBuf>> {
-    let folder = data(test)?.join("models");
-    let mut out: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
-        .map(|entry| entry.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
-        .collect();
-    out.sort();
-    Some(out)
-}
 
 /// What a graph says, without the order in which its values were made: equal texts mean equal graphs.
 #[allow(dead_code)]
@@ -79,31 +51,15 @@ pub(crate) fn canonical(g: &graph::Graph) -> Vec<String> {
     out
 }
 
-/// Runs a script of `tests/python`; prints SKIPPED without `LOWBIT_PYTHON`, fails where `LOWBIT_REQUIRE` lists `python`.
+/// Runs a script of this crate; `None`, and SKIPPED, without Python.
 #[allow(dead_code)]
 pub(crate) fn python(test: &str, script: &str, arguments: &[&std::ffi::OsStr]) -> Option<String> {
-    let Some(python) = std::env::var_os("LOWBIT_PYTHON") else {
-        let required = std::env::var("LOWBIT_REQUIRE").is_ok_and(|r| r.split(',').any(|x| x == "python"));
-        assert!(
-            !required,
-            "{test}: LOWBIT_REQUIRE lists python, but LOWBIT_PYTHON is not set"
-        );
-        println!("SKIPPED {test}: LOWBIT_PYTHON is not set");
-        return None;
-    };
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(script);
-    let output = std::process::Command::new(python)
-        .arg(script)
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{test}: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Some(String::from_utf8(output.stdout).unwrap())
+    let python = testing::python(test)?;
+    Some(testing::run_script(
+        &python,
+        &format!("crates/graph/{script}"),
+        arguments,
+    ))
 }
 
 /// An empty folder for this test's files.

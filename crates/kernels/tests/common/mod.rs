@@ -3,47 +3,17 @@
 
 use kernels::int::{self, Broadcast, Edge, Epilogue, Output};
 use kernels::{ConvShape, Isa, Pool};
+use testing::SplitMix64;
 
-/// SplitMix64.
-pub struct Rng(pub u64);
-
-impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// In `low..=high`.
-    pub fn range(&mut self, low: usize, high: usize) -> usize {
-        low + (self.next() % (high - low + 1) as u64) as usize
-    }
-
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.range(0, from.len() - 1)]
-    }
-
-    /// In 0…1.
-    pub fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 24) as f32
-    }
-
-    pub fn codes(&mut self, count: usize, hi: u8) -> Vec<u8> {
-        (0..count).map(|_| self.range(0, usize::from(hi)) as u8).collect()
-    }
-}
-
-/// Whether `LOWBIT_REQUIRE` lists a word.
-pub fn required(word: &str) -> bool {
-    std::env::var("LOWBIT_REQUIRE").is_ok_and(|list| list.split(',').any(|w| w == word))
+/// Codes 0 … hi.
+pub fn codes(rng: &mut SplitMix64, count: usize, hi: u8) -> Vec<u8> {
+    (0..count).map(|_| rng.range(0, usize::from(hi)) as u8).collect()
 }
 
 /// A layer with levels up to ±`limit`, an epilogue whose outputs spread over all codes, and an input.
 #[allow(clippy::too_many_arguments)]
 pub fn conv_case(
-    rng: &mut Rng,
+    rng: &mut SplitMix64,
     batch: usize,
     [in_channels, out_channels, groups]: [usize; 3],
     input: [usize; 3],
@@ -52,7 +22,7 @@ pub fn conv_case(
     dilation: [usize; 3],
     pad: [usize; 3],
     limit: i64,
-    codes: bool,
+    to_codes: bool,
 ) -> (ConvShape, Vec<i32>, Epilogue, Vec<u8>) {
     let output = std::array::from_fn(|i| {
         (input[i] + 2 * pad[i])
@@ -73,38 +43,43 @@ pub fn conv_case(
         dilation,
         pad,
     };
-    let (levels, epilogue, x) = fill(rng, &shape, limit, codes);
+    let (levels, epilogue, x) = fill(rng, &shape, limit, to_codes);
     (shape, levels, epilogue, x)
 }
 
-fn fill(rng: &mut Rng, shape: &ConvShape, limit: i64, codes: bool) -> (Vec<i32>, Epilogue, Vec<u8>) {
+fn fill(
+    rng: &mut SplitMix64,
+    shape: &ConvShape,
+    limit: i64,
+    to_codes: bool,
+) -> (Vec<i32>, Epilogue, Vec<u8>) {
     let depth = shape.kernel.iter().product::<usize>() * shape.in_channels / shape.groups;
     let hi_in = rng.pick(&[255, 255, 127, 15]);
-    let zero_in = rng.codes(1, hi_in)[0];
+    let zero_in = codes(rng, 1, hi_in)[0];
     let mut level = || (rng.next() % (2 * limit as u64 + 1)) as i64 - limit;
     let levels: Vec<i32> = (0..depth * shape.out_channels).map(|_| level() as i32).collect();
     let spread = (depth as f32).sqrt() * f32::from(hi_in) * limit as f32 * 0.3;
     let scale = 60.0 / spread;
     let bias = (0..shape.out_channels)
-        .map(|_| ((rng.unit() - 0.5) * spread) as i64)
+        .map(|_| ((rng.unit_f32() - 0.5) * spread) as i64)
         .collect();
     let multiplier = (0..shape.out_channels)
-        .map(|_| (0.2 + rng.unit()) * scale)
+        .map(|_| (0.2 + rng.unit_f32()) * scale)
         .collect();
     let hi = rng.pick(&[255u8, 255, 63, 1]);
     let table: Box<[u8; 256]> = Box::new(std::array::from_fn(|_| rng.next() as u8));
-    let output = if codes && rng.range(0, 3) == 0 {
+    let output = if to_codes && rng.range(0, 3) == 0 {
         Output::Leaky {
-            alpha: rng.unit(),
+            alpha: rng.unit_f32(),
             edge: Edge {
-                scale: 0.01 + rng.unit(),
-                zero: rng.codes(1, hi)[0],
+                scale: 0.01 + rng.unit_f32(),
+                zero: codes(rng, 1, hi)[0],
                 hi,
             },
         }
-    } else if codes {
+    } else if to_codes {
         Output::U8 {
-            zero: rng.codes(1, hi)[0],
+            zero: codes(rng, 1, hi)[0],
             hi,
             table: rng.pick(&[true, false]).then_some(table),
         }
@@ -113,7 +88,7 @@ fn fill(rng: &mut Rng, shape: &ConvShape, limit: i64, codes: bool) -> (Vec<i32>,
     };
     let pixels = shape.batch * shape.input.iter().product::<usize>();
     // Full-range inputs: saturation inside a product would show.
-    let mut x = rng.codes(pixels * shape.in_channels, hi_in);
+    let mut x = codes(rng, pixels * shape.in_channels, hi_in);
     x.iter_mut().step_by(3).for_each(|q| *q = hi_in);
     (
         levels,
@@ -129,7 +104,7 @@ fn fill(rng: &mut Rng, shape: &ConvShape, limit: i64, codes: bool) -> (Vec<i32>,
 }
 
 /// Any layer: groups, depthwise, strides, dilations, pads, 1 to 3 spatial axes.
-pub fn random_shape(rng: &mut Rng, transposed: bool) -> ConvShape {
+pub fn random_shape(rng: &mut SplitMix64, transposed: bool) -> ConvShape {
     let depthwise = rng.range(0, 3) == 0;
     let groups = if depthwise {
         rng.range(1, 140)
@@ -171,33 +146,33 @@ pub fn random_shape(rng: &mut Rng, transposed: bool) -> ConvShape {
 }
 
 /// A [`random_shape`] with levels, an epilogue and an input.
-pub fn random_conv(rng: &mut Rng, transposed: bool) -> (ConvShape, Vec<i32>, Epilogue, Vec<u8>) {
+pub fn random_conv(rng: &mut SplitMix64, transposed: bool) -> (ConvShape, Vec<i32>, Epilogue, Vec<u8>) {
     let shape = random_shape(rng, transposed);
     let limit = rng.pick(&[1, 8, 64, 127, 127, 255, 32_768]);
-    let codes = rng.range(0, 3) > 0;
-    let (levels, epilogue, x) = fill(rng, &shape, limit, codes);
+    let to_codes = rng.range(0, 3) > 0;
+    let (levels, epilogue, x) = fill(rng, &shape, limit, to_codes);
     (shape, levels, epilogue, x)
 }
 
-fn random_edge(rng: &mut Rng) -> Edge {
+fn random_edge(rng: &mut SplitMix64) -> Edge {
     let hi = rng.pick(&[255u8, 255, 15]);
     Edge {
-        scale: 0.001 + rng.unit(),
-        zero: rng.codes(1, hi)[0],
+        scale: 0.001 + rng.unit_f32(),
+        zero: codes(rng, 1, hi)[0],
         hi,
     }
 }
 
 /// Add, Mul, table, pools on every instruction set, against the scalar rows.
-pub fn element_rows(rng: &mut Rng) {
+pub fn element_rows(rng: &mut SplitMix64) {
     let pool = Pool::new(2);
     let (pixels, channels) = (rng.range(1, 30), rng.range(1, 150));
     let (a, b, y) = (random_edge(rng), random_edge(rng), random_edge(rng));
     let whole = [1, 1, 1, pixels, channels];
     let other = rng.pick(&[whole, [1, 1, 1, 1, channels], [1, 1, 1, pixels, 1], [1; 5]]);
     let shape = Broadcast::new(&whole, &other).expect("shapes broadcast");
-    let x = rng.codes(shape.len(), a.hi);
-    let z = rng.codes(other.iter().product(), b.hi);
+    let x = codes(rng, shape.len(), a.hi);
+    let z = codes(rng, other.iter().product(), b.hi);
     let table: [u8; 256] = std::array::from_fn(|_| rng.next() as u8);
     let subtract = rng.pick(&[true, false]);
     let window = kernels::PoolShape {

@@ -10,20 +10,6 @@ use tensor::Tensor;
 
 use crate::node_cases::{Named, Reader};
 
-/// A setting of the environment; prints SKIPPED without it, fails where `LOWBIT_REQUIRE` lists `what`.
-fn setting(test: &str, key: &str, what: &str) -> Option<PathBuf> {
-    let value = std::env::var_os(key).map(PathBuf::from);
-    if value.is_none() {
-        let required = std::env::var("LOWBIT_REQUIRE").is_ok_and(|r| r.split(',').any(|x| x == what));
-        assert!(
-            !required,
-            "{test}: LOWBIT_REQUIRE lists {what}, but {key} is not set"
-        );
-        println!("SKIPPED {test}: {key} is not set");
-    }
-    value
-}
-
 /// A shared detector with a picture-like input and what onnxruntime makes of it.
 pub struct Detector {
     pub graph: Graph,
@@ -34,11 +20,11 @@ pub struct Detector {
 impl Detector {
     /// The detector `name`; `None` where data or Python are missing.
     pub fn open(test: &str, name: &str) -> Option<Detector> {
-        let path = setting(test, "LOWBIT_DATA", "data")?
+        let path = testing::data(test)?
             .join("models")
             .join(name)
             .with_extension("onnx");
-        let python = setting(test, "LOWBIT_PYTHON", "python")?;
+        let python = testing::python(test)?;
         let mut graph = read_file(&path, &ReadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
         let x = graph.inputs[0];
         let shape: Vec<usize> = graph

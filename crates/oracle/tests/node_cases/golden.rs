@@ -1,9 +1,10 @@
 //! The small models of crates/graph/tests/models with the outputs that onnxruntime computed.
 #![allow(dead_code, unreachable_pub)]
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use graph::Graph;
+use graph::{Graph, ValueId};
 use tensor::{Data, Tensor};
 
 use super::node_cases::{Named, Reader};
@@ -75,6 +76,22 @@ pub fn simplify(graph: &mut Graph, golden: &Golden) {
     fix_inputs(graph, golden);
     graph::passes::simplify(graph, &oracle::Reference, &graph::passes::Budget::default())
         .unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// The outputs of a float graph, by the oracle's meaning of each node.
+pub fn run(graph: &Graph, inputs: &[(&str, &Tensor)]) -> Vec<(String, Tensor)> {
+    let mut values: HashMap<ValueId, Tensor> = graph.constants.iter().map(|(&v, t)| (v, t.clone())).collect();
+    for (name, t) in inputs {
+        values.insert(graph.find(name).unwrap(), (*t).clone());
+    }
+    for node in &graph.nodes {
+        let inputs: Vec<Option<&Tensor>> = node.inputs.iter().map(|v| v.map(|v| &values[&v])).collect();
+        let outputs = oracle::evaluate(&node.op, &inputs, node.outputs.len())
+            .unwrap_or_else(|e| panic!("{} \"{}\": {e}", node.op.name(), node.name));
+        values.extend(node.outputs.iter().copied().zip(outputs));
+    }
+    let output = |&v: &ValueId| (graph.value(v).name.clone(), values[&v].clone());
+    graph.outputs.iter().map(output).collect()
 }
 
 /// Signal to noise in decibels; infinite when equal.

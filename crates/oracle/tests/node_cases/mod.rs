@@ -33,15 +33,7 @@ pub struct Case {
 
 /// All cases; prints SKIPPED without `LOWBIT_PYTHON`, fails where `LOWBIT_REQUIRE` lists `python`.
 pub fn load(test: &str) -> Option<Vec<Case>> {
-    let Some(python) = std::env::var_os("LOWBIT_PYTHON") else {
-        let required = std::env::var("LOWBIT_REQUIRE").is_ok_and(|r| r.split(',').any(|x| x == "python"));
-        assert!(
-            !required,
-            "{test}: LOWBIT_REQUIRE lists python, but LOWBIT_PYTHON is not set"
-        );
-        println!("SKIPPED {test}: LOWBIT_PYTHON is not set");
-        return None;
-    };
+    let python = testing::python(test)?;
     let bytes = std::fs::read(dump(&python)).unwrap();
     let mut r = Reader(&bytes);
     assert_eq!(r.take(8), b"nodetst1");
@@ -51,7 +43,7 @@ pub fn load(test: &str) -> Option<Vec<Case>> {
 }
 
 /// The dump, made once for each version of the script and of the package.
-fn dump(python: &std::ffi::OsStr) -> PathBuf {
+fn dump(python: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let script = root.join("tools/node_tests/dump.py");
     let version = Command::new(python)
