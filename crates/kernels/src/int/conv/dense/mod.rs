@@ -1,12 +1,17 @@
 //! Implicit matrix products: packing, tiles, threads. The arithmetic of a tile is a registry row's.
 
-use std::ops::Range;
-
 use super::{Epilogue, Output};
-use crate::geometry::{Geometry, Phase};
+use crate::geometry::Geometry;
 use crate::int::table;
 use crate::split::Parts;
 use crate::{Isa, Out, Pixels, Pool};
+
+mod pack;
+mod reader;
+mod walk;
+
+pub(super) use reader::Reader;
+use walk::Walk;
 
 /// Output channels of a weight panel.
 pub(crate) const PANEL: usize = 16;
@@ -109,104 +114,7 @@ impl std::fmt::Debug for Dense {
             .finish_non_exhaustive()
     }
 }
-
-/// Digit p of a level in base 128, each in −64…63.
-fn digit(mut level: i64, p: u32) -> i8 {
-    for _ in 0..p {
-        level = (level + 64) >> 7;
-    }
-    ((level + 64).rem_euclid(128) - 64) as i8
-}
-
-/// Planes that levels up to `max` take.
-fn plane_count(max: u32) -> u32 {
-    let mut planes = 1;
-    // The largest value of p digits is 63 · (128^p − 1) / 127.
-    while i128::from(max) > 63 * (128i128.pow(planes) - 1) / 127 {
-        planes += 1;
-    }
-    planes
-}
-
 impl Dense {
-    /// Packs `levels` [out channel][tap][in channel of the group].
-    pub(crate) fn new(
-        row: &'static DenseRow,
-        geometry: &Geometry,
-        levels: &[i32],
-        epilogue: &Epilogue,
-    ) -> Dense {
-        let s = &geometry.shape;
-        let (taps, cin, cout) = (
-            geometry.taps(),
-            s.in_channels / s.groups,
-            s.out_channels / s.groups,
-        );
-        let (quads, panels) = (cin.div_ceil(4), cout.div_ceil(PANEL));
-        let lines = taps * quads;
-        let max = levels.iter().map(|l| l.unsigned_abs()).max().unwrap_or(0);
-        let plain = max <= 127;
-        let count = if plain { 1 } else { plane_count(max) };
-        let each = taps * cin;
-        let largest = (0..s.out_channels)
-            .map(|o| epilogue.largest(o, &levels[o * each..(o + 1) * each]))
-            .max()
-            .unwrap_or(0);
-        let sum = match (plain, largest < 1 << 31) {
-            (true, true) => Sum::Plain,
-            (false, true) => Sum::I32,
-            _ => Sum::I64,
-        };
-
-        let blocks = s.groups * panels;
-        let mut planes = vec![vec![Line([0; 64]); blocks * lines]; count as usize];
-        let mut wide_bias = vec![vec![0i64; blocks * PANEL + PANEL]; geometry.phases.len()];
-        let mut multiplier = vec![0f32; blocks * PANEL + PANEL];
-        for o in 0..s.out_channels {
-            let (g, m) = (o / cout, o % cout);
-            let block = g * panels + m / PANEL;
-            let levels = &levels[o * each..(o + 1) * each];
-            for (bias, phase) in wide_bias.iter_mut().zip(&geometry.phases) {
-                let of_tap = |&t: &usize| {
-                    levels[t * cin..(t + 1) * cin]
-                        .iter()
-                        .map(|&l| i64::from(l))
-                        .sum::<i64>()
-                };
-                let total: i64 = phase.taps.iter().map(of_tap).sum();
-                bias[block * PANEL + m % PANEL] = epilogue.bias[o] - i64::from(epilogue.zero_in) * total;
-            }
-            multiplier[block * PANEL + m % PANEL] = epilogue.multiplier[o];
-            for (i, &level) in levels.iter().enumerate() {
-                let (t, c) = (i / cin, i % cin);
-                let line = block * lines + t * quads + c / 4;
-                for (p, plane) in planes.iter_mut().enumerate() {
-                    plane[line].0[m % PANEL * 4 + c % 4] = if plain {
-                        level as i8
-                    } else {
-                        digit(i64::from(level), p as u32)
-                    };
-                }
-            }
-        }
-        Dense {
-            row,
-            sum,
-            planes,
-            panels,
-            lines,
-            quads,
-            bias: wide_bias
-                .iter()
-                .map(|b| b.iter().map(|&b| b as i32).collect())
-                .collect(),
-            wide_bias,
-            multiplier,
-            outside: vec![epilogue.zero_in; quads * 4],
-            output: epilogue.output.clone(),
-        }
-    }
-
     pub(crate) fn packed_bytes(&self) -> usize {
         self.planes.iter().map(|p| p.len() * 64).sum::<usize>()
             + self.bias.len() * self.multiplier.len() * 12
@@ -447,142 +355,5 @@ impl Scratch {
             acc: Rows([0; MAX_PIXELS * ROW]),
             wide: Vec::new(),
         }
-    }
-}
-
-/// Addresses of input pixels, `need` bytes of which are read even where fewer channels are left.
-pub(super) struct Reader<'a> {
-    x: Pixels<'a, u8>,
-    need: usize,
-    /// The end of the picture, continued by zeros.
-    tail: Vec<u8>,
-    tail_start: usize,
-}
-
-impl<'a> Reader<'a> {
-    pub(super) fn new(x: Pixels<'a, u8>, need: usize) -> Reader<'a> {
-        let tail_start = x.data.len().saturating_sub(need);
-        let mut tail = x.data[tail_start..].to_vec();
-        tail.resize(tail.len() + need, 0);
-        Reader {
-            x,
-            need,
-            tail,
-            tail_start,
-        }
-    }
-
-    /// The address of a channel of a pixel inside the picture.
-    pub(super) fn at(&self, pixel: usize, channel: usize) -> *const u8 {
-        let start = pixel * self.x.stride + self.x.offset + channel;
-        if start + self.need <= self.x.data.len() {
-            self.x.data[start..].as_ptr()
-        } else {
-            self.tail[start - self.tail_start..].as_ptr()
-        }
-    }
-
-    /// Whether `need` bytes from there lie in the picture itself.
-    pub(super) fn whole(&self, pixel: usize, channel: usize) -> bool {
-        pixel * self.x.stride + self.x.offset + channel + self.need <= self.x.data.len()
-    }
-
-    /// Bytes from pixel to pixel.
-    pub(super) fn stride(&self) -> usize {
-        self.x.stride
-    }
-}
-
-/// Makes the pointers of tiles in one phase.
-struct Walk<'a> {
-    /// Index of the phase, and the phase.
-    number: usize,
-    phase: &'a Phase,
-    reader: &'a Reader<'a>,
-    /// A pixel outside of the picture.
-    outside: &'a [u8],
-    /// Byte shift of each tap where all are inside; and as many zeros.
-    shifts: Vec<isize>,
-    zeros: Vec<isize>,
-    /// Tap with the largest shift: it decides whether reads stay in the picture.
-    furthest: isize,
-    tap_weights: Vec<usize>,
-}
-
-impl<'a> Walk<'a> {
-    fn new(geometry: &'a Geometry, number: usize, reader: &'a Reader<'a>, dense: &'a Dense) -> Walk<'a> {
-        let phase = &geometry.phases[number];
-        let pixels: Vec<isize> = (0..phase.taps.len()).map(|t| geometry.shift(phase, t)).collect();
-        Walk {
-            number,
-            phase,
-            reader,
-            outside: &dense.outside,
-            furthest: pixels.iter().copied().max().unwrap_or(0),
-            shifts: pixels.iter().map(|&p| p * reader.stride() as isize).collect(),
-            zeros: vec![0; pixels.len()],
-            tap_weights: phase.taps.iter().map(|&t| t * dense.quads * 64).collect(),
-        }
-    }
-
-    /// Pointers and output pixels of `pixels`; the further pixels of a tile of `size` repeat the last.
-    fn tile(
-        &self,
-        geometry: &Geometry,
-        group: usize,
-        pixels: Range<usize>,
-        size: usize,
-        scratch: &mut Scratch,
-    ) {
-        let s = &geometry.shape;
-        let channel = group * (s.in_channels / s.groups);
-        let mut place = self.phase.place(pixels.start);
-        let mut places = [place; MAX_PIXELS];
-        let mut plain = !self.phase.taps.is_empty();
-        for (m, slot) in places[..size].iter_mut().enumerate() {
-            if m > 0 && m < pixels.len() {
-                self.phase.advance(&mut place);
-            }
-            *slot = place;
-            scratch.outputs[m] = geometry.output(self.phase, place);
-            plain = plain && geometry.inside(self.phase, place);
-            if plain && let Some(first) = geometry.input(self.phase, place, 0) {
-                plain = self
-                    .reader
-                    .whole(first.saturating_add_signed(self.furthest), channel);
-                scratch.pointers[m] = self.reader.at(first, channel);
-            }
-        }
-        scratch.pointer_step = if plain { 0 } else { size };
-        if !plain {
-            for t in 0..self.phase.taps.len() {
-                for (m, place) in places[..size].iter().enumerate() {
-                    scratch.pointers[t * size + m] = match geometry.input(self.phase, *place, t) {
-                        Some(pixel) => self.reader.at(pixel, channel),
-                        None => self.outside.as_ptr(),
-                    };
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_rebuild_every_level() {
-        for level in (-40_000..40_000).chain([i32::MAX, i32::MIN, 1 << 20]) {
-            let planes = plane_count(level.unsigned_abs());
-            let sum: i64 = (0..planes)
-                .map(|p| i64::from(digit(i64::from(level), p)) << (7 * p))
-                .sum();
-            assert_eq!(sum, i64::from(level));
-        }
-        assert_eq!(
-            (plane_count(63), plane_count(128), plane_count(32_768)),
-            (1, 2, 3)
-        );
     }
 }

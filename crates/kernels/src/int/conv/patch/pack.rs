@@ -1,0 +1,135 @@
+//! Weights of a layer in the order in which a row reads them.
+
+use super::{Body, PANEL, PatchRow, Patched};
+use crate::ConvShape;
+use crate::int::conv::{Epilogue, Output};
+
+/// 64 bytes of weights.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Line([u8; 64]);
+
+impl Line {
+    fn put(&mut self, at: usize, level: i32) {
+        self.0[2 * at..2 * at + 2].copy_from_slice(&(level as i16).to_le_bytes());
+    }
+}
+/// A layer of kernel 1 without strides or pads as one line of pixels.
+fn flattened(shape: &ConvShape) -> ConvShape {
+    let mut s = shape.clone();
+    let one = |i: usize| s.kernel[i] == 1 && s.stride[i] == 1 && s.pad[i] == 0 && s.input[i] == s.output[i];
+    if (0..3).all(one) {
+        let pixels = s.batch * s.input.iter().product::<usize>();
+        (s.batch, s.input, s.output) = (1, [1, 1, pixels], [1, 1, pixels]);
+    }
+    s
+}
+
+/// Where element `i` of a depthwise register pair stands among 16 channels.
+fn interleaved(i: usize) -> usize {
+    [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15][i % PANEL]
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+impl Patched {
+    /// Packs `levels` [out channel][tap][in channel of the group], all of which fit i16.
+    pub(crate) fn new(
+        row: &'static PatchRow,
+        shape: &ConvShape,
+        levels: &[i32],
+        epilogue: &Epilogue,
+    ) -> Patched {
+        let shape = flattened(shape);
+        match shape.is_depthwise() {
+            true => Patched::depthwise(row, shape, levels, epilogue),
+            false => Patched::dense(row, shape, levels, epilogue),
+        }
+    }
+
+    fn dense(row: &'static PatchRow, shape: ConvShape, levels: &[i32], epilogue: &Epilogue) -> Patched {
+        let s = &shape;
+        let (cin, cout) = (s.in_channels / s.groups, s.out_channels / s.groups);
+        let [kd, kh, kw] = s.kernel;
+        let joined = s.groups == 1 && s.dilation[2] == 1;
+        let (segments, len) = if joined {
+            (kd * kh, kw * cin)
+        } else {
+            (kd * kh * kw, cin)
+        };
+        let fold = 4 / row.unit();
+        let (quads, panels) = (len.div_ceil(fold), cout.div_ceil(PANEL));
+        let mut weights = vec![Line([0; 64]); s.groups * panels * segments * quads];
+        let mut bias = vec![0; s.groups * panels * PANEL];
+        let mut multiplier = vec![0.0; bias.len()];
+        let each = kd * kh * kw * cin;
+        for o in 0..s.out_channels {
+            let (panel, n) = (o / cout * panels + o % cout / PANEL, o % cout % PANEL);
+            let levels = &levels[o * each..(o + 1) * each];
+            let shift: i64 = match row.widen {
+                Some(_) => 0,
+                None => levels.iter().map(|&l| i64::from(l)).sum::<i64>() * i64::from(epilogue.zero_in),
+            };
+            // The bound of i32 covers the bias, with the zero point's share too.
+            bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
+            multiplier[panel * PANEL + n] = epilogue.multiplier[o];
+            for (i, &level) in levels.iter().enumerate() {
+                let (segment, at) = (i / len, i % len);
+                let line = &mut weights[(panel * segments + segment) * quads + at / fold];
+                match fold {
+                    2 => line.put(2 * n + at % 2, level),
+                    _ => line.0[4 * n + at % 4] = level as i8 as u8,
+                }
+            }
+        }
+        let body = Body::Dense {
+            panels,
+            segments,
+            quads,
+            joined,
+        };
+        Patched {
+            row,
+            shape,
+            body,
+            weights,
+            bias,
+            multiplier,
+        }
+    }
+
+    fn depthwise(row: &'static PatchRow, shape: ConvShape, levels: &[i32], epilogue: &Epilogue) -> Patched {
+        let (channels, taps) = (shape.out_channels, shape.kernel.iter().product::<usize>());
+        let pairs = taps.div_ceil(2);
+        let period = channels / gcd(channels, PANEL);
+        let codes = !matches!(epilogue.output, Output::F32);
+        let flat = codes && shape.stride[2] == 1 && channels % PANEL != 0 && period <= 8;
+        let blocks = if flat { period } else { channels.div_ceil(PANEL) };
+        let mut weights = vec![Line([0; 64]); blocks * pairs];
+        let mut bias = vec![0; blocks * PANEL];
+        let mut multiplier = vec![0.0; bias.len()];
+        for at in 0..blocks * PANEL {
+            let (block, i) = (at / PANEL, at % PANEL);
+            let element = block * PANEL + interleaved(i);
+            let c = if flat { element % channels } else { element };
+            if c < channels {
+                bias[at] = epilogue.bias[c] as i32;
+                multiplier[at] = epilogue.multiplier[c];
+                for t in 0..taps {
+                    weights[block * pairs + t / 2].put(2 * i + t % 2, levels[c * taps + t]);
+                }
+            }
+        }
+        let body = Body::Depthwise { blocks, flat };
+        Patched {
+            row,
+            shape,
+            body,
+            weights,
+            bias,
+            multiplier,
+        }
+    }
+}
