@@ -21,7 +21,7 @@ pub(crate) struct Common {
     #[arg(long, short)]
     pub(crate) quiet: bool,
     /// Threads; 0 takes all cores. Results do not depend on it
-    #[arg(long, short = 't', default_value_t = 0)]
+    #[arg(long, short = 't', default_value_t = 0, value_parser = values::threads)]
     pub(crate) threads: usize,
     /// Seed of everything that draws
     #[arg(long, default_value_t = 0)]
@@ -176,6 +176,14 @@ impl Outcome {
             text,
             json: Some(json),
             gate: None,
+        }
+    }
+
+    /// Fails, with exit code 1, for these reasons; without any, nothing changes.
+    pub(crate) fn fail(&mut self, reasons: impl IntoIterator<Item = String>) {
+        let reasons: Vec<String> = reasons.into_iter().collect();
+        if !reasons.is_empty() {
+            self.gate = Some(format!("gate: {}", reasons.join("; ")));
         }
     }
 }

@@ -24,6 +24,13 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "the size must be above 0 and fit this machine".into())
 }
 
+/// A number of threads; 0 is all cores.
+pub(crate) fn threads(text: &str) -> Result<usize, String> {
+    let most = lowbit::MOST_THREADS;
+    let number = text.parse().ok().filter(|&n: &usize| n <= most);
+    number.ok_or_else(|| format!("expected a number of threads, at most {most}; 0 takes all cores"))
+}
+
 /// `90`, `90s`, `10m`, `2h`, `500ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);

@@ -71,11 +71,14 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Pool {
-    /// A pool of `threads` threads, the caller included; 0 means all cores. Threads that the system refuses to start
-    /// are done without.
+    /// Threads of the largest pool. Where a system runs out of memory for stacks, a thread that it still starts can end the process.
+    pub const MOST: usize = 1024;
+
+    /// A pool of `threads` threads, the caller included; 0 means all cores. Threads beyond [`Pool::MOST`], and those that the
+    /// system refuses to start, are done without.
     pub fn new(threads: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let threads = if threads == 0 { cores } else { threads }.min(INSIDE as usize);
+        let threads = if threads == 0 { cores } else { threads }.min(Pool::MOST);
         let shared = Arc::new(Shared {
             state: Line(AtomicU64::new(0)),
             next: Line(AtomicUsize::new(0)),

@@ -27,6 +27,14 @@ fn every_task_runs_once_for_any_number_of_threads() {
     assert!(Pool::new(0).threads() >= 1);
 }
 
+/// Threads without end once took all memory for stacks, and the process with it.
+#[test]
+fn a_pool_has_a_largest_size() {
+    let pool = Pool::new(usize::MAX);
+    assert!(pool.threads() <= Pool::MOST, "{}", pool.threads());
+    each_once(&pool, 3000);
+}
+
 #[test]
 fn sixty_four_callers_share_one_pool() {
     let pool = Pool::new(4);

@@ -73,7 +73,7 @@ pub use inspect::inspect;
 pub use model::{Form, HeadSource, Limits, LoadOptions, Model};
 pub use provenance::{Provenance, SCHEMA_VERSION, TOOL_VERSION};
 pub use quantize::{Choice, Grid, QuantizeOptions, Quantized, quantize};
-pub use runtime::{RunOptions, Runner};
+pub use runtime::{MOST_THREADS, RunOptions, Runner};
 pub use synth::{SynthOptions, synth};
 pub use training::{TrainOptions, Trained, train};
 pub use verify::{VerifyOptions, verify};

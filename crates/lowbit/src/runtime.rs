@@ -21,6 +21,9 @@ pub struct RunOptions {
     pub control: Control,
 }
 
+/// Most threads that [`RunOptions::threads`] and its like start.
+pub const MOST_THREADS: usize = Pool::MOST;
+
 /// A compiled model with its threads. Immutable: any number of callers may run it at the same time.
 #[derive(Debug)]
 pub struct Runner {
@@ -194,13 +197,17 @@ impl From<engine::CompileError> for Error {
 impl From<engine::RunError> for Error {
     fn from(e: engine::RunError) -> Self {
         use engine::RunError as E;
-        let kind = match e {
+        let kind = match &e {
             E::Cancelled { .. } => ErrorKind::Interrupted,
             E::Deadline { .. } | E::Memory { .. } => ErrorKind::Limit,
             E::MissingInput { .. } | E::UnknownInput { .. } | E::InputType { .. } | E::Node { .. } => {
                 ErrorKind::BadInput
             }
         };
-        Error::new(kind, e.to_string())
+        let error = Error::new(kind, e.to_string());
+        match e {
+            E::Deadline { .. } => error.help("raise --limit-time or take fewer pictures"),
+            _ => error,
+        }
     }
 }

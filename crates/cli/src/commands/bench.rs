@@ -109,9 +109,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     if let (Some(most), Some(ratio)) = (a.max_ratio, b.ratio)
         && ratio > most
     {
-        outcome.gate = Some(format!(
-            "gate: the ratio is {ratio:.3}, --max-ratio allows {most}"
-        ));
+        outcome.fail([format!("the ratio is {ratio:.3}, --max-ratio allows {most}")]);
     }
     Ok(outcome)
 }

@@ -144,8 +144,6 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
             None => gates.push("--max-drop needs ground truth, and there is none".into()),
         }
     }
-    if !gates.is_empty() {
-        outcome.gate = Some(format!("gate: {}", gates.join("; ")));
-    }
+    outcome.fail(gates);
     Ok(outcome)
 }

@@ -149,7 +149,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         && headline.is_none_or(|m| m < least)
     {
         let have = headline.map_or("absent".into(), |m| format!("{m:.4}"));
-        outcome.gate = Some(format!("gate: mAP is {have}, --min-map asks for {least}"));
+        outcome.fail([format!("mAP is {have}, --min-map asks for {least}")]);
     }
     Ok(outcome)
 }

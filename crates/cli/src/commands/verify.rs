@@ -68,8 +68,8 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         None => outcome.text.push_str("equal, bit for bit\n"),
         Some(d) => {
             let (at, have, want) = d.first;
-            outcome.gate = Some(format!(
-                "gate: layer \"{}\" ({}) is the first that differs: {} of {} elements of \"{}\", the first at {at}: engine {have}, \
+            outcome.fail([format!(
+                "layer \"{}\" ({}) is the first that differs: {} of {} elements of \"{}\", the first at {at}: engine {have}, \
                  program {want} ({})",
                 printable(&d.layer),
                 d.op,
@@ -77,7 +77,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
                 d.elements,
                 printable(&d.value),
                 printable(&d.input)
-            ));
+            )]);
         }
     }
     Ok(outcome)
