@@ -9,6 +9,8 @@ pub mod head_json;
 pub mod onnx;
 pub mod packed;
 pub mod picture;
+pub mod qdq;
+pub mod spill;
 pub mod voc_xml;
 pub mod yolo_txt;
 
@@ -26,7 +28,7 @@ pub struct Target {
 impl Target {
     /// Whether its bytes are an ONNX file.
     pub fn is_model(&self) -> bool {
-        ["onnx", "packed"].contains(&self.name)
+        ["onnx", "packed", "qdq"].contains(&self.name)
     }
 
     /// Words that its format knows: the operators of models.
@@ -48,7 +50,7 @@ macro_rules! targets {
             &[$(Target { name: stringify!($name), run: $name::target, dictionary: $name::WORDS }),*];
     };
 }
-targets!(onnx packed voc_xml coco_json yolo_txt picture head_json config);
+targets!(onnx packed voc_xml coco_json yolo_txt picture head_json config qdq spill);
 
 /// Where targets that read folders put their one file.
 static FOLDER: LazyLock<tempfile::TempDir> =

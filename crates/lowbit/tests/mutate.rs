@@ -16,7 +16,9 @@ fn targets_stand_their_seeds_old_findings_and_a_few_cases() {
         let seeds = seeds::of(target.name, None);
         seeds.iter().for_each(|seed| (target.run)(seed));
         let mut rng = mutate::Rng(7);
-        for _ in 0..CASES {
+        // A case of this one quantizes twice.
+        let cases = if target.name == "spill" { 5 } else { CASES };
+        for _ in 0..cases {
             let case = mutate::case(&mut rng, target.is_model(), &seeds, target.words());
             (target.run)(&case);
         }

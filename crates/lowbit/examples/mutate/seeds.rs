@@ -7,13 +7,15 @@ pub(crate) fn of(target: &str, more: Option<&Path>) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut out = match target {
         "onnx" => files(&root.join("crates/graph/tests/models"), "onnx"),
-        "packed" => packed(&root.join("crates/graph/tests/models")),
+        "packed" | "qdq" => packed(&root.join("crates/graph/tests/models")),
         "voc_xml" => vec![VOC.into()],
         "coco_json" => vec![COCO.into()],
         "yolo_txt" => vec![YOLO.into(), b"0 0.5 0.5 0.25 0.25\n1 0.1 0.2 0.1 0.1\n".to_vec()],
         "head_json" => heads(),
         "config" => vec![CONFIG.into()],
         "picture" => pictures(),
+        // Grid, pictures, limit of memory in KiB (two bytes), their side; then pixels.
+        "spill" => vec![vec![1, 2, 0, 16, 40, 7, 99], vec![2, 3, 0, 32, 64, 1, 200, 3]],
         _ => vec![Vec::new()],
     };
     out.extend(files(&root.join("fuzz/findings"), target));
@@ -37,7 +39,7 @@ fn files(folder: &Path, ending: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The quantized ones among the small models as lowbit writes them, with codes of 8, 4 and 3 bits.
+/// The quantized ones among the small models as lowbit writes them, with codes of 8, 4, 3 and 2 bits.
 fn packed(folder: &Path) -> Vec<Vec<u8>> {
     use graph::onnx::{Form, ReadOptions, WriteOptions, read, write};
     let options = WriteOptions {
@@ -49,7 +51,7 @@ fn packed(folder: &Path) -> Vec<Vec<u8>> {
         let Ok(graph) = read(&bytes, &ReadOptions::default()) else {
             continue;
         };
-        for bits in [8, 4, 3] {
+        for bits in [8, 4, 3, 2] {
             let mut graph = graph.clone();
             for w in graph.weights.values_mut().filter(|_| bits < 8) {
                 let keep = 8 - bits;
