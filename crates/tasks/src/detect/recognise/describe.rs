@@ -106,6 +106,7 @@ impl Seen<'_> {
     }
 }
 
-fn own(list: &[&str]) -> Vec<String> {
+/// Names as a head keeps them.
+pub(super) fn own(list: &[&str]) -> Vec<String> {
     list.iter().map(|s| (*s).to_owned()).collect()
 }

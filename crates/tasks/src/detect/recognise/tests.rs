@@ -1,3 +1,5 @@
+use super::super::{Resize, names};
+use super::describe::own;
 use super::*;
 
 fn info(name: &str, shape: &[usize], tail: &[&str]) -> OutputInfo {
