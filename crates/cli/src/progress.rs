@@ -1,10 +1,11 @@
-//! Progress on stderr: a bar with the time left on a terminal, one plain line every ten seconds elsewhere.
+//! Progress on stderr: a bar with the time left on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lowbit::Progress;
+use lowbit::training::TrainLine;
 
 use crate::context::say;
 
@@ -87,5 +88,74 @@ impl Drop for Bar {
         if let Mode::Terminal(bar) = &self.mode {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// The live view of a training run: a bar with the last numbers on a terminal, scores above it; a line each elsewhere.
+pub(crate) struct Live {
+    quiet: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl Live {
+    pub(crate) fn new(quiet: bool) -> Live {
+        let terminal = !quiet && std::io::stderr().is_terminal();
+        let bar = terminal.then(|| {
+            let bar = ProgressBar::no_length();
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Live { quiet, bar }
+    }
+
+    pub(crate) fn at(&self, line: &TrainLine) {
+        let Some(bar) = &self.bar else {
+            if !self.quiet {
+                say(&lowbit::text::printable(&line.to_string()));
+            }
+            return;
+        };
+        bar.set_length(line.steps);
+        bar.set_position(line.step);
+        let loss: f64 = line.loss.iter().map(|l| l.1).sum();
+        bar.set_message(format!(
+            "loss {loss:.4}  rate {:.1e}  {} left",
+            line.rate,
+            duration(line.eta)
+        ));
+        if let Some(score) = line.score {
+            bar.println(format!("step {}: score {score:.4}, loss {loss:.4}", line.step));
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Two units at most: `1 h 05 min`, `3 min 20 s`, `12 s`.
+fn duration(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        _ => format!("{} h {:02} min", s / 3600, s / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        let all = [0.4, 59.6, 200.0, 3900.0, f64::NAN].map(duration);
+        assert_eq!(all, ["0 s", "1 min 00 s", "3 min 20 s", "1 h 05 min", "0 s"]);
     }
 }

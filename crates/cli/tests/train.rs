@@ -59,7 +59,12 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
             }
         };
         ran.code(0);
-        for name in ["model.onnx", "checkpoint.safetensors", "results.csv"] {
+        for name in [
+            "model.onnx",
+            "checkpoint.safetensors",
+            "results.csv",
+            "events.out.tfevents.0.lowbit",
+        ] {
             let read = |f: &Path| std::fs::read(f.join(name)).unwrap();
             assert!(
                 read(&whole) == read(&broken),
@@ -99,6 +104,22 @@ fn the_model_of_a_run_is_packed_and_verifies() {
         results.starts_with("step,rate,norm,box,class,dfl,score\n"),
         "{results}"
     );
+    // One page that loads nothing, one record for programs.
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    for part in [
+        "<svg",
+        "polyline",
+        "pow2-4",
+        "data:image/jpeg;base64,",
+        "schedule.warmup",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("NaN") && !page.contains("http:") && !page.contains("<script"));
+    let record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(run.join("results.json")).unwrap()).unwrap();
+    assert_eq!(record["run"]["model_sha256"], made["model_sha256"]);
+    assert_eq!(record["history"]["rows"].as_array().unwrap().len(), 2);
     // A second run does not walk over the first.
     let refused = finish(start(&run, &[])).code(2);
     assert!(refused.stderr.contains("--resume"), "{}", refused.stderr);

@@ -7,6 +7,7 @@ use lowbit::text::{printable, table};
 use lowbit::training::{KEYS, TrainLine, TrainOptions};
 
 use crate::context::{Common, Context, Outcome};
+use crate::progress::Live;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -45,7 +46,10 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         resume: a.resume,
         control: context.control.clone(),
     };
-    let made = lowbit::train(&options, &mut |line: &TrainLine| context.note(&line.to_string()))?;
+    let live = Live::new(context.quiet);
+    let made = lowbit::train(&options, &mut |line: &TrainLine| live.at(line));
+    drop(live);
+    let made = made?;
     let number = |score: Option<f64>| score.map_or("-".into(), |s| format!("{s:.4}"));
     let rows = vec![
         vec!["updates".to_string(), made.steps.to_string()],
@@ -55,13 +59,17 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         ],
         vec!["score of the packed model".into(), number(made.score)],
         vec!["score of the float model before".into(), number(made.start_score)],
+        vec![
+            "score of the quantized model before".into(),
+            number(made.rounded_score),
+        ],
         vec!["bytes of the packed model".into(), made.model_bytes.to_string()],
         vec!["seconds".into(), format!("{:.1}", made.seconds)],
     ];
     let folder = made.folder.to_string_lossy();
     let folder = printable(&folder);
     let text = format!(
-        "{}\n{folder}/model.onnx runs in integers: lowbit eval, detect, verify\n",
+        "{}\n{folder}/report.html shows the run; {folder}/model.onnx runs in integers: lowbit eval, detect, verify\n",
         table(&["run", ""], &rows)
     );
     Ok(Outcome::new(text, &context.provenance(None, None), &made))

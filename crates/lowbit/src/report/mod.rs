@@ -1,3 +1,4 @@
 //! Results for people, as one file that a browser opens.
 
+pub mod chart;
 pub mod page;

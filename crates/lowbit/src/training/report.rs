@@ -1,0 +1,258 @@
+//! The HTML report of a finished run: settings, curves, layers with histograms, examples side by side.
+
+use data::draw::annotate;
+use tasks::detect::{Detection, NmsOptions, Object};
+use train::checkpoint::Checkpoint;
+use train::trainer::Deployed;
+
+use super::Trained;
+use super::run::Run;
+use super::table::Table;
+use crate::report::chart::{Curve, curves, histogram};
+use crate::report::page::Page;
+use crate::runtime::RunOptions;
+use crate::{Detector, Model, Picture, Result};
+
+/// Pictures of the evaluation that are shown.
+const EXAMPLES: usize = 4;
+
+/// Bins of a histogram.
+const BINS: usize = 97;
+
+pub(super) fn html(
+    run: &Run,
+    made: &Trained,
+    model: &Model,
+    deployed: &[Deployed],
+    state: &Checkpoint,
+    table: &Table,
+) -> Result<String> {
+    let mut page = Page::new(&format!("{}: training report", run.name));
+    summary(&mut page, run, made, table);
+    progress(&mut page, table);
+    layers(&mut page, deployed, state);
+    examples(&mut page, run, model)?;
+    page.heading("Settings");
+    let settings = made.recipe.lines().filter_map(|l| l.split_once(" = "));
+    let rows: Vec<Vec<String>> = settings.map(|(k, v)| vec![k.into(), v.into()]).collect();
+    page.table(&["key", "value"], &rows);
+    Ok(page.finish())
+}
+
+fn summary(page: &mut Page, run: &Run, made: &Trained, table: &Table) {
+    let number = |score: Option<f64>| score.map_or("–".into(), |s| format!("{s:.4}"));
+    let score = match run.source.detector_head() {
+        Ok(_) => "mAP at IoU 0.5",
+        Err(_) => "share of right classes",
+    };
+    let start = table.rows.first().filter(|r| r.step == 0).and_then(|r| r.score);
+    let row = |name: &str, value: String| vec![name.to_string(), value];
+    page.table(
+        &["run", ""],
+        &[
+            row("updates", made.steps.to_string()),
+            row(
+                "method, grid",
+                format!(
+                    "{}, {}",
+                    run.recipe.text("method.name"),
+                    run.recipe.text("method.grid")
+                ),
+            ),
+            row(
+                "layers with low-bit weights",
+                format!("{}", made.quantized_layers),
+            ),
+            row("edges that carry codes", format!("{}", made.quantized_edges)),
+            row(
+                &format!("{score}, float model at the start"),
+                number(made.start_score),
+            ),
+            row(
+                &format!("{score}, quantized, before the first update"),
+                number(start),
+            ),
+            row(&format!("{score}, packed model"), number(made.score)),
+            row("bytes of the packed model", made.model_bytes.to_string()),
+        ],
+    );
+    page.note(&format!(
+        "Scores are of the exported model in integers, by the code of eval. Packed model: SHA-256 {}. Float model: SHA-256 {}. lowbit {} ({}).",
+        made.model_sha256,
+        run.source.sha256(),
+        crate::TOOL_VERSION,
+        crate::provenance::GIT
+    ));
+}
+
+fn progress(page: &mut Page, table: &Table) {
+    let all = table.series();
+    if all.is_empty() {
+        return;
+    }
+    page.heading("Curves");
+    let of = |name: &str| -> Vec<Curve> {
+        let part = |s: &&(String, Vec<(u64, f64)>)| {
+            s.0 == name || s.0.strip_prefix(name).is_some_and(|r| r.starts_with('/'))
+        };
+        let curve = |s: &(String, Vec<(u64, f64)>)| {
+            let label = s.0.rsplit('/').next().unwrap_or(name);
+            let label = if s.0 == name { "all" } else { label };
+            (label.to_string(), s.1.iter().map(|p| (p.0 as f64, p.1)).collect())
+        };
+        all.iter().filter(part).map(curve).collect()
+    };
+    page.raw("<div class=\"row\" style=\"--columns:2\">\n");
+    for (name, title) in [
+        ("loss", "loss"),
+        ("score", "score"),
+        ("rate", "learning rate"),
+        ("norm", "norm of the gradient"),
+    ] {
+        let curve = of(name);
+        if !curve.is_empty() {
+            page.raw(&curves(title, &curve));
+        }
+    }
+    page.raw("</div>\n");
+}
+
+/// Low-bit weights: a table, and what the weights behind the codes look like on their grid.
+fn layers(page: &mut Page, deployed: &[Deployed], state: &Checkpoint) {
+    let (mut rows, mut drawings) = (Vec::new(), String::new());
+    for d in deployed {
+        let Some(annotation) = &d.annotation else {
+            continue;
+        };
+        let name = &d.parameter.name;
+        let kept = ["ema", "param"]
+            .iter()
+            .find_map(|k| state.tensors.get(&format!("{k}/{name}")));
+        let Some(shadow) = kept.filter(|s| s.len() == d.values.len()) else {
+            continue;
+        };
+        let square = |x: f32| f64::from(x) * f64::from(x);
+        let energy: f64 = shadow.iter().map(|&w| square(w)).sum();
+        let error: f64 = shadow.iter().zip(&d.values).map(|(&w, &q)| square(w - q)).sum();
+        let zeros = d.values.iter().filter(|v| **v == 0.0).count();
+        let scales = &annotation.points[0].scales;
+        let (low, high) = scales
+            .iter()
+            .fold((f32::MAX, 0f32), |(l, h), &s| (l.min(s), h.max(s)));
+        rows.push(vec![
+            name.clone(),
+            annotation.grid.clone(),
+            annotation
+                .shape
+                .iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join("×"),
+            scales.len().to_string(),
+            if low == high {
+                format!("{low:.3e}")
+            } else {
+                format!("{low:.3e} … {high:.3e}")
+            },
+            format!("{:.1} %", 100.0 * zeros as f64 / shadow.len().max(1) as f64),
+            format!("{:.2} %", 100.0 * error / energy.max(f64::MIN_POSITIVE)),
+        ]);
+        drawings.push_str(&drawing(name, annotation, shadow));
+    }
+    if rows.is_empty() {
+        return;
+    }
+    page.heading("Low-bit layers");
+    page.table(
+        &["weight", "grid", "shape", "scales", "scale", "zeros", "distance"],
+        &rows,
+    );
+    page.note(
+        "distance: ‖w − ŵ‖² / ‖w‖² between the trained weights w and the low-bit ones ŵ that run. Histograms: w in units of its scale, heights as \
+         square roots; dashed lines are the grid's levels.",
+    );
+    page.raw("<div class=\"row\" style=\"--columns:3\">\n")
+        .raw(&drawings)
+        .raw("</div>\n");
+}
+
+fn drawing(name: &str, annotation: &graph::WeightAnnotation, shadow: &[f32]) -> String {
+    let point = &annotation.points[0];
+    let scale = |i: usize| match point.scales.len() {
+        1 => point.scales[0],
+        _ => point.scales[annotation.channel(i)],
+    };
+    let mut levels: Vec<f64> = (0..annotation.points.len().min(1))
+        .flat_map(|p| annotation.integer_levels(p))
+        .map(f64::from)
+        .collect();
+    levels.sort_by(f64::total_cmp);
+    levels.dedup();
+    let top = levels.iter().fold(1f64, |top, l| top.max(l.abs())) * 1.3;
+    let mut counts = vec![0u64; BINS];
+    for (i, &w) in shadow.iter().enumerate() {
+        let at = (f64::from(w) / f64::from(scale(i)) / top).clamp(-1.0, 1.0);
+        counts[((at + 1.0) / 2.0 * (BINS - 1) as f64).round() as usize] += 1;
+    }
+    let title = format!("{name} ({})", annotation.grid);
+    // Too many lines hide the histogram.
+    if levels.len() > 40 {
+        levels.clear();
+    }
+    histogram(&title, &counts, (-top, top), &levels)
+}
+
+/// The first pictures of the evaluation: the float model's boxes, or the labels where the run began from nothing, beside the packed model's.
+fn examples(page: &mut Page, run: &Run, model: &Model) -> Result<()> {
+    let Some((set, classes)) = &run.judged else {
+        return Ok(());
+    };
+    if run.source.detector_head().is_err() {
+        return Ok(());
+    }
+    let options = RunOptions {
+        threads: run.recipe.count("threads") as usize,
+        ..RunOptions::default()
+    };
+    let nms = NmsOptions {
+        conf: 0.25,
+        ..NmsOptions::default()
+    };
+    let low = Detector::new(model, &options)?;
+    let names = &low.head().classes;
+    let from_nothing = run.recipe.text("model").starts_with("zoo:");
+    let float = match from_nothing {
+        true => None,
+        false => Some(Detector::new(&run.source, &options)?),
+    };
+    let mut drawn: Vec<(String, Picture)> = Vec::new();
+    for i in 0..set.source.len().min(EXAMPLES) {
+        let fault = |e: data::augment::SourceError| crate::Error::bad(e.to_string());
+        let (picture, objects) = set.source.sample(i).map_err(fault)?;
+        let (what, left) = match &float {
+            Some(float) => ("float", float.detect(&picture, &nms)?),
+            None => ("labels", labels(&objects, classes)),
+        };
+        for (what, boxes) in [(what, left), ("packed model", low.detect(&picture, &nms)?)] {
+            let mut picture = picture.clone();
+            annotate(&mut picture, &boxes, names);
+            drawn.push((format!("picture {i}, {what}"), picture));
+        }
+    }
+    page.heading("Examples");
+    page.note("The first pictures of the evaluation, boxes above confidence 0.25.");
+    let all: Vec<(&str, &Picture)> = drawn.iter().map(|d| (d.0.as_str(), &d.1)).collect();
+    page.pictures(2, &all)?;
+    Ok(())
+}
+
+fn labels(objects: &[Object], classes: &[Option<usize>]) -> Vec<Detection> {
+    let one = |o: &Object| {
+        Some(Detection {
+            class: classes.get(o.class).copied().flatten()?,
+            score: 1.0,
+            bbox: o.bbox,
+        })
+    };
+    objects.iter().filter_map(one).collect()
+}

@@ -1,0 +1,325 @@
+//! A run: its parts made of a recipe, its steps, its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ::data::augment::{LoadError, Loader};
+use graph::onnx::Form;
+use graph::passes::{Budget, simplify};
+use kernels::{Isa, Pool};
+use train::checkpoint::Checkpoint;
+use train::exec::Cpu;
+use train::program::FakeQuantizer;
+use train::recipe::Recipe;
+use train::trainer::{Deployed, TrainError, Trainer};
+
+use super::log::{Rows, TrainLine};
+use super::objective::Objective;
+use super::quantizers::{self, Quantized};
+use super::table::Table;
+use super::{
+    CHECKPOINT, EVENTS, JSON, MODEL, REPORT, RESULTS, Trained, data, events, export, judge, report, setup,
+};
+use crate::output::Folder;
+use crate::{Control, Error, ErrorKind, Model, Provenance, Result};
+
+/// Everything of a run but its place.
+pub(super) struct Run {
+    pub(super) name: String,
+    pub(super) recipe: Recipe,
+    pub(super) source: Model,
+    quantized: Quantized,
+    activations: Vec<FakeQuantizer>,
+    set: data::Set,
+    pub(super) judged: Option<(data::Set, Vec<Option<usize>>)>,
+    objective: Objective,
+    trainer: Trainer,
+}
+
+impl Run {
+    pub(super) fn new(name: String, recipe: Recipe, source: Model) -> Result<Run> {
+        let head = source.head()?.clone();
+        let pool = Arc::new(Pool::new(recipe.count("threads") as usize));
+        let set = data::open_cached(&recipe, &head.input)?;
+        let classes = data::classes(&set, &head.classes);
+        let distill = recipe.text("loss.kind") == "distill";
+        // A teacher needs no labels.
+        let classes = if distill {
+            classes.unwrap_or_default()
+        } else {
+            classes?
+        };
+        let mut folded = source.graph().clone();
+        simplify(&mut folded, &oracle::Reference, &Budget::default())?;
+        let folded = source.with_graph(folded);
+        let pictures = setup::calibration(&recipe, &set, &head.input)?;
+        let quantized = quantizers::plan(&recipe, source.graph(), &folded, &pictures, &pool)?;
+        let (activations, steps) = quantized.activations(&recipe, folded.graph())?;
+        let mut methods = BTreeMap::new();
+        for layer in &quantized.layers {
+            methods.insert(layer.weight.clone(), layer.method(&recipe)?);
+        }
+        let mut outputs: Vec<String> = head.outputs().into_iter().map(String::from).collect();
+        if distill {
+            outputs.extend(recipe.texts("loss.features").into_iter().map(String::from));
+        }
+        let program = setup::program(&recipe, &source, activations.clone(), outputs.clone(), false)?;
+        let (parameters, ports) = (program.parameters().to_vec(), program.outputs().to_vec());
+        let exec = Cpu::new(program, pool.clone(), Isa::best()).map_err(|e| Error::limit(e.to_string()))?;
+        let teacher = match distill {
+            true => {
+                let program = setup::program_of_teacher(&recipe, &source, outputs)?;
+                Some(Cpu::new(program, pool, Isa::best()).map_err(|e| Error::limit(e.to_string()))?)
+            }
+            false => None,
+        };
+        let objective = Objective::new(&recipe, &head, classes, teacher, ports.clone())?;
+        let trainer = Trainer::new(
+            Box::new(exec),
+            &parameters,
+            &ports,
+            setup::settings(&recipe),
+            methods,
+            &steps,
+        );
+        let judged = match recipe.text("eval.kind") {
+            "" => None,
+            _ => {
+                let set = data::open(&recipe, "eval", &head.input)?;
+                let classes = data::classes(&set, &head.classes)?;
+                Some((set, classes))
+            }
+        };
+        Ok(Run {
+            name,
+            recipe,
+            source,
+            quantized,
+            activations,
+            set,
+            judged,
+            objective,
+            trainer,
+        })
+    }
+
+    pub(super) fn resume(&mut self, folder: &Folder, rows: &mut Rows) -> Result<()> {
+        let path = folder.path().join(CHECKPOINT);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::io(&path, &e)),
+        };
+        let bad = |e: String| Error::bad(e).at(path.display());
+        let from = Checkpoint::from_bytes(&bytes).map_err(|e| bad(e.to_string()))?;
+        let text = from.meta.get("recipe").map(String::as_str).unwrap_or_default();
+        let old = Recipe::parse(text, &[]).map_err(|e| bad(e.to_string()))?;
+        let (old, new) = (old.to_toml(), self.recipe.to_toml());
+        if let Some((old, new)) = old.lines().zip(new.lines()).find(|(a, b)| a != b) {
+            return Err(
+                Error::usage(format!("the run was begun with {old}, and now it is {new}"))
+                    .at(path.display())
+                    .help("go on with the recipe it was begun with, or give another folder"),
+            );
+        }
+        self.trainer.restore(&from).map_err(|e| bad(e.to_string()))?;
+        rows.get(&from);
+        Ok(())
+    }
+
+    fn save(&self, folder: &Folder, rows: &Rows) -> Result<()> {
+        let mut checkpoint = self.trainer.checkpoint().map_err(fault)?;
+        checkpoint.meta.insert("recipe".into(), self.recipe.to_toml());
+        rows.put(&mut checkpoint);
+        folder.write(CHECKPOINT, &checkpoint.to_bytes(), &[])?;
+        write_rows(folder, rows).map(drop)
+    }
+
+    pub(super) fn steps(
+        &mut self,
+        folder: &Folder,
+        rows: &mut Rows,
+        control: &Control,
+        line: &mut dyn FnMut(&TrainLine),
+    ) -> Result<()> {
+        let head = self.source.head()?.clone();
+        let first = self.trainer.step_count();
+        let steps = self.recipe.count("steps");
+        let plan = data::plan(&self.recipe, &head.input, data::changes(&self.recipe));
+        let mut loader = Loader::new(self.set.source.clone(), plan, first);
+        let interval = |key: &str| self.recipe.count(key);
+        let (evaluate, save, log) = (
+            interval("eval.every"),
+            interval("checkpoint.every"),
+            interval("log.every"),
+        );
+        let due = |n: u64, step: u64| n > 0 && step.is_multiple_of(n);
+        let from_weights = !self.recipe.text("model").starts_with("zoo:");
+        if first == 0 && from_weights && !self.quantized.layers.is_empty() {
+            rows.start = self.score(&[], control)?;
+        }
+        let begin = Instant::now();
+        while !self.trainer.is_done() {
+            if let Err(e) = control.check() {
+                self.save(folder, rows)?;
+                let at = self.trainer.step_count();
+                return Err(Error::new(
+                    e.kind(),
+                    format!("stopped at step {at} of {steps}; a checkpoint was written"),
+                )
+                .at(folder.path().display())
+                .help("go on with --resume"));
+            }
+            let batch = loader.next_batch().map_err(load_fault)?;
+            let objective = &mut self.objective;
+            objective.target(&batch)?;
+            let input: &[f32] = &batch.input;
+            let report = self.trainer.step(&[input], &mut |outputs, gradients| {
+                objective.evaluate(input, outputs, gradients)
+            });
+            let report = report.map_err(|e| fault(e).at(folder.path().display()))?;
+            rows.add(&report);
+            let step = self.trainer.step_count();
+            let score = match due(evaluate, step) && step < steps {
+                true => self.score(&[], control)?,
+                false => None,
+            };
+            if due(log, step) || step == steps || score.is_some() {
+                let done = (step - first) as f64;
+                let eta = begin.elapsed().as_secs_f64() / done * (steps - step) as f64;
+                line(&rows.line(steps, eta, score));
+            }
+            if due(save, step) {
+                self.save(folder, rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Accuracy of the model as it would be exported now.
+    fn score(&mut self, batches: &[Vec<&[f32]>], control: &Control) -> Result<Option<f64>> {
+        if self.judged.is_none() {
+            return Ok(None);
+        }
+        let model = self.model(batches)?;
+        self.judge(&model, control)
+    }
+
+    pub(super) fn judge(&self, model: &Model, control: &Control) -> Result<Option<f64>> {
+        let Some((set, classes)) = &self.judged else {
+            return Ok(None);
+        };
+        let (most, threads) = (
+            self.recipe.count("eval.count") as usize,
+            self.recipe.count("threads") as usize,
+        );
+        judge::score(model, set, classes, most, threads, control).map(Some)
+    }
+
+    pub(super) fn model(&mut self, batches: &[Vec<&[f32]>]) -> Result<Model> {
+        let deployed = self.trainer.deploy(batches).map_err(fault)?;
+        self.exported(&deployed)
+    }
+
+    fn exported(&self, deployed: &[Deployed]) -> Result<Model> {
+        export::model(&self.source, deployed, &self.activations, &self.quantized.edges)
+    }
+
+    pub(super) fn finish(
+        mut self,
+        folder: &Folder,
+        rows: &mut Rows,
+        control: &Control,
+        begin: Instant,
+    ) -> Result<Trained> {
+        self.save(folder, rows)?;
+        let head = self.source.head()?.clone();
+        let plan = data::plan(&self.recipe, &head.input, data::changes(&self.recipe));
+        let count = match self.recipe.text("batch_norm.mode") {
+            "batch" => self.recipe.count("batch_norm.reestimate"),
+            _ => 0,
+        };
+        let mut batches = Vec::new();
+        for k in 0..count {
+            let step = self.recipe.count("steps") + k;
+            batches.push(::data::augment::batch(&*self.set.source, &plan, step).map_err(load_fault)?);
+        }
+        let inputs: Vec<Vec<&[f32]>> = batches.iter().map(|b| vec![b.input.as_slice()]).collect();
+        let deployed = self.trainer.deploy(&inputs).map_err(fault)?;
+        let mut model = self.exported(&deployed)?;
+        let bytes = match model.is_quantized() {
+            true => {
+                model.set_metadata("lowbit.recipe", self.recipe.to_toml());
+                model.to_onnx(Form::Packed)?
+            }
+            // BatchNormalization stays in the file, so that a low-bit run can start from it.
+            false => {
+                let mut unfolded = export::unfolded(&self.source, &deployed)?;
+                unfolded.set_metadata("lowbit.recipe", self.recipe.to_toml());
+                unfolded.to_onnx(Form::Float)?
+            }
+        };
+        model.written_as(&bytes);
+        folder.write(MODEL, &bytes, &[])?;
+        let score = self.judge(&model, control)?;
+        let start_score = match self.recipe.text("model").starts_with("zoo:") {
+            true => None,
+            false => self.judge(&self.source, control)?,
+        };
+        rows.finish(score);
+        let table = write_rows(folder, rows)?;
+        let made = Trained {
+            folder: folder.path().to_owned(),
+            steps: self.trainer.step_count(),
+            score,
+            start_score,
+            rounded_score: rows.start,
+            quantized_layers: self.quantized.layers.len(),
+            quantized_edges: model.graph().edges.len(),
+            model_bytes: model.file_bytes(),
+            model_sha256: model.sha256().to_string(),
+            recipe: self.recipe.to_toml(),
+            seconds: begin.elapsed().as_secs_f64(),
+        };
+        let state = self.trainer.checkpoint().map_err(fault)?;
+        let page = report::html(&self, &made, &model, &deployed, &state, &table)?;
+        folder.write(REPORT, page.as_bytes(), &[])?;
+        folder.write(JSON, &json(&self.recipe, &made, &table), &[])?;
+        Ok(made)
+    }
+}
+
+/// The rows for spreadsheets and for TensorBoard.
+fn write_rows(folder: &Folder, rows: &Rows) -> Result<Table> {
+    let table = Table::parse(&rows.text);
+    folder.write(RESULTS, rows.text.as_bytes(), &[])?;
+    folder.write(EVENTS, &events::file(&table), &[])?;
+    Ok(table)
+}
+
+/// Everything that is known of a finished run.
+fn json(recipe: &Recipe, made: &Trained, table: &Table) -> Vec<u8> {
+    let provenance = Provenance::new(recipe.count("threads") as usize, recipe.count("seed"));
+    let all = serde_json::json!({ "provenance": provenance, "run": made, "history": table });
+    format!("{all:#}\n").into_bytes()
+}
+
+fn fault(e: TrainError) -> Error {
+    match e {
+        TrainError::Diverged { step, what, advice } => Error::new(
+            ErrorKind::Gate,
+            format!("the run diverged at step {step}: {what}"),
+        )
+        .help(advice),
+        TrainError::Checkpoint(e) => Error::bad(e.to_string()),
+        e => Error::bad(e.to_string()),
+    }
+}
+
+fn load_fault(e: LoadError) -> Error {
+    match e {
+        LoadError::Source(::data::augment::SourceError::Picture(e)) => e.into(),
+        e => Error::bad(e.to_string()),
+    }
+}

@@ -1,0 +1,77 @@
+//! The float model that a run starts from.
+
+use std::path::{Path, PathBuf};
+
+use graph::onnx::{Form, WriteOptions};
+use train::recipe::Recipe;
+
+use super::data;
+use crate::{Control, Error, LoadOptions, Model, Result};
+
+pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
+    let text = recipe.text("model");
+    let options = LoadOptions {
+        head: Some(recipe.text("head"))
+            .filter(|h| !h.is_empty())
+            .map(PathBuf::from),
+        keep_batch_norm: true,
+        control: control.clone(),
+        ..LoadOptions::default()
+    };
+    let model = match text {
+        "" => {
+            return Err(Error::usage("the recipe says no model")
+                .help("give an ONNX file, or model = \"zoo:tiny\" to start from random weights"));
+        }
+        "zoo:tiny" | "zoo:small" => {
+            let names = ::data::synth::NAMES.map(String::from).to_vec();
+            let names = match recipe.text("data.kind") {
+                "synth" => names,
+                _ => data::open(recipe, "data", &no_input())?.names,
+            };
+            let (width, size) = (
+                recipe.count("zoo.width") as usize,
+                recipe.count("zoo.size") as usize,
+            );
+            if !(1..=256).contains(&width) || size == 0 || size % 16 != 0 || size > 4096 {
+                return Err(Error::usage(
+                    "zoo.width is 1 … 256 and zoo.size a multiple of 16 up to 4096",
+                ));
+            }
+            let build = match text {
+                "zoo:tiny" => train::zoo::tiny,
+                _ => train::zoo::small,
+            };
+            let graph = build(&names, width, size, recipe.count("seed"));
+            let form = WriteOptions {
+                form: Form::Float,
+                producer_version: crate::TOOL_VERSION.into(),
+            };
+            Model::from_bytes(&graph::onnx::write(&graph, &form)?, &options)?
+        }
+        path => Model::load(Path::new(path), &options)?,
+    };
+    if model.is_quantized() {
+        return Err(Error::unsupported("the model is quantized already").help("start from its float parent"));
+    }
+    if model.graph().inputs.len() != 1 {
+        return Err(Error::unsupported("only models with one input can be trained"));
+    }
+    Ok(model)
+}
+
+/// Sizes matter to drawn scenes alone.
+fn no_input() -> tasks::detect::Input {
+    tasks::detect::Input {
+        name: String::new(),
+        width: 96,
+        height: 96,
+        color: tasks::detect::ColorOrder::Rgb,
+        layout: tasks::detect::Channels::Nchw,
+        scale: 1.0,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+        resize: tasks::detect::Resize::Letterbox,
+        pad_value: None,
+    }
+}

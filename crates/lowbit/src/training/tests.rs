@@ -1,0 +1,86 @@
+//! Every recipe of the repository, cut short: what the trainer evaluates, the packed file, the engine and the program of FORMAT.md give the same bytes.
+
+use std::path::Path;
+
+use super::log::Rows;
+use super::run::Run;
+use super::source::float_model;
+use super::{MODEL, Recipe, read_recipe};
+use crate::output::Folder;
+use crate::{Control, LoadOptions, Model, VerifyOptions, verify};
+
+const SHORT: [&str; 12] = [
+    "steps=3",
+    "batch=2",
+    "threads=1",
+    "data.count=8",
+    "eval.count=4",
+    "eval.every=0",
+    "activation.calibration=2",
+    "batch_norm.reestimate=0",
+    "schedule.warmup=0",
+    "zoo.size=64",
+    "zoo.width=4",
+    "log.every=1",
+];
+
+/// The recipe cut short, its data found below `data`; `None` where they are not at hand.
+fn shortened(path: &Path, data: Option<&Path>) -> Option<Recipe> {
+    let text = read_recipe(path).unwrap();
+    let whole = Recipe::parse(&text, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut settings = SHORT.map(String::from).to_vec();
+    let mut place = |key: &str, below: &str| -> Option<()> {
+        let name = whole.text(key);
+        if name.is_empty() || name.starts_with("zoo:") {
+            return Some(());
+        }
+        let place = data?.join(below).join(name);
+        settings.push(format!("{key}={}", place.display()));
+        place.exists().then_some(())
+    };
+    place("model", "models")?;
+    place("data.path", "")?;
+    place("eval.path", "")?;
+    Some(Recipe::parse(&text, &settings).unwrap())
+}
+
+#[test]
+fn every_recipe_ends_in_a_file_that_gives_the_trainers_bytes() {
+    const NAME: &str = "every_recipe_ends_in_a_file_that_gives_the_trainers_bytes";
+    let data = testing::data(NAME);
+    let scratch = testing::scratch("recipes");
+    let mut ran = Vec::new();
+    for entry in std::fs::read_dir(testing::root().join("recipes")).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(recipe) = shortened(&path, data.as_deref()) else {
+            println!("SKIPPED {}: its model or data are not here", path.display());
+            continue;
+        };
+        let control = Control::default();
+        // They stay after the test: their reports can be looked at.
+        let folder = Folder::create(&scratch.join(path.file_stem().unwrap()), false).unwrap();
+        let mut rows = Rows::default();
+        let source = float_model(&recipe, &control).unwrap();
+        let mut run = Run::new("short".into(), recipe, source).unwrap();
+        run.steps(&folder, &mut rows, &control, &mut |_| {}).unwrap();
+        // What is scored during training, before it is a file.
+        let evaluated = run.model(&[]).unwrap();
+        let score = run.judge(&evaluated, &control).unwrap();
+        let made = run
+            .finish(&folder, &mut rows, &control, std::time::Instant::now())
+            .unwrap();
+        let file = Model::load(&folder.path().join(MODEL), &LoadOptions::default()).unwrap();
+        let check = |model: &Model| {
+            let found = verify(model, &VerifyOptions::default(), &mut |_: &str, _, _| {}).unwrap();
+            assert_eq!(found.difference, None, "{}", path.display());
+            found.outputs_sha256
+        };
+        assert_eq!(evaluated.is_quantized(), file.is_quantized());
+        if file.is_quantized() {
+            assert_eq!(check(&evaluated), check(&file), "{}", path.display());
+            assert_eq!(made.score, score, "{}", path.display());
+        }
+        ran.push(path);
+    }
+    assert!(!ran.is_empty());
+}
