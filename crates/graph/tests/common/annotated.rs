@@ -1,4 +1,4 @@
-//! SplitMix64 annotated graphs: every grid width, scales per tensor and per channel, zero points, several points.
+//! Random annotated graphs: every grid width, scales per tensor and per channel, zero points, several points.
 
 use graph::{
     Binary, Conv, ConvTranspose, EdgeQuantizer, Graph, Op, Padding, Point, Unary, ValueId, WeightAnnotation,
