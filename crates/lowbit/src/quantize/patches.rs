@@ -49,12 +49,14 @@ pub(super) fn add(
     let step = all.div_ceil(count).max(1);
     // Another start in each picture, so that all columns and rows are seen.
     let positions: Vec<usize> = (picture * 7 % step..all).step_by(step).collect();
+    // All groups look at the same places.
+    let offsets: Vec<_> = positions.iter().map(|&p| window.offsets(p)).collect();
     let image: usize = input.shape()[1..].iter().product();
     for (group, m) in moments.iter_mut().enumerate() {
         for image in values.chunks_exact(image.max(1)) {
-            let mut rows = Vec::with_capacity(positions.len() * dim);
-            for &p in &positions {
-                window.gather(image, group * weight[1], p, &mut rows);
+            let mut rows = Vec::with_capacity(offsets.len() * dim);
+            for offsets in &offsets {
+                window.gather(image, group * weight[1], offsets, &mut rows);
             }
             m.add(&rows);
         }
@@ -91,11 +93,15 @@ impl<'a> Window<'a> {
         })
     }
 
-    /// What lies under the kernel at an output position: channel by channel in the weight's order, 0 in the padding.
-    fn gather(&self, image: &[f32], first_channel: usize, position: usize, out: &mut Vec<f32>) {
+    /// Places in a channel that lie under the kernel at an output position.
+    fn offsets(&self, position: usize) -> Vec<Option<usize>> {
+        let taps = self.conv.kernel.iter().product();
+        (0..taps).map(|k| self.offset(position, k)).collect()
+    }
+
+    /// What lies there: channel by channel in the weight's order, 0 in the padding.
+    fn gather(&self, image: &[f32], first_channel: usize, offsets: &[Option<usize>], out: &mut Vec<f32>) {
         let plane: usize = self.input.iter().product();
-        let kernel: usize = self.conv.kernel.iter().product();
-        let offsets: Vec<Option<usize>> = (0..kernel).map(|k| self.offset(position, k)).collect();
         for c in first_channel..first_channel + self.channels {
             let channel = &image[c * plane..(c + 1) * plane];
             out.extend(offsets.iter().map(|o| o.map_or(0.0, |o| channel[o])));
@@ -156,7 +162,7 @@ mod tests {
         for (at, y) in out.iter().enumerate() {
             let (m, position) = (at / plane, at % plane);
             let mut row = Vec::new();
-            window.gather(&x, m / 2 * 2, position, &mut row);
+            window.gather(&x, m / 2 * 2, &window.offsets(position), &mut row);
             let sum: f32 = row.iter().zip(&w[m * 12..]).map(|(x, w)| x * w).sum();
             assert_eq!(*y, sum);
         }
