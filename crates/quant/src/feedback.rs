@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_come_nearer_on_every_grid_and_stay_as_near_in_every_channel() {
+    fn outputs_come_nearer_on_every_grid() {
         for (seed, grid) in [
             "int4", "lbw4", "pow2-4", "ternary", "affine3", "lbw2", "apot4", "int8",
         ]
