@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use data::Picture;
 
-use super::{Demo, DemoRow, ENLARGED};
+use super::{DRAWN, Demo, DemoRow, ENLARGED};
 use crate::Result;
 use crate::report::page::{Page, escape};
 use crate::text;
@@ -25,8 +25,9 @@ pub(super) fn page(demo: &Demo, drawn: &[Vec<(&str, Picture)>]) -> Result<String
          measured ({}), the range is that of main memory. Verified: values equal to those of the scalar program of FORMAT.md, bit for bit.",
         demo.protocol, demo.energy_source
     ));
-    page.heading("Scenes")
-        .paragraph("Boxes above a score of 0.3, scenes in the order they were drawn, not chosen.");
+    page.heading("Scenes").paragraph(&format!(
+        "Boxes above a score of {DRAWN}, scenes in the order they were drawn, not chosen."
+    ));
     for row in drawn {
         let pictures: Vec<(&str, &Picture)> = row.iter().map(|(name, p)| (*name, p)).collect();
         page.pictures(pictures.len(), &pictures)?;
