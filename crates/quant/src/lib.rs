@@ -6,6 +6,7 @@ pub mod correct;
 pub mod feedback;
 pub mod grid;
 pub mod methods;
+pub mod multipoint;
 mod project;
 
 pub use project::{

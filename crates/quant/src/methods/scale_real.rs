@@ -40,8 +40,13 @@ pub fn solve(w: &[f32], levels: &Levels) -> Fit {
 
 /// α of the exact sweep; the group has a non-zero weight.
 pub fn exact(w: &[f32], levels: &Levels) -> f64 {
-    let mut events: Vec<(f64, f64, u32)> = Vec::with_capacity(w.len() * levels.count());
-    for a in w.iter().map(|x| f64::from(x.abs())).filter(|&a| a > 0.0) {
+    sweep(w.iter().map(|x| f64::from(x.abs())), levels)
+}
+
+/// The same from |w|.
+pub(crate) fn sweep(magnitudes: impl ExactSizeIterator<Item = f64>, levels: &Levels) -> f64 {
+    let mut events: Vec<(f64, f64, u32)> = Vec::with_capacity(magnitudes.len() * levels.count());
+    for a in magnitudes.filter(|&a| a > 0.0) {
         events.extend((1..=levels.count()).map(|j| (levels.midpoint(j) / a, a, j as u32)));
     }
     events.sort_unstable_by(|x, y| {

@@ -1,0 +1,267 @@
+//! Multipoint quantization against published vectors (exact steps and knapsacks by exhaustive search) and its laws.
+
+use proptest::prelude::*;
+use quant::methods::Levels;
+use quant::multipoint::budget::{Row, by_gain, exact};
+use quant::multipoint::{Search, collapse, greedy, refit, shifted, squared_error};
+use serde_json::Value;
+
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("vectors/multipoint.json")).unwrap()
+}
+
+fn numbers(v: &Value) -> Vec<f64> {
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap())
+        .collect()
+}
+
+/// Integer magnitudes of a named level set of the vectors.
+fn magnitudes(name: &str) -> Vec<i32> {
+    match name.split_at(7) {
+        ("uniform", bits) => (1..1 << (bits.parse::<u32>().unwrap() - 1)).collect(),
+        _ => (0..name.strip_prefix("pow2_n").unwrap().parse().unwrap())
+            .map(|k| 1 << k)
+            .collect(),
+    }
+}
+
+#[test]
+fn greedy_steps_and_refits_have_the_published_errors() {
+    let vectors = vectors();
+    let cases = vectors["greedy"].as_array().unwrap();
+    assert_eq!(cases.len(), 24);
+    for case in cases {
+        let w: Vec<f32> = numbers(&case["w"]).iter().map(|&x| x as f32).collect();
+        let norm: f64 = w.iter().map(|&x| f64::from(x).powi(2)).sum();
+        let magnitudes = magnitudes(case["levels"].as_str().unwrap());
+        let levels = Levels::new(&magnitudes);
+        let steps = case["steps"].as_array().unwrap();
+        let mut terms = greedy(&w, &levels, steps.len(), Search::Exact);
+        for (m, want) in steps.iter().enumerate() {
+            let have = squared_error(&w, &levels, &terms[..(m + 1).min(terms.len())]);
+            let want = want["err"].as_f64().unwrap();
+            assert!((have - want).abs() <= 1e-10 * norm, "{case}: {have} {want}");
+        }
+        refit(&w, &levels, &mut terms);
+        let (have, want) = (
+            squared_error(&w, &levels, &terms),
+            case["refit_err"].as_f64().unwrap(),
+        );
+        assert!((have - want).abs() <= 1e-10 * norm, "{case}: {have} {want}");
+    }
+}
+
+fn rows_of(case: &Value) -> Vec<Row> {
+    let errors = case["err"].as_array().unwrap().iter().map(numbers);
+    let costs = numbers(&case["cost"]);
+    errors
+        .zip(costs)
+        .map(|(errors, cost)| Row {
+            errors,
+            cost: cost as u64,
+        })
+        .collect()
+}
+
+fn total(rows: &[Row], points: &[usize]) -> f64 {
+    rows.iter().zip(points).map(|(r, &k)| r.errors[k]).sum()
+}
+
+fn spent(rows: &[Row], points: &[usize]) -> u64 {
+    rows.iter().zip(points).map(|(r, &k)| r.cost * k as u64).sum()
+}
+
+#[test]
+fn budgets_are_spent_as_exhaustive_search_does() {
+    let vectors = vectors();
+    let cases = vectors["knapsack"].as_array().unwrap();
+    assert_eq!(cases.len(), 6);
+    for case in cases {
+        let rows = rows_of(case);
+        let budget = case["budget"].as_u64().unwrap();
+        let points = exact(&rows, budget, 1 << 20).unwrap();
+        assert!(spent(&rows, &points) <= budget);
+        let want = case["best_err"].as_f64().unwrap();
+        assert!((total(&rows, &points) - want).abs() < 1e-9, "{case}: {points:?}");
+    }
+}
+
+/// Every way to spend a budget.
+fn exhaustive(rows: &[Row], budget: u64) -> f64 {
+    match rows {
+        [] => 0.0,
+        [row, rest @ ..] => (0..row.errors.len())
+            .filter(|&k| row.cost * k as u64 <= budget)
+            .map(|k| row.errors[k] + exhaustive(rest, budget - row.cost * k as u64))
+            .fold(f64::INFINITY, f64::min),
+    }
+}
+
+fn rows(cost: impl Strategy<Value = u64>) -> impl Strategy<Value = Vec<Row>> {
+    let row = (prop::collection::vec(0u32..1000, 1..5), cost).prop_map(|(mut errors, cost)| {
+        errors.sort_unstable_by(|a, b| b.cmp(a));
+        Row {
+            errors: errors.into_iter().map(f64::from).collect(),
+            cost,
+        }
+    });
+    prop::collection::vec(row, 0..5)
+}
+
+fn level_sets() -> impl Strategy<Value = Levels> {
+    prop::sample::select(vec![
+        "uniform2", "uniform3", "uniform4", "pow2_n2", "pow2_n4", "pow2_n7",
+    ])
+    .prop_map(|name| Levels::new(&magnitudes(name)))
+}
+
+fn row() -> impl Strategy<Value = Vec<f32>> {
+    let weight = prop_oneof![3 => -1f32..1.0, 1 => Just(0.0), 1 => (-8i32..8).prop_map(|x| x as f32 / 4.0)];
+    prop::collection::vec(weight, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_exact_budget_is_the_best_and_the_other_is_within_one_rows_gain(rows in rows(1u64..5), budget in 0u64..30) {
+        let best = exhaustive(&rows, budget);
+        let points = exact(&rows, budget, 1 << 20).unwrap();
+        prop_assert!(spent(&rows, &points) <= budget);
+        prop_assert_eq!(total(&rows, &points), best);
+        let quick = by_gain(&rows, budget);
+        prop_assert!(spent(&rows, &quick) <= budget);
+        let one = rows.iter().map(|r| r.errors[0] - r.errors[r.errors.len() - 1]).fold(0.0, f64::max);
+        prop_assert!(total(&rows, &quick) <= best + one);
+        // More to spend never hurts.
+        prop_assert!(total(&rows, &exact(&rows, budget + 3, 1 << 20).unwrap()) <= best);
+    }
+
+    #[test]
+    fn equal_costs_and_falling_gains_need_no_program(mut gains in prop::collection::vec(prop::collection::vec(0u32..100, 0..4), 0..5), budget in 0u64..12) {
+        let rows: Vec<Row> = gains.iter_mut().map(|g| {
+            g.sort_unstable();
+            let errors = std::iter::once(0).chain(g.iter().scan(0, |sum, x| { *sum += x; Some(*sum) })).map(f64::from);
+            let mut errors: Vec<f64> = errors.collect();
+            errors.reverse();
+            Row { errors, cost: 1 }
+        }).collect();
+        prop_assert_eq!(total(&rows, &by_gain(&rows, budget)), exhaustive(&rows, budget));
+    }
+
+    #[test]
+    fn errors_fall_with_points_at_least_as_fast_as_the_bound(w in row(), levels in level_sets()) {
+        let terms = greedy(&w, &levels, 4, Search::Exact);
+        let norm: f64 = w.iter().map(|&x| f64::from(x).powi(2)).sum();
+        let harmonic: f64 = (1..=w.len()).map(|k| 1.0 / k as f64).sum();
+        let mut before = norm;
+        for m in 1..=terms.len() {
+            let error = squared_error(&w, &levels, &terms[..m]);
+            prop_assert!(error <= (1.0 - 1.0 / harmonic) * before + 1e-12 * norm);
+            before = error;
+        }
+        if terms.len() < 4 {
+            prop_assert!(before <= 1e-28 * norm.max(1e-40));
+        }
+        // One step of the paper's grid is never better than the exact one.
+        let grid = squared_error(&w, &levels, &greedy(&w, &levels, 1, Search::Grid(100)));
+        prop_assert!(squared_error(&w, &levels, &terms[..terms.len().min(1)]) <= grid + 1e-12 * norm);
+        let mut fitted = terms.clone();
+        refit(&w, &levels, &mut fitted);
+        prop_assert!(squared_error(&w, &levels, &fitted) <= before + 1e-12 * norm);
+        prop_assert!(fitted.iter().all(|t| t.scale > 0.0 && t.scale.is_finite()));
+    }
+
+    #[test]
+    fn scale_sign_and_order_do_not_matter(w in row(), levels in level_sets(), k in -8i32..8) {
+        let terms = greedy(&w, &levels, 3, Search::Exact);
+        let factor = 2f32.powi(k);
+        let scaled: Vec<f32> = w.iter().map(|x| x * factor).collect();
+        for (a, b) in terms.iter().zip(greedy(&scaled, &levels, 3, Search::Exact)) {
+            prop_assert_eq!(a.scale * f64::from(factor), b.scale);
+            prop_assert_eq!(&a.indices, &b.indices);
+        }
+        let norm: f64 = w.iter().map(|&x| f64::from(x).powi(2)).sum();
+        let error = squared_error(&w, &levels, &greedy(&w, &levels, 1, Search::Exact));
+        let turned: Vec<f32> = w.iter().rev().map(|x| -x).collect();
+        let other = squared_error(&turned, &levels, &greedy(&turned, &levels, 1, Search::Exact));
+        prop_assert!((error - other).abs() <= 1e-12 * norm);
+    }
+
+    #[test]
+    fn what_is_on_the_grid_is_found_with_one_point(indices in prop::collection::vec(-3i32..=3, 1..20), scale in 0.01f32..10.0) {
+        let levels = Levels::new(&[1, 2, 3]);
+        let scale = f32::from_bits(scale.to_bits() & 0xFFFF_0000);
+        let w: Vec<f32> = indices.iter().map(|&i| i as f32 * scale).collect();
+        let terms = greedy(&w, &levels, 3, Search::Exact);
+        let norm: f64 = w.iter().map(|&x| f64::from(x).powi(2)).sum();
+        prop_assert!(terms.is_empty() == (norm == 0.0));
+        prop_assert!(squared_error(&w, &levels, &terms[..terms.len().min(1)]) <= 1e-24 * norm);
+    }
+
+    #[test]
+    fn points_a_power_of_two_apart_add_up_in_integers(w in row(), levels in level_sets(), x in prop::collection::vec(0i64..256, 40)) {
+        let terms = shifted(&w, &levels, 2);
+        let norm: f64 = w.iter().map(|&x| f64::from(x).powi(2)).sum();
+        prop_assert!(squared_error(&w, &levels, &terms) <= squared_error(&w, &levels, &terms[..terms.len().min(1)]) + 1e-12 * norm);
+        if let Some(plane) = collapse(&terms, &levels) {
+            for (i, &level) in plane.levels.iter().enumerate() {
+                let sum: f64 = terms.iter().map(|t| t.scale * levels.magnitude(t.indices[i].unsigned_abs() as usize) * f64::from(t.indices[i].signum())).sum();
+                prop_assert!((plane.scale * f64::from(level) - sum).abs() <= 1e-12 * sum.abs());
+            }
+            // The integer sums of the points, shifted, are the sum of the plane.
+            let dot = |q: &dyn Fn(usize) -> i64| -> i64 { (0..w.len()).map(|i| q(i) * x[i]).sum() };
+            let points: i64 = terms.iter().map(|t| {
+                let shift = (t.scale / plane.scale) as i64;
+                shift * dot(&|i| levels.magnitude(t.indices[i].unsigned_abs() as usize) as i64 * i64::from(t.indices[i].signum()))
+            }).sum();
+            prop_assert_eq!(points, dot(&|i| i64::from(plane.levels[i])));
+        }
+    }
+}
+
+/// Relative errors of the method's page (K = 576, means over 20 Gaussian rows), within their spread.
+#[test]
+fn gaussian_rows_lose_what_the_page_says() {
+    let mut state = 7u64;
+    let mut uniform = || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        ((state >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+    };
+    let mut gauss = || (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
+    let rows: Vec<Vec<f32>> = (0..20)
+        .map(|_| (0..576).map(|_| gauss() as f32).collect())
+        .collect();
+    for (name, one, two, two_shifted, three) in [
+        ("uniform2", 0.193, 0.0427, 0.0489, 0.0179),
+        ("uniform3", 0.0474, 0.00498, 0.00526, 0.00145),
+        ("uniform4", 0.0128, 0.000745, 0.000836, 0.000115),
+        ("pow2_n2", 0.0839, 0.0109, 0.0118, 0.00312),
+        ("pow2_n4", 0.0374, 0.00133, 0.00182, 0.000061),
+    ] {
+        let levels = Levels::new(&magnitudes(name));
+        let mean = |of: &dyn Fn(&[f32]) -> f64| -> f64 {
+            let relative = |w: &Vec<f32>| of(w) / w.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+            rows.iter().map(relative).sum::<f64>() / 20.0
+        };
+        let greedy_error =
+            |m: usize| mean(&|w| squared_error(w, &levels, &greedy(w, &levels, m, Search::Exact)));
+        // What three points leave differs more from row to row.
+        let within = |share: f64, have: f64, want: f64| {
+            assert!((have / want - 1.0).abs() < share, "{name}: {have} {want}")
+        };
+        within(0.12, greedy_error(1), one);
+        within(0.12, greedy_error(2), two);
+        within(0.25, greedy_error(3), three);
+        within(
+            0.12,
+            mean(&|w| squared_error(w, &levels, &shifted(w, &levels, 2))),
+            two_shifted,
+        );
+    }
+}
