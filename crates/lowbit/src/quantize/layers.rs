@@ -10,6 +10,7 @@ use graph::{EdgeQuantizer, Graph, Node, NodeId, Op, ValueId};
 use kernels::{Isa, Pool};
 use quant::annotate::Plan;
 use quant::correct::{Affine, AffineFit, Limits};
+use quant::feedback::{Halves, Moments};
 use tasks::detect::{Placement, postprocess};
 use tensor::{Data, Tensor};
 
@@ -27,7 +28,10 @@ use shelf::{Kept, Shelf};
 pub(super) const MOST_PICTURES: usize = 64;
 
 /// Bytes that the values of all pictures may take together, in memory as far as `--limit-mem` allows, else in a file.
-const VALUES: usize = 256 << 20;
+const VALUES: usize = 1 << 30;
+
+/// … in memory at most, where no limit is given.
+const VALUES_IN_MEMORY: usize = 256 << 20;
 
 /// Copies of the weights at a time: the file's, equalized, rounded, with their codes and errors, packed for a step.
 const NETWORKS: usize = 5;
@@ -89,9 +93,9 @@ impl Stage<'_> {
         self.control.admit(fixed, "correcting weights")?;
         let left = self.control.memory().map(|most| most - fixed);
         let (values, moments) = match (left, self.rounding) {
-            (None, _) => (VALUES, usize::MAX),
-            (Some(left), Rounding::Nearest) => (left.min(VALUES), 0),
-            (Some(left), Rounding::Feedback) => ((left / 2).min(VALUES), left / 2),
+            (None, _) => (VALUES_IN_MEMORY, usize::MAX),
+            (Some(left), Rounding::Nearest) => (left.min(VALUES_IN_MEMORY), 0),
+            (Some(left), Rounding::Feedback) => ((left / 2).min(VALUES_IN_MEMORY), left / 2),
         };
         Ok((Shelf::new(values), moments))
     }
@@ -205,8 +209,8 @@ impl Stage<'_> {
         Ok(fitted)
     }
 
-    /// Rounds a layer's weights again with error feedback, on what the quantized network gives it. A layer whose moments do not fit into the
-    /// memory keeps the nearest levels.
+    /// Rounds a layer's weights again, so that they answer for the errors in what the quantized network gives it, and with error feedback. A layer
+    /// whose moments do not fit into the memory keeps the nearest levels.
     fn feed_back(
         &self,
         node: &Node,
@@ -218,9 +222,9 @@ impl Stage<'_> {
         let shape = layer.weight.shape.clone();
         let transposed = matches!(node.op, Op::Gemm { .. }) && layer.weight.axis != 0;
         let float = self.model.graph().constants.get(&layer.task.weight);
-        let (Some(mut moments), Some(float), false) = (
+        let (Some(mut groups), Some(float), false) = (
             patches::moments(&node.op, &shape, most_bytes),
-            float.and_then(Tensor::as_f32),
+            float,
             transposed || layer.stored_once,
         ) else {
             return Ok(());
@@ -228,15 +232,15 @@ impl Stage<'_> {
         let inputs = values.get(&layer.task.input).map_or(&[][..], Vec::as_slice);
         for (picture, pair) in inputs.iter().enumerate() {
             self.control.check()?;
-            patches::add(
-                &mut moments,
-                &node.op,
-                &shape,
-                &*shelf.look(&pair.quant)?,
-                (picture, inputs.len()),
-            );
+            let (quant, plain) = (shelf.look(&pair.quant)?, shelf.look(&pair.float)?);
+            let at = (picture, inputs.len());
+            patches::add(&mut groups, &node.op, float, [&*quant, &*plain], at);
         }
-        quant::feedback::round(&mut layer.weight, float, &moments);
+        if self.correction {
+            let centred = |halves: Halves| halves.map(Moments::centred);
+            groups = groups.into_iter().map(centred).collect();
+        }
+        quant::feedback::round(&mut layer.weight, float.as_f32().unwrap_or_default(), &groups);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! equalize (channels of an edge) → plan (what becomes integer) → calibrate (ranges of edges, float plan) → project (weights to codes)
-//!      → round with error feedback and correct (y_float ≈ g·y_quant + b per channel, layer by layer, g into scales, b into biases) → annotated graph
+//!      → layer by layer: answer for the errors in the inputs, round with error feedback, correct (y_float ≈ g·y_quant + b per channel, g into scales, b into biases) → annotated graph
 //! ```
 
 mod agreement;

@@ -1,64 +1,89 @@
 //! What a convolution's or a Gemm's weights are multiplied by, at some of its output positions.
 
 use graph::{Conv, Op, shape};
-use quant::feedback::SecondMoments;
+use quant::feedback::{Halves, Moments};
 use tensor::Tensor;
 
-/// Inputs that a weight is fitted on, over all pictures: so many per weight of an output channel, this many at least.
-const PER_WEIGHT: usize = 4;
-const LEAST: usize = 2048;
+/// Inputs that a layer is fitted on, over all pictures: so many per weight of an output channel, this many at least.
+const PER_WEIGHT: usize = 64;
+const LEAST: usize = 16_384;
+
+/// Multiplications that a layer's moments may take, beyond what [`FEWEST`] inputs per weight need: a wide layer gets fewer inputs.
+const WORK: usize = 8_000_000_000;
+const FEWEST: usize = 8;
 
 /// Most weights of one output channel: beyond, the moments would take more than 128 MiB.
 const MOST_WEIGHTS: usize = 4096;
 
-/// Copies of the moments and of the inputs in memory: gathered, by columns, sums, ordered, their root.
-const COPIES: usize = 3;
+/// Copies in memory, beside both halves' moments of all groups: their sum, ordered, their root, answers.
+const COPIES: usize = 4;
 
 /// Empty moments of a layer, one for each group; `None` for layers that are not fitted, or whose moments take more bytes than there are.
-pub(super) fn moments(op: &Op, weight: &[usize], most_bytes: usize) -> Option<Vec<SecondMoments>> {
+pub(super) fn moments(op: &Op, weight: &[usize], most_bytes: usize) -> Option<Vec<Halves>> {
     let dim = weight.get(1..)?.iter().product::<usize>();
     let groups = match op {
         Op::Conv(conv) => conv.group.max(1),
         Op::Gemm { .. } => 1,
         _ => return None,
     };
-    let bytes = dim
-        .checked_mul(dim)?
-        .checked_mul((groups + COPIES) * size_of::<f64>())?;
-    ((1..=MOST_WEIGHTS).contains(&dim) && bytes <= most_bytes).then(|| vec![SecondMoments::new(dim); groups])
+    let channels = weight[0] / groups;
+    let bytes = Moments::bytes(dim, channels)?.checked_mul(2 * groups + COPIES)?;
+    let halves = || [(); 2].map(|()| Moments::new(dim, channels));
+    ((1..=MOST_WEIGHTS).contains(&dim) && bytes <= most_bytes)
+        .then(|| (0..groups).map(|_| halves()).collect())
 }
 
-/// Adds the inputs of one picture, `(index, count)` of all, to the moments, from positions spread over the picture.
+/// Inputs over all pictures for a layer of so many groups, each with `channels` rows of `dim` weights.
+fn inputs_of(dim: usize, channels: usize, groups: usize) -> usize {
+    let each = (dim * (dim / 2 + 2 * channels) * groups).max(1);
+    let most = (WORK / each).max(FEWEST * dim);
+    (PER_WEIGHT * dim).max(LEAST).min(most)
+}
+
+/// Adds the inputs of one picture, `(index, count)` of all, to the moments of its half, from positions spread over the picture.
+/// `inputs`: in the quantized and in the float network.
 pub(super) fn add(
-    moments: &mut [SecondMoments],
+    groups: &mut [Halves],
     op: &Op,
-    weight: &[usize],
-    input: &Tensor,
+    weight: &Tensor,
+    [input, float]: [&Tensor; 2],
     (picture, pictures): (usize, usize),
 ) {
-    let Some(values) = input.as_f32() else { return };
-    let dim: usize = weight[1..].iter().product();
-    let Op::Conv(conv) = op else {
-        return moments.iter_mut().for_each(|m| m.add(values));
-    };
-    let Some(window) = Window::new(conv, weight, input.shape()) else {
+    let (Some(values), Some(floats), Some(weights)) = (input.as_f32(), float.as_f32(), weight.as_f32())
+    else {
         return;
     };
-    let count = (PER_WEIGHT * dim).max(LEAST).div_ceil(pictures.max(1));
+    let half = picture % 2;
+    let shape = weight.shape();
+    let Op::Conv(conv) = op else {
+        return groups
+            .iter_mut()
+            .for_each(|g| g[half].add(values, floats, weights));
+    };
+    let Some(window) = Window::new(conv, shape, input.shape()) else {
+        return;
+    };
+    let dim: usize = shape[1..].iter().product();
+    let channels = shape[0] / groups.len().max(1);
+    let count = inputs_of(dim, channels, groups.len()).div_ceil(pictures.max(1));
     let all: usize = window.output.iter().product();
     let step = all.div_ceil(count).max(1);
     // Another start in each picture, so that all columns and rows are seen.
     let positions: Vec<usize> = (picture * 7 % step..all).step_by(step).collect();
     // All groups look at the same places.
     let offsets: Vec<_> = positions.iter().map(|&p| window.offsets(p)).collect();
-    let image: usize = input.shape()[1..].iter().product();
-    for (group, m) in moments.iter_mut().enumerate() {
-        for image in values.chunks_exact(image.max(1)) {
-            let mut rows = Vec::with_capacity(offsets.len() * dim);
-            for offsets in &offsets {
-                window.gather(image, group * weight[1], offsets, &mut rows);
-            }
-            m.add(&rows);
+    let image: usize = input.shape()[1..].iter().product::<usize>().max(1);
+    for (group, halves) in groups.iter_mut().enumerate() {
+        let weights = &weights[group * channels * dim..][..channels * dim];
+        for (values, floats) in values.chunks_exact(image).zip(floats.chunks_exact(image)) {
+            let rows = |image: &[f32]| {
+                let mut rows = Vec::with_capacity(offsets.len() * dim);
+                for offsets in &offsets {
+                    window.gather(image, group * shape[1], offsets, &mut rows);
+                }
+                rows
+            };
+            halves[half].add(&rows(values), &rows(floats), weights);
         }
     }
 }

@@ -5,138 +5,49 @@
 //! minimize over codes, for each output channel:  Σ_x ((w − ŵ)ᵀ x)² = (w − ŵ)ᵀ H (w − ŵ) = ‖R (w − ŵ)‖²,    H = Σ_x x xᵀ = Rᵀ R
 //! from the last weight to the first:  ŵ_j = nearest level to  w_j + Σ_{k>j} R_jk (w_k − ŵ_k) / R_jj
 //! ```
-//! This is Babai's nearest plane, which GPTQ equals (Chen et al., arXiv 2507.18553). Weights whose inputs are largest are rounded first.
+//! This is Babai's nearest plane, which GPTQ equals (Chen et al., arXiv 2507.18553). Weights whose inputs are largest are rounded first. What earlier
+//! layers left wrong in the inputs is answered for before, by least squares against the float network's output.
 
 use graph::WeightAnnotation;
 
-/// Added to the diagonal of H, relative to its mean: directions that few inputs point to are not believed.
-const DAMPING: f64 = 0.01;
+mod answer;
+mod moments;
 
-/// Rows that are multiplied at a time: their columns stay in the cache.
-const BLOCK: usize = 256;
+pub use moments::Moments;
 
-/// H = Σ x xᵀ over the inputs x of one group of a layer.
-#[derive(Debug, Clone)]
-pub struct SecondMoments {
-    dim: usize,
-    /// Row-major, the upper triangle.
-    sums: Vec<f64>,
-}
+/// Σ over the inputs of two halves of the pictures, of one group of a layer.
+pub type Halves = [Moments; 2];
 
-impl SecondMoments {
-    /// For inputs of so many numbers: kernel size × channels of the group.
-    pub fn new(dim: usize) -> Self {
-        SecondMoments {
-            dim,
-            sums: vec![0.0; dim * dim],
-        }
-    }
-
-    /// Adds inputs that lie one after the other; what is left behind the last whole one is ignored.
-    pub fn add(&mut self, inputs: &[f32]) {
-        if self.dim == 0 {
-            return;
-        }
-        for block in inputs.chunks(BLOCK * self.dim) {
-            let rows = block.len() / self.dim;
-            let columns: Vec<Vec<f32>> = (0..self.dim)
-                .map(|i| block.chunks_exact(self.dim).map(|row| row[i]).collect())
-                .collect();
-            debug_assert!(columns.iter().all(|c| c.len() == rows));
-            for (i, a) in columns.iter().enumerate() {
-                if a.iter().all(|x| *x == 0.0) {
-                    continue;
-                }
-                for (j, b) in columns.iter().enumerate().skip(i) {
-                    self.sums[i * self.dim + j] += f64::from(dot(a, b));
-                }
-            }
-        }
-    }
-
-    /// H, damped, in the order given.
-    fn ordered(&self, order: &[usize]) -> Vec<f64> {
-        let d = self.dim;
-        let mean = (0..d).map(|i| self.sums[i * d + i]).sum::<f64>() / d as f64;
-        let damp = if mean > 0.0 { DAMPING * mean } else { 1.0 };
-        let mut h = vec![0.0; d * d];
-        for (i, &a) in order.iter().enumerate() {
-            for (j, &b) in order.iter().enumerate().skip(i) {
-                h[i * d + j] = self.sums[a.min(b) * d + a.max(b)];
-            }
-            h[i * d + i] += damp;
-        }
-        h
-    }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; 16];
-    let (left, right) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest: f32 = left
-        .remainder()
-        .iter()
-        .zip(right.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    for (x, y) in left.zip(right) {
-        for (s, (x, y)) in sums.iter_mut().zip(x.iter().zip(y)) {
-            *s += x * y;
-        }
-    }
-    sums.iter().sum::<f32>() + rest
-}
-
-/// R with H = RᵀR from the upper triangle of H, in place; `None` where H is not positive definite.
-fn cholesky(mut h: Vec<f64>, d: usize) -> Option<Vec<f64>> {
-    for i in 0..d {
-        let (done, rest) = h.split_at_mut((i + 1) * d);
-        let row = &mut done[i * d..];
-        let pivot = row[i].sqrt();
-        if !(pivot.is_finite() && pivot > 0.0) {
-            return None;
-        }
-        for x in &mut row[i..] {
-            *x /= pivot;
-        }
-        for (k, below) in rest.chunks_exact_mut(d).enumerate() {
-            let j = i + 1 + k;
-            let factor = row[j];
-            if factor != 0.0 {
-                for (x, y) in below[j..].iter_mut().zip(&row[j..]) {
-                    *x -= factor * y;
-                }
-            }
-        }
-    }
-    Some(h)
-}
-
-/// Chooses the codes of a weight again, its scales as they are, so that its outputs follow those of `float` on the inputs that `moments` were
-/// taken from: one for each group, over the weights of an output channel in their order. A channel whose error would not fall keeps its codes.
-/// Nothing is done to weights whose output channels are not outermost, or that have several points.
-pub fn round(weight: &mut WeightAnnotation, float: &[f32], moments: &[SecondMoments]) {
+/// Chooses the codes of a weight again, its scales as they are, so that its outputs follow those of `float` on the inputs that `groups` were
+/// taken from: one for each group, over the weights of an output channel in their order. First `float` is changed to answer for the errors that
+/// the inputs have already, as far as both halves of the pictures agree. A channel whose error would not fall keeps its codes. Nothing is done
+/// to weights whose output channels are not outermost, or that have several points.
+pub fn round(weight: &mut WeightAnnotation, float: &[f32], groups: &[Halves]) {
     let channels = weight.shape.first().copied().unwrap_or(0);
-    if weight.axis != 0 || weight.points.len() != 1 || channels == 0 || moments.is_empty() {
+    if weight.axis != 0 || weight.points.len() != 1 || channels == 0 || groups.is_empty() {
         return;
     }
     let dim = weight.len() / channels;
-    let each = channels / moments.len();
-    if float.len() != weight.len() || each == 0 || moments.iter().any(|m| m.dim != dim) {
+    let each = channels / groups.len();
+    let fits = |m: &Moments| m.dim == dim && m.channels == each;
+    if float.len() != weight.len() || each == 0 || !groups.iter().flatten().all(fits) {
         return;
     }
-    for (group, m) in moments.iter().enumerate() {
+    for (group, [a, b]) in groups.iter().enumerate() {
+        let whole = a.clone().plus(b);
         let mut order: Vec<usize> = (0..dim).collect();
-        order.sort_by(|&a, &b| m.sums[a * dim + a].total_cmp(&m.sums[b * dim + b]));
-        let Some(root) = cholesky(m.ordered(&order), dim) else {
+        order.sort_by(|&i, &j| whole.energy(i).total_cmp(&whole.energy(j)));
+        let Some(root) = whole.root(&order) else {
             continue;
         };
-        for c in group * each..(group + 1) * each {
+        let all = group * each * dim..(group + 1) * each * dim;
+        let target = answer::answered(&float[all], [a, b], &whole);
+        for (c, target) in target.chunks_exact(dim).enumerate() {
+            let c = group * each + c;
             let levels = Levels::of(weight, c);
-            let at = c * dim..(c + 1) * dim;
-            let codes = levels.rounded(&float[at.clone()], &root, &order);
-            let old = &mut weight.points[0].codes[at.clone()];
-            let error = |codes: &[u8]| levels.error(&float[at.clone()], codes, &root, &order);
+            let codes = levels.rounded(target, &root, &order);
+            let old = &mut weight.points[0].codes[c * dim..(c + 1) * dim];
+            let error = |codes: &[u8]| levels.error(target, codes, &root, &order);
             if error(&codes) < error(old) {
                 old.copy_from_slice(&codes);
             }
@@ -223,7 +134,7 @@ mod tests {
     use crate::{ProjectOptions, project_weight};
 
     /// Uniform in −1 … 1.
-    fn random(seed: u64, count: usize) -> Vec<f32> {
+    pub(super) fn random(seed: u64, count: usize) -> Vec<f32> {
         let mut state = seed;
         let mut next = || {
             state = state
@@ -235,12 +146,21 @@ mod tests {
     }
 
     /// Inputs that go together: x_i = z + noise.
-    fn inputs(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
+    pub(super) fn inputs(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
         let noise = random(seed, rows * (dim + 1));
         noise
             .chunks(dim + 1)
             .flat_map(|r| r[1..].iter().map(move |x| r[0] + 0.3 * x))
             .collect()
+    }
+
+    /// Moments of inputs without errors, in both halves.
+    fn moments(x: &[f32], float: &[f32], dim: usize) -> Halves {
+        let mut m = [(); 2].map(|()| Moments::new(dim, float.len() / dim));
+        for (k, x) in x.chunks(dim).enumerate() {
+            m[k % 2].add(x, x, float);
+        }
+        m
     }
 
     fn output_error(float: &[f32], weight: &WeightAnnotation, x: &[f32], channel: usize) -> f64 {
@@ -277,8 +197,7 @@ mod tests {
             let float = random(seed as u64, 8 * 12);
             let mut weight = projected(grid, &float, &[8, 3, 2, 2]);
             let x = inputs(seed as u64 + 99, 700, 12);
-            let mut moments = SecondMoments::new(12);
-            moments.add(&x);
+            let moments = moments(&x, &float, 12);
             let error = |w: &WeightAnnotation| (0..8).map(|c| output_error(&float, w, &x, c)).sum::<f64>();
             let before = error(&weight);
             round(&mut weight, &float, &[moments]);
@@ -298,8 +217,7 @@ mod tests {
             let float = random(seed, 6);
             let mut weight = projected("ternary", &float, &[1, 6]);
             let x = inputs(seed + 500, 200, 6);
-            let mut moments = SecondMoments::new(6);
-            moments.add(&x);
+            let moments = moments(&x, &float, 6);
             let mut all = weight.clone();
             let used: Vec<u8> = vec![0, 1, 3];
             let best = (0..3usize.pow(6))
@@ -325,10 +243,14 @@ mod tests {
         let mut weight = projected("ternary", &float, &[4, 1, 3, 3]);
         weight.points[0].scales = vec![1.0];
         weight.points[0].codes = vec![0; 4 * 9];
-        let mut moments = vec![SecondMoments::new(9); 4];
-        moments[0].add(&[0.0; 90]);
-        moments[2].add(&inputs(5, 64, 9));
-        round(&mut weight, &float, &moments);
+        let groups: Vec<Halves> = (0..4)
+            .map(|group| match group {
+                2 => moments(&inputs(5, 64, 9), &float[..9], 9),
+                0 => moments(&[0.0; 90], &float[..9], 9),
+                _ => moments(&[], &float[..9], 9),
+            })
+            .collect();
+        round(&mut weight, &float, &groups);
         let ones = |w: &WeightAnnotation, c: usize| {
             w.points[0].codes[c * 9..][..9]
                 .iter()
@@ -339,23 +261,40 @@ mod tests {
         assert!((3..=4).contains(&ones(&weight, 2)));
         // A layer that does not fit is left alone.
         let before = weight.clone();
-        round(&mut weight, &float[1..], &moments);
+        round(&mut weight, &float[1..], &groups);
         assert_eq!(weight, before);
     }
 
     #[test]
-    fn the_root_gives_the_moments_back() {
-        let x = inputs(7, 50, 5);
-        let mut moments = SecondMoments::new(5);
-        moments.add(&x);
-        let h = moments.ordered(&[0, 1, 2, 3, 4]);
-        let r = cholesky(h.clone(), 5).unwrap();
-        for i in 0..5 {
-            for j in i..5 {
-                let product: f64 = (0..=i).map(|k| r[k * 5 + i] * r[k * 5 + j]).sum();
-                assert!((product - h[i * 5 + j]).abs() < 1e-9 * h[0]);
+    fn where_the_bias_is_fitted_afterwards_only_the_spread_of_the_error_counts() {
+        let spread = |float: &[f32], w: &WeightAnnotation, x: &[f32]| -> f64 {
+            let decoded = w.decode();
+            let errors: Vec<f64> = x
+                .chunks_exact(12)
+                .map(|x| (0..12).map(|i| f64::from(x[i] * (float[i] - decoded[i]))).sum())
+                .collect();
+            let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+            errors.iter().map(|e| (e - mean).powi(2)).sum()
+        };
+        let (mut whole, mut centred) = (0.0, 0.0);
+        for seed in 0..20 {
+            let float = random(seed, 12);
+            // Means that are larger than the spread, and differ.
+            let mut x = inputs(seed + 40, 400, 12);
+            x.iter_mut()
+                .enumerate()
+                .for_each(|(i, x)| *x += [0.0, 2.0, 5.0][i % 12 % 3]);
+            let moments = moments(&x, &float, 12);
+            let weight = projected("int3", &float, &[1, 12]);
+            for (sum, moments) in [
+                (&mut whole, moments.clone()),
+                (&mut centred, moments.map(Moments::centred)),
+            ] {
+                let mut weight = weight.clone();
+                round(&mut weight, &float, &[moments]);
+                *sum += spread(&float, &weight, &x);
             }
         }
-        assert!(cholesky(vec![-1.0], 1).is_none());
+        assert!(centred < 0.85 * whole, "{centred} {whole}");
     }
 }

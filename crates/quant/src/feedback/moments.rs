@@ -1,0 +1,274 @@
+//! Sums over the inputs of a layer: all that fitting its weights needs.
+
+/// Added to the diagonal of H, relative to its mean: directions that few inputs point to are not believed.
+const DAMPING: f64 = 0.01;
+
+/// Rows that are multiplied at a time: their columns stay in the cache.
+const BLOCK: usize = 256;
+
+/// H = Σ x xᵀ over the inputs x of one group of a layer, and Σ x (wᵀ(y − x)) for each of its output channels w, y the same input in the float
+/// network: what errors that are in the input already do to the output.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    pub(super) dim: usize,
+    pub(super) channels: usize,
+    /// Row-major, the upper triangle.
+    pub(super) squares: Vec<f64>,
+    /// One row of `dim` for each channel.
+    pub(super) cross: Vec<f64>,
+    /// Σ x, Σ wᵀ(y − x), and their number.
+    totals: Vec<f64>,
+    missing: Vec<f64>,
+    count: usize,
+}
+
+impl Moments {
+    /// For inputs of `dim` numbers (kernel size × channels of the group) and so many output channels of the group.
+    pub fn new(dim: usize, channels: usize) -> Self {
+        Moments {
+            dim,
+            channels,
+            squares: vec![0.0; dim * dim],
+            cross: vec![0.0; channels * dim],
+            totals: vec![0.0; dim],
+            missing: vec![0.0; channels],
+            count: 0,
+        }
+    }
+
+    /// Bytes of one of them, if that is a number.
+    pub fn bytes(dim: usize, channels: usize) -> Option<usize> {
+        dim.checked_add(channels)?
+            .checked_mul(dim)?
+            .checked_mul(size_of::<f64>())
+    }
+
+    /// Adds inputs that lie one after the other, the same of the float network, whose weights are one row of `dim` for each channel. What is left
+    /// behind the last whole input is ignored.
+    pub fn add(&mut self, inputs: &[f32], float: &[f32], weights: &[f32]) {
+        if self.dim == 0 {
+            return;
+        }
+        let block = BLOCK * self.dim;
+        for (inputs, float) in inputs.chunks(block).zip(float.chunks(block)) {
+            let column = |of: &dyn Fn(usize) -> f32, rows: usize| -> Vec<f32> { (0..rows).map(of).collect() };
+            let rows = inputs.len().min(float.len()) / self.dim;
+            let columns: Vec<Vec<f32>> = (0..self.dim)
+                .map(|i| column(&|r| inputs[r * self.dim + i], rows))
+                .collect();
+            self.count += rows;
+            for (i, a) in columns.iter().enumerate() {
+                self.totals[i] += sum(a);
+                if a.iter().all(|x| *x == 0.0) {
+                    continue;
+                }
+                for (j, b) in columns.iter().enumerate().skip(i) {
+                    self.squares[i * self.dim + j] += f64::from(dot(a, b));
+                }
+            }
+            let mut difference = float[..rows * self.dim].to_vec();
+            difference.iter_mut().zip(inputs).for_each(|(y, x)| *y -= x);
+            for (c, w) in weights.chunks_exact(self.dim).enumerate() {
+                let missing = column(&|r| dot(&difference[r * self.dim..][..self.dim], w), rows);
+                self.missing[c] += sum(&missing);
+                let row = &mut self.cross[c * self.dim..][..self.dim];
+                for (cross, a) in row.iter_mut().zip(&columns) {
+                    *cross += f64::from(dot(a, &missing));
+                }
+            }
+        }
+    }
+
+    /// The sums of both.
+    #[must_use]
+    pub fn plus(mut self, other: &Moments) -> Self {
+        let pairs = [
+            (&mut self.squares, &other.squares),
+            (&mut self.cross, &other.cross),
+            (&mut self.totals, &other.totals),
+            (&mut self.missing, &other.missing),
+        ];
+        for (mine, theirs) in pairs {
+            mine.iter_mut().zip(theirs).for_each(|(x, y)| *x += y);
+        }
+        self.count += other.count;
+        self
+    }
+
+    /// Σ (x − x̄)(x − x̄)ᵀ and the like: the sums of a layer whose bias is fitted afterwards, which takes the mean of the error away whatever
+    /// the codes are.
+    #[must_use]
+    pub fn centred(mut self) -> Self {
+        let (d, count) = (self.dim, self.count.max(1) as f64);
+        for (i, a) in self.totals.iter().enumerate() {
+            for (j, b) in self.totals.iter().enumerate().skip(i) {
+                self.squares[i * d + j] -= a * b / count;
+            }
+            // Inputs that never change: nothing but rounding is left.
+            self.squares[i * d + i] = self.squares[i * d + i].max(0.0);
+            for (c, b) in self.missing.iter().enumerate() {
+                self.cross[c * d + i] -= a * b / count;
+            }
+        }
+        self.totals.fill(0.0);
+        self.missing.fill(0.0);
+        self
+    }
+
+    /// Σ x_i².
+    pub(super) fn energy(&self, i: usize) -> f64 {
+        self.squares[i * self.dim + i]
+    }
+
+    /// H in the order given, with a share of its mean diagonal added to the diagonal.
+    pub(super) fn ordered(&self, order: &[usize], damping: f64) -> Vec<f64> {
+        let d = self.dim;
+        let mean = (0..d).map(|i| self.energy(i)).sum::<f64>() / d as f64;
+        let damp = if mean > 0.0 { damping * mean } else { 1.0 };
+        let mut h = vec![0.0; d * d];
+        for (i, &a) in order.iter().enumerate() {
+            for (j, &b) in order.iter().enumerate().skip(i) {
+                h[i * d + j] = self.squares[a.min(b) * d + a.max(b)];
+            }
+            h[i * d + i] += damp;
+        }
+        h
+    }
+
+    /// R with H = RᵀR, H damped and in the order given.
+    pub(super) fn root(&self, order: &[usize]) -> Option<Vec<f64>> {
+        cholesky(self.ordered(order, DAMPING), self.dim)
+    }
+}
+
+fn sum(x: &[f32]) -> f64 {
+    x.iter().map(|x| f64::from(*x)).sum()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0f32; 16];
+    let (left, right) = (a.chunks_exact(16), b.chunks_exact(16));
+    let rest: f32 = left
+        .remainder()
+        .iter()
+        .zip(right.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
+    for (x, y) in left.zip(right) {
+        for (s, (x, y)) in sums.iter_mut().zip(x.iter().zip(y)) {
+            *s += x * y;
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+/// R with H = RᵀR from the upper triangle of H, in place; `None` where H is not positive definite.
+pub(super) fn cholesky(mut h: Vec<f64>, d: usize) -> Option<Vec<f64>> {
+    for i in 0..d {
+        let (done, rest) = h.split_at_mut((i + 1) * d);
+        let row = &mut done[i * d..];
+        let pivot = row[i].sqrt();
+        if !(pivot.is_finite() && pivot > 0.0) {
+            return None;
+        }
+        for x in &mut row[i..] {
+            *x /= pivot;
+        }
+        for (k, below) in rest.chunks_exact_mut(d).enumerate() {
+            let j = i + 1 + k;
+            let factor = row[j];
+            if factor != 0.0 {
+                for (x, y) in below[j..].iter_mut().zip(&row[j..]) {
+                    *x -= factor * y;
+                }
+            }
+        }
+    }
+    Some(h)
+}
+
+/// x with RᵀR x = b, in place.
+pub(super) fn solve(root: &[f64], b: &mut [f64]) {
+    let d = b.len();
+    for i in 0..d {
+        b[i] /= root[i * d + i];
+        let done = b[i];
+        let (_, rest) = b.split_at_mut(i + 1);
+        for (x, r) in rest.iter_mut().zip(&root[i * d + i + 1..(i + 1) * d]) {
+            *x -= r * done;
+        }
+    }
+    for i in (0..d).rev() {
+        let row = &root[i * d + i + 1..(i + 1) * d];
+        let carried: f64 = row.iter().zip(&b[i + 1..]).map(|(r, x)| r * x).sum();
+        b[i] = (b[i] - carried) / root[i * d + i];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::inputs;
+    use super::*;
+
+    #[test]
+    fn the_root_gives_the_moments_back_and_solves() {
+        let x = inputs(7, 50, 5);
+        let mut moments = Moments::new(5, 1);
+        moments.add(&x, &x, &[1.0; 5]);
+        assert!(moments.cross.iter().all(|c| *c == 0.0));
+        let order = [0, 1, 2, 3, 4];
+        let h = moments.ordered(&order, DAMPING);
+        let r = moments.root(&order).unwrap();
+        let mut b: Vec<f64> = vec![1.0, -2.0, 0.5, 3.0, 0.0];
+        let want = b.clone();
+        solve(&r, &mut b);
+        for i in 0..5 {
+            for j in i..5 {
+                let product: f64 = (0..=i).map(|k| r[k * 5 + i] * r[k * 5 + j]).sum();
+                assert!((product - h[i * 5 + j]).abs() < 1e-9 * h[0]);
+            }
+            let row: f64 = (0..5).map(|j| h[i.min(j) * 5 + i.max(j)] * b[j]).sum();
+            assert!((row - want[i]).abs() < 1e-9);
+        }
+        assert!(cholesky(vec![-1.0], 1).is_none());
+    }
+
+    #[test]
+    fn halves_add_up_to_the_whole() {
+        let (x, y, w) = (
+            inputs(1, 300, 4),
+            inputs(2, 300, 4),
+            [0.5, -1.0, 2.0, 0.25, 1.0, 1.0, 0.0, -3.0],
+        );
+        let sums = |from: usize, to: usize| {
+            let mut m = Moments::new(4, 2);
+            m.add(&x[from * 4..to * 4], &y[from * 4..to * 4], &w);
+            m
+        };
+        let whole = sums(0, 300).centred();
+        let halves = sums(0, 100).plus(&sums(100, 300)).centred();
+        for (a, b) in [(&whole.squares, &halves.squares), (&whole.cross, &halves.cross)] {
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3));
+        }
+        // By definition, for the second channel and the third input.
+        let mean = |of: &dyn Fn(usize) -> f64| (0..300).map(of).sum::<f64>() / 300.0;
+        let missing = |r: usize| {
+            (0..4)
+                .map(|i| f64::from(w[4 + i] * (y[r * 4 + i] - x[r * 4 + i])))
+                .sum::<f64>()
+        };
+        let input = |r: usize| f64::from(x[r * 4 + 2]);
+        let want = 300.0 * (mean(&|r| input(r) * missing(r)) - mean(&input) * mean(&missing));
+        assert!((whole.cross[4 + 2] - want).abs() < 1e-3);
+    }
+
+    #[test]
+    fn inputs_that_never_change_have_no_spread() {
+        let mut moments = Moments::new(3, 1);
+        let x = [0.1, 7.3, -5.0].repeat(1000);
+        moments.add(&x, &x, &[1.0; 3]);
+        let centred = moments.centred();
+        assert!(centred.squares.iter().all(|s| s.abs() < 1e-2));
+        assert!((0..3).all(|i| centred.energy(i) >= 0.0));
+    }
+}
