@@ -76,6 +76,7 @@ fn boxes_follow_their_pixels() {
             for mosaic in [0.0, 1.0] {
                 let options = Options {
                     mosaic,
+                    flip_vertical: 0.5,
                     hsv: [0.0; 3],
                     ..Options::default()
                 };

@@ -42,15 +42,17 @@ keys! {
     "batch" = "8": "pictures of one update",
     "zoo.width" = "16": "channels of the first layer of zoo:…",
     "zoo.size" = "96": "side of its input in pixels",
+    "zoo.height" = "0": "height of its input, where it is not square",
     "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10) or synth (drawn scenes)",
     "data.path" = "''": "where it is",
     "data.split" = "''": "name of the list",
-    "data.seed" = "1": "synth: seed of the scenes, below 2^32: the demo's begin there",
+    "data.seed" = "1": "synth: seed of the scenes, below 2^32: the demo's begin there; else of data.hold_out",
     "data.first" = "0": "synth: index of the first scene",
     "data.count" = "2000": "synth: scenes of an epoch",
     "data.max_objects" = "6": "synth: most objects of a scene",
+    "data.hold_out" = "0.0": "part of the list that nothing trains on, drawn by data.seed: what eval.kind = 'held-out' evaluates",
     "data.cache" = "0": "MiB of decoded or drawn pictures that are kept for the next epochs",
-    "eval.kind" = "''": "as data.kind; empty: no evaluation",
+    "eval.kind" = "''": "as data.kind, or held-out: the part of the training list that data.hold_out keeps back; empty: no evaluation",
     "eval.path" = "''": "where the evaluation data are",
     "eval.split" = "''": "name of the list",
     "eval.seed" = "1": "synth: seed of the scenes",
@@ -58,6 +60,7 @@ keys! {
     "eval.count" = "100": "at most this many pictures",
     "eval.every" = "0": "evaluate every so many steps; 0: at the end only",
     "augment.flip" = "0.5": "chance of a mirrored picture",
+    "augment.flip_vertical" = "0.0": "chance of a picture upside down",
     "augment.scale" = "[0.6, 1.4]": "smallest and largest size, relative to the one that fits",
     "augment.aspect" = "1.2": "largest stretch of one side",
     "augment.mosaic" = "0.25": "chance of four pictures in one",
@@ -179,6 +182,8 @@ impl Recipe {
         }
         for key in [
             "augment.flip",
+            "augment.flip_vertical",
+            "data.hold_out",
             "augment.mosaic",
             "augment.cutout",
             "loss.smoothing",
@@ -190,7 +195,7 @@ impl Recipe {
         self.within("activation.bits", 0.0, 8.0)?;
         self.within("optimizer.rate", 0.0, 1e3)?;
         self.one_of("data.kind", &["folder", "classes", "synth"])?;
-        self.one_of("eval.kind", &["", "folder", "classes", "synth"])?;
+        self.one_of("eval.kind", &["", "folder", "classes", "synth", "held-out"])?;
         self.one_of("loss.kind", &["labels", "distill"])?;
         self.one_of(
             "method.name",

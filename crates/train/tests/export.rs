@@ -275,7 +275,7 @@ fn a_trained_detector_runs_in_integers() {
     use train::optimizer::schedule::{Schedule, Shape};
     use train::trainer::{Settings, StepRule, Trainer};
 
-    let mut graph = train::zoo::tiny(&["thing".to_string()], 8, 64, 3);
+    let mut graph = train::zoo::tiny(&["thing".to_string()], 8, [64; 2], 3);
     graph::shape::infer(&mut graph).unwrap();
     let consumers = graph.consumers();
     let joins = |v: &ValueId| {

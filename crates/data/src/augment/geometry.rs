@@ -15,7 +15,8 @@ struct Placed {
     height: usize,
     left: i64,
     top: i64,
-    flipped: bool,
+    /// Left with right, top with bottom.
+    flipped: [bool; 2],
 }
 
 /// A part of the canvas: left, top, right, bottom.
@@ -46,7 +47,7 @@ pub(super) fn single(
         height: h,
         left: along(width as i64 - w as i64),
         top: along(height as i64 - h as i64),
-        flipped: rng.chance(options.flip),
+        flipped: flips(options, rng),
     };
     paste(
         &mut out,
@@ -95,7 +96,7 @@ pub(super) fn mosaic(
             height: h,
             left,
             top,
-            flipped: rng.chance(options.flip),
+            flipped: flips(options, rng),
         };
         paste(&mut out, picture, objects, &placed, window, options);
     }
@@ -133,6 +134,15 @@ fn size(picture: &Picture, input: &Input, base: [f32; 2], options: &Options, rng
     [side(w, 0, input.width), side(h, 1, input.height)]
 }
 
+/// A chance of zero draws no number, so that older recipes give the samples they gave.
+fn flips(options: &Options, rng: &mut Rng) -> [bool; 2] {
+    let horizontal = rng.chance(options.flip);
+    [
+        horizontal,
+        options.flip_vertical > 0.0 && rng.chance(options.flip_vertical),
+    ]
+}
+
 fn paste(
     out: &mut Sample,
     picture: &Picture,
@@ -146,10 +156,14 @@ fn paste(
     let columns = visible(placed.left, placed.width, window[0], window[2]);
     let rows = visible(placed.top, placed.height, window[1], window[3]);
     for y in rows {
-        let source = (y as i64 - placed.top) as usize * placed.width;
+        let mut row = (y as i64 - placed.top) as usize;
+        if placed.flipped[1] {
+            row = placed.height - 1 - row;
+        }
+        let source = row * placed.width;
         for x in columns.clone() {
             let mut column = (x as i64 - placed.left) as usize;
-            if placed.flipped {
+            if placed.flipped[0] {
                 column = placed.width - 1 - column;
             }
             let (from, to) = (3 * (source + column), 3 * (y * canvas_width + x));
@@ -163,15 +177,15 @@ fn paste(
     for object in objects {
         let b = &object.bbox;
         let (mut x1, mut x2) = (b.x1 * scale[0], b.x2 * scale[0]);
-        if placed.flipped {
+        let (mut y1, mut y2) = (b.y1 * scale[1], b.y2 * scale[1]);
+        if placed.flipped[0] {
             (x1, x2) = (placed.width as f64 - x2, placed.width as f64 - x1);
         }
-        let whole = BBox::new(
-            x1 + placed.left as f64,
-            b.y1 * scale[1] + placed.top as f64,
-            x2 + placed.left as f64,
-            b.y2 * scale[1] + placed.top as f64,
-        );
+        if placed.flipped[1] {
+            (y1, y2) = (placed.height as f64 - y2, placed.height as f64 - y1);
+        }
+        let (left, top) = (placed.left as f64, placed.top as f64);
+        let whole = BBox::new(x1 + left, y1 + top, x2 + left, y2 + top);
         if let Some(bbox) = clipped(&whole, window, options.visible) {
             out.objects.push(Object { bbox, ..*object });
         }

@@ -12,7 +12,7 @@ mod loader;
 mod sources;
 
 pub use loader::{Batch, LoadError, Loader, Plan, batch};
-pub use sources::{Cached, Classes, Pictures, Source, SourceError, Synthetic};
+pub use sources::{Cached, Classes, Pictures, Source, SourceError, Subset, Synthetic};
 
 use tasks::detect::{Input, Object};
 
@@ -22,8 +22,10 @@ use crate::rng::Rng;
 /// What is changed, and how much. Chances are 0 … 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Chance of a mirrored picture.
+    /// Chance of a picture whose left and right are changed.
     pub flip: f32,
+    /// Chance of a picture whose top and bottom are changed: for pictures that have no up, as those of microscopes and from above.
+    pub flip_vertical: f32,
     /// Smallest and largest size of the picture, relative to the size that just fits the input.
     pub scale: [f32; 2],
     /// Largest change of the aspect ratio: 1.2 stretches one side by up to 20 %.
@@ -45,6 +47,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             flip: 0.5,
+            flip_vertical: 0.0,
             scale: [0.6, 1.4],
             aspect: 1.2,
             mosaic: 0.25,
@@ -61,6 +64,7 @@ impl Options {
     pub fn none() -> Self {
         Options {
             flip: 0.0,
+            flip_vertical: 0.0,
             scale: [1.0, 1.0],
             aspect: 1.0,
             mosaic: 0.0,

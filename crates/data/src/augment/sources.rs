@@ -102,6 +102,25 @@ impl Source for Synthetic {
     }
 }
 
+/// Some samples of another source, in the order of the list.
+pub struct Subset {
+    /// All samples.
+    pub source: Arc<dyn Source>,
+    /// Which of them; each below the number of all.
+    pub indices: Vec<usize>,
+}
+
+impl Source for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn sample(&self, index: usize) -> Result<(Picture, Vec<Object>), SourceError> {
+        let of_all = self.indices.get(index).ok_or(SourceError::Empty)?;
+        self.source.sample(*of_all)
+    }
+}
+
 /// Keeps the samples of another source in memory, up to a number of bytes: drawing or decoding them costs as much as a training step of a small
 /// network. What was kept is never given back.
 pub struct Cached {

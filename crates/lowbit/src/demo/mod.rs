@@ -12,7 +12,7 @@ use data::Picture;
 use data::picture::{encode_jpeg, encode_png};
 use serde::Serialize;
 use tasks::detect::eval::{Evaluation, Interval, Kind, Metric, Protocol, Scene, evaluate, paired_interval};
-use tasks::detect::{BBox, Detection, NmsOptions, Object};
+use tasks::detect::{Detection, NmsOptions, Object};
 
 pub use models::{Entry, MANIFEST, Manifest, files, manifest, models, write as write_models};
 pub use page::{HEADER, cells};
@@ -281,18 +281,6 @@ fn judge(
 
 /// The enlarged scene with the boxes that are likely enough.
 fn annotated(picture: &Picture, found: &[Detection], classes: &[String]) -> Picture {
-    let (width, height) = (picture.width() * ENLARGED, picture.height() * ENLARGED);
-    let mut large = data::resize::bilinear(picture, width, height);
-    let scaled: Vec<Detection> = (found.iter())
-        .filter(|d| d.score >= DRAWN)
-        .map(|d| {
-            let [x1, y1, x2, y2] = [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2].map(|v| v * ENLARGED as f64);
-            Detection {
-                bbox: BBox::new(x1, y1, x2, y2),
-                ..*d
-            }
-        })
-        .collect();
-    data::draw::annotate(&mut large, &scaled, classes);
-    large
+    let drawn: Vec<Detection> = found.iter().filter(|d| d.score >= DRAWN).copied().collect();
+    crate::report::boxes::annotated(picture, &drawn, classes, ENLARGED)
 }

@@ -94,7 +94,7 @@ pub fn cells(row: &DemoRow) -> Vec<String> {
 /// mAP with its interval, a line each.
 fn intervals(demo: &Demo) -> String {
     const LEFT: f64 = 90.0;
-    const WIDTH: f64 = 640.0;
+    const WIDTH: f64 = 440.0;
     const LINE: f64 = 28.0;
     let ends = demo.rows.iter().filter_map(|r| r.interval);
     let low = ends.clone().fold(1.0, |m: f64, i| m.min(i.low));
@@ -104,7 +104,7 @@ fn intervals(demo: &Demo) -> String {
     let bottom = LINE * demo.rows.len() as f64;
     let mut svg = format!(
         "<svg class=\"intervals\" viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"mAP50 with 95 % intervals\" \
-         style=\"max-width:46rem\" font-size=\"13\" fill=\"currentColor\">\n",
+         style=\"max-width:38rem\" font-size=\"13\" fill=\"currentColor\">\n",
         bottom + 24.0
     );
     let ticks = ((high - low) * 20.0).round() as i64;

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use super::page::escape;
 
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 250.0;
-const LEFT: f64 = 62.0;
+// Small, so that letters grow in a wide column and stay readable in a narrow one.
+const WIDTH: f64 = 440.0;
+const HEIGHT: f64 = 210.0;
+const LEFT: f64 = 58.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 26.0;
@@ -152,6 +153,7 @@ fn widened((low, high): (f64, f64)) -> (f64, f64) {
     match (low.is_finite() && high.is_finite(), high > low) {
         (false, _) => (0.0, 1.0),
         (true, true) => (low, high),
+        (true, false) if low == 0.0 => (0.0, 1.0),
         (true, false) => (low - 0.5 * low.abs().max(1e-9), high + 0.5 * high.abs().max(1e-9)),
     }
 }
@@ -206,6 +208,13 @@ mod tests {
             assert!(!svg.contains("NaN") && !svg.contains("inf") && svg.contains("x&lt;"));
         }
         assert!(!histogram("h", &[0, 0], (-1.0, 1.0), &[0.0]).contains("NaN"));
+    }
+
+    #[test]
+    fn a_curve_that_is_all_zero_has_an_axis_from_zero_to_one() {
+        let svg = curves("score", &[("a".into(), vec![(0.0, 0.0), (5.0, 0.0)])]);
+        assert!(svg.contains(">0.5</text>") && svg.contains(">1</text>"), "{svg}");
+        assert!(!svg.contains("e-10"), "{svg}");
     }
 
     #[test]

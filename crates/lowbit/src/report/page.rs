@@ -94,6 +94,17 @@ impl Page {
         Ok(self)
     }
 
+    /// Charts, as many in a row as `columns` or as stay readable.
+    pub fn charts(&mut self, columns: usize, svgs: &[String]) -> &mut Self {
+        let _ = writeln!(
+            self.html,
+            "<div class=\"row charts\" style=\"--columns:{columns}\">"
+        );
+        svgs.iter().for_each(|svg| self.html.push_str(svg));
+        self.html.push_str("</div>\n");
+        self
+    }
+
     /// HTML of the caller's own, such as SVG; names in it must be [escaped](escape()).
     pub fn raw(&mut self, html: &str) -> &mut Self {
         self.html.push_str(html);
@@ -168,7 +179,9 @@ th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child { text-align: left; padding-left: .3rem; }
 tbody tr:nth-child(even) { background: var(--stripe); }
 .row { display: grid; gap: .8rem; margin: .8rem 0;
-  grid-template-columns: repeat(auto-fit, minmax(max(9rem, calc(100% / var(--columns) - .8rem)), 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(max(var(--least), calc(100% / var(--columns) - .8rem)), 1fr)); --least: 9rem; }
+.charts { --least: min(100%, 18rem); }
+@media (max-width: 40rem) { .row:not(.charts) { --least: calc(50% - .4rem); } }
 figure { margin: 0; }
 img, svg { display: block; width: 100%; height: auto; border-radius: 4px; }
 figcaption { color: var(--soft); font-size: .82rem; padding: .25rem 0; overflow-wrap: anywhere; }

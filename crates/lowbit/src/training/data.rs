@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use data::augment::{Cached, Classes, Options, Pictures, Plan, Source, Synthetic};
+use data::augment::{Cached, Classes, Options, Pictures, Plan, Source, Subset, Synthetic, order};
 use data::synth;
 use tasks::detect::Input;
 use tasks::detect::names::ClassMap;
@@ -30,8 +30,38 @@ pub(super) fn open_cached(recipe: &Recipe, input: &Input) -> Result<Set> {
     })
 }
 
-/// `section` is `data` or `eval`.
+/// What the recipe trains on (`section` is `data`) or evaluates on (`eval`).
 pub(super) fn open(recipe: &Recipe, section: &str, input: &Input) -> Result<Set> {
+    let held_out = recipe.text("eval.kind") == "held-out" && section == "eval";
+    let part = recipe.number("data.hold_out");
+    if held_out && part == 0.0 {
+        return Err(Error::usage("nothing is held out").help("say how much with --set data.hold_out=0.2"));
+    }
+    let set = whole(recipe, if held_out { "data" } else { section }, input)?;
+    if part == 0.0 || (section == "eval" && !held_out) {
+        return Ok(set);
+    }
+    let (out, rest) = divided(recipe.count("data.seed"), set.source.len(), part);
+    let mut indices = if held_out { out } else { rest };
+    if indices.is_empty() {
+        return Err(Error::usage(format!("data.hold_out = {part} leaves no pictures")));
+    }
+    indices.sort_unstable();
+    let source = Arc::new(Subset {
+        source: set.source,
+        indices,
+    });
+    Ok(Set { source, ..set })
+}
+
+/// The part of `n` samples that is held out, and the rest: the first of a permutation by seed.
+fn divided(seed: u64, n: usize, part: f64) -> (Vec<usize>, Vec<usize>) {
+    let mut all = order(seed, 0, n);
+    let rest = all.split_off(((part * n as f64).ceil() as usize).min(n));
+    (all, rest)
+}
+
+fn whole(recipe: &Recipe, section: &str, input: &Input) -> Result<Set> {
     let key = |name: &str| format!("{section}.{name}");
     let (path, split) = (recipe.text(&key("path")), recipe.text(&key("split")));
     let split = Some(split).filter(|s| !s.is_empty());
@@ -134,6 +164,7 @@ pub(super) fn changes(recipe: &Recipe) -> Options {
     };
     Options {
         flip: number("augment.flip"),
+        flip_vertical: number("augment.flip_vertical"),
         scale: list("augment.scale").try_into().unwrap_or([1.0; 2]),
         aspect: number("augment.aspect"),
         mosaic: number("augment.mosaic"),
@@ -141,5 +172,22 @@ pub(super) fn changes(recipe: &Recipe) -> Options {
         cutout: number("augment.cutout"),
         shift: recipe.count("augment.shift") as usize,
         ..Options::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_out_is_a_part_of_the_list_by_seed_and_trained_on_by_nothing() {
+        let (out, rest) = divided(1, 205, 0.2);
+        assert_eq!((out.len(), rest.len()), (41, 164));
+        let mut all = [out.clone(), rest].concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..205));
+        assert_eq!(divided(1, 205, 0.2).0, out);
+        assert_ne!(divided(2, 205, 0.2).0, out);
+        assert!(divided(1, 3, 1.0).1.is_empty());
     }
 }

@@ -1,6 +1,5 @@
 //! The HTML report of a finished run: settings, curves, layers with histograms, examples side by side.
 
-use data::draw::annotate;
 use tasks::detect::{Detection, NmsOptions, Object};
 use train::checkpoint::Checkpoint;
 use train::trainer::Deployed;
@@ -8,6 +7,7 @@ use train::trainer::Deployed;
 use super::Trained;
 use super::run::Run;
 use super::table::Table;
+use crate::report::boxes::{annotated, enlargement};
 use crate::report::chart::{Curve, curves, histogram};
 use crate::report::page::Page;
 use crate::runtime::RunOptions;
@@ -102,7 +102,7 @@ fn progress(page: &mut Page, table: &Table) {
         };
         all.iter().filter(part).map(curve).collect()
     };
-    page.raw("<div class=\"row\" style=\"--columns:2\">\n");
+    let mut charts = Vec::new();
     for (name, title) in [
         ("loss", "loss"),
         ("score", "score"),
@@ -111,15 +111,15 @@ fn progress(page: &mut Page, table: &Table) {
     ] {
         let curve = of(name);
         if !curve.is_empty() {
-            page.raw(&curves(title, &curve));
+            charts.push(curves(title, &curve));
         }
     }
-    page.raw("</div>\n");
+    page.charts(2, &charts);
 }
 
 /// Low-bit weights: a table, and what the weights behind the codes look like on their grid.
 fn layers(page: &mut Page, deployed: &[Deployed], state: &Checkpoint) {
-    let (mut rows, mut drawings) = (Vec::new(), String::new());
+    let (mut rows, mut drawings) = (Vec::new(), Vec::new());
     for d in deployed {
         let Some(annotation) = &d.annotation else {
             continue;
@@ -157,7 +157,7 @@ fn layers(page: &mut Page, deployed: &[Deployed], state: &Checkpoint) {
             format!("{:.1} %", 100.0 * zeros as f64 / shadow.len().max(1) as f64),
             format!("{:.2} %", 100.0 * error / energy.max(f64::MIN_POSITIVE)),
         ]);
-        drawings.push_str(&drawing(name, annotation, shadow));
+        drawings.push(drawing(name, annotation, shadow));
     }
     if rows.is_empty() {
         return;
@@ -171,9 +171,7 @@ fn layers(page: &mut Page, deployed: &[Deployed], state: &Checkpoint) {
         "distance: ‖w − ŵ‖² / ‖w‖² between the trained weights w and the low-bit ones ŵ that run. Histograms: w in units of its scale, heights as \
          square roots; dashed lines are the grid's levels.",
     );
-    page.raw("<div class=\"row\" style=\"--columns:3\">\n")
-        .raw(&drawings)
-        .raw("</div>\n");
+    page.charts(3, &drawings);
 }
 
 fn drawing(name: &str, annotation: &graph::WeightAnnotation, shadow: &[f32]) -> String {
@@ -234,9 +232,8 @@ fn examples(page: &mut Page, run: &Run, model: &Model) -> Result<()> {
             None => ("labels", labels(&objects, classes)),
         };
         for (what, boxes) in [(what, left), ("packed model", low.detect(&picture, &nms)?)] {
-            let mut picture = picture.clone();
-            annotate(&mut picture, &boxes, names);
-            drawn.push((format!("picture {i}, {what}"), picture));
+            let large = annotated(&picture, &boxes, names, enlargement(picture.width()));
+            drawn.push((format!("picture {i}, {what}"), large));
         }
     }
     page.heading("Examples");

@@ -29,13 +29,13 @@ pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
                 "synth" => names,
                 _ => data::open(recipe, "data", &no_input())?.names,
             };
-            let (width, size) = (
-                recipe.count("zoo.width") as usize,
-                recipe.count("zoo.size") as usize,
-            );
-            if !(1..=256).contains(&width) || size == 0 || size % 16 != 0 || size > 4096 {
+            let [width, side, height] =
+                ["zoo.width", "zoo.size", "zoo.height"].map(|key| recipe.count(key) as usize);
+            let size = [side, if height == 0 { side } else { height }];
+            let fits = |side: usize| side > 0 && side.is_multiple_of(16) && side <= 4096;
+            if !(1..=256).contains(&width) || !size.into_iter().all(fits) {
                 return Err(Error::usage(
-                    "zoo.width is 1 … 256 and zoo.size a multiple of 16 up to 4096",
+                    "zoo.width is 1 … 256, zoo.size and zoo.height are multiples of 16 up to 4096",
                 ));
             }
             let build = match text {

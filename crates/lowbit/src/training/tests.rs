@@ -9,7 +9,7 @@ use super::{MODEL, Recipe, read_recipe};
 use crate::output::Folder;
 use crate::{Control, LoadOptions, Model, VerifyOptions, verify};
 
-const SHORT: [&str; 12] = [
+const SHORT: [&str; 13] = [
     "steps=3",
     "batch=2",
     "threads=1",
@@ -20,6 +20,7 @@ const SHORT: [&str; 12] = [
     "batch_norm.reestimate=0",
     "schedule.warmup=0",
     "zoo.size=64",
+    "zoo.height=48",
     "zoo.width=4",
     "log.every=1",
 ];

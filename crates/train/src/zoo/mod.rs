@@ -16,7 +16,7 @@ pub use tiny::tiny;
 /// Bins of each distance: up to 7 strides from the middle of a cell.
 const BINS: usize = 8;
 
-fn head(name: &str, classes: &[String], size: usize) -> Head {
+fn head(name: &str, classes: &[String], [width, height]: [usize; 2]) -> Head {
     let heads = [("small", 8), ("large", 16)].map(|(output, stride)| DflHead {
         output: output.into(),
         stride,
@@ -26,8 +26,8 @@ fn head(name: &str, classes: &[String], size: usize) -> Head {
         source: None,
         input: Input {
             name: "images".into(),
-            width: size,
-            height: size,
+            width,
+            height,
             color: ColorOrder::Rgb,
             layout: Channels::Nchw,
             scale: 1.0 / 255.0,
@@ -59,9 +59,9 @@ fn mix(mut z: u64) -> u64 {
 
 impl Builder {
     /// A graph with its input alone.
-    fn new(name: &str, size: usize, seed: u64) -> (Builder, ValueId) {
+    fn new(name: &str, [width, height]: [usize; 2], seed: u64) -> (Builder, ValueId) {
         let mut graph = Graph::new(name);
-        let shape = [1, 3, size, size].map(Some).to_vec();
+        let shape = [1, 3, height, width].map(Some).to_vec();
         let x = graph.add_value("images", Some(DType::F32), Some(shape));
         graph.inputs.push(x);
         let counter = mix(seed);
@@ -74,7 +74,7 @@ impl Builder {
         name: &str,
         features: [(ValueId, usize); 2],
         classes: &[String],
-        size: usize,
+        size: [usize; 2],
     ) -> Graph {
         for ((x, channels), output) in features.into_iter().zip(["small", "large"]) {
             let output = self.head(x, output, channels, classes.len());
@@ -199,17 +199,24 @@ mod tests {
     #[test]
     fn the_small_detector_has_its_shapes_and_its_head_and_depends_on_the_seed() {
         let classes = ["a".to_string(), "b".to_string()];
-        let graph = tiny(&classes, 8, 96, 1);
+        let graph = tiny(&classes, 8, [96, 64], 1);
         graph.check().unwrap();
         let shapes: Vec<_> = graph
             .outputs
             .iter()
             .map(|&v| graph.value(v).fixed_shape().unwrap())
             .collect();
-        assert_eq!(shapes, [[1, 34, 12, 12], [1, 34, 6, 6]]);
+        assert_eq!(shapes, [[1, 34, 8, 12], [1, 34, 4, 6]]);
         let head = Head::from_json(&graph.metadata[METADATA_KEY]).unwrap();
         assert_eq!((head.classes.len(), head.outputs()), (2, vec!["small", "large"]));
-        let weight = |seed| tiny(&classes, 8, 96, seed).constants.values().next().cloned();
+        assert_eq!((head.input.width, head.input.height), (96, 64));
+        let weight = |seed| {
+            tiny(&classes, 8, [96; 2], seed)
+                .constants
+                .values()
+                .next()
+                .cloned()
+        };
         assert_eq!(weight(1), weight(1));
         assert_ne!(weight(1), weight(2));
     }
@@ -217,7 +224,7 @@ mod tests {
     #[test]
     fn the_demos_detector_is_small_and_sees_at_two_strides() {
         let classes: Vec<String> = (0..8).map(|i| format!("class {i}")).collect();
-        let graph = small(&classes, 16, 128, 1);
+        let graph = small(&classes, 16, [128; 2], 1);
         graph.check().unwrap();
         let shapes: Vec<_> = graph
             .outputs

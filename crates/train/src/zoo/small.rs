@@ -4,12 +4,12 @@ use graph::Graph;
 
 use super::Builder;
 
-/// An anchor-free detector for square pictures: nine convolutions with BatchNormalization and ReLU, three of them residual, and a path from
+/// An anchor-free detector: nine convolutions with BatchNormalization and ReLU, three of them residual, and a path from
 /// stride 16 down to stride 8 (Lin et al., Feature Pyramid Networks, arXiv 1612.03144), so that small objects are seen with what is around them.
 ///
 /// `width` is the number of channels of the first layer: 16 gives 0.34 million weights and, for 128 pixels, 55 million multiply-accumulates.
-/// `size` is a multiple of 16. Weights are He's (arXiv 1502.01852), drawn by counter from `seed`; scores start at 0.01.
-pub fn small(classes: &[String], width: usize, size: usize, seed: u64) -> Graph {
+/// `size` is width and height of the input, multiples of 16. Weights are He's (arXiv 1502.01852), drawn by counter from `seed`; scores start at 0.01.
+pub fn small(classes: &[String], width: usize, size: [usize; 2], seed: u64) -> Graph {
     let (mut b, x) = Builder::new("small", size, seed ^ 0x6f6f_7a5f_736d_616c);
     let (w1, w2, w4, w8) = (width, 2 * width, 4 * width, 8 * width);
     let x = b.layer(x, "stem", [3, w1], 2);

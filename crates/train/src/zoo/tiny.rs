@@ -4,11 +4,11 @@ use graph::Graph;
 
 use super::Builder;
 
-/// A small anchor-free detector for square pictures: seven convolutions with BatchNormalization and ReLU, heads at strides 8 and 16.
+/// A small anchor-free detector: seven convolutions with BatchNormalization and ReLU, heads at strides 8 and 16.
 ///
-/// `width` is the number of channels of the first layer; `size` a multiple of 16. Weights are He's (arXiv 1502.01852), drawn by counter from
-/// `seed`; scores start at 0.01.
-pub fn tiny(classes: &[String], width: usize, size: usize, seed: u64) -> Graph {
+/// `width` is the number of channels of the first layer; `size` width and height of the input, multiples of 16. Weights are He's
+/// (arXiv 1502.01852), drawn by counter from `seed`; scores start at 0.01.
+pub fn tiny(classes: &[String], width: usize, size: [usize; 2], seed: u64) -> Graph {
     let (mut b, x) = Builder::new("tiny", size, seed ^ 0x7a6f_6f5f_7469_6e79);
     let (w1, w2, w4, w8) = (width, 2 * width, 4 * width, 8 * width);
     let x = b.layer(x, "stem", [3, w1], 2);
