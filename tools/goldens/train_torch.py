@@ -1,11 +1,13 @@
 """Losses and gradients of whole nets by PyTorch: golden files of crates/train/tests/nets.rs.
 
-    python tools/goldens/train_torch.py MODEL.onnx BATCH RATE OUT.json
+    python tools/goldens/train_torch.py MODEL.onnx BATCH RATE OUT.json [VALUE CHANNEL ROW COLUMN FACTOR]
 
 Interprets the ONNX graph with PyTorch's operators in float64 (BatchNormalization in training mode), loss = sum over outputs of
 mean(y²) / 2, plain SGD steps. Stores three losses and, of the first step, each gradient's norm and its product with a fixed
 pattern of signs, by the name of the node that reads the parameter; and how far PyTorch's own float32 is from that, relative to the
-norms: BatchNormalization over small batches amplifies rounding. Needs torch, onnx, numpy.
+norms: BatchNormalization over small batches amplifies rounding. Where two numbers of a pool's window are equal but for rounding, the last five
+arguments multiply one of them, in the inner value VALUE, by FACTOR: the gradients that change by more than 1e-3 of their norm go into "ties", as they
+are when the other wins. Needs torch, onnx, numpy.
 """
 
 import json
@@ -34,8 +36,9 @@ def attributes(node):
 
 
 class Net:
-    def __init__(self, model, dtype=torch.float64):
+    def __init__(self, model, dtype=torch.float64, nudge=None):
         self.dtype = dtype
+        self.nudge = nudge
         self.graph = model.graph
         self.constants, self.parameters, self.kinds = {}, {}, {}
         for t in self.graph.initializer:
@@ -71,6 +74,10 @@ class Net:
             out = self.node(node.op_type, attributes(node), i, len(node.output))
             for name, value in zip(node.output, out if isinstance(out, (list, tuple)) else [out]):
                 v[name] = value
+                if self.nudge and name == self.nudge[0]:
+                    factors = torch.ones_like(value)
+                    factors[0, int(self.nudge[1]), int(self.nudge[2]), int(self.nudge[3])] = float(self.nudge[4])
+                    v[name] = value * factors
         return [v[o.name] for o in self.graph.output]
 
     def node(self, op, a, i, outputs):
@@ -148,8 +155,8 @@ class Net:
         raise SystemExit(f"no {op}")
 
 
-def run(model, batch, rate, dtype):
-    net = Net(model, dtype)
+def run(model, batch, rate, dtype, nudge=None):
+    net = Net(model, dtype, nudge)
     shape = [d.dim_value for d in net.graph.input[0].type.tensor_type.shape.dim]
     shape[0] = batch
     x = torch.from_numpy(pattern(int(np.prod(shape))).astype(np.float32)).to(dtype).reshape(shape)
@@ -171,7 +178,7 @@ def run(model, batch, rate, dtype):
     return losses, gradients
 
 
-def main(path, batch, rate, out):
+def main(path, batch, rate, out, nudge):
     model = onnx.load(path)
     losses, gradients = run(model, batch, rate, torch.float64)
     losses32, gradients32 = run(model, batch, rate, torch.float32)
@@ -179,10 +186,14 @@ def main(path, batch, rate, out):
     deviation = max(abs(a - b) / max(norm, floor) for k, (norm, product) in gradients.items() for a, b in zip(gradients32[k], (norm, product)))
     golden = {"torch": torch.__version__, "batch": batch, "rate": rate, "losses": losses, "losses_float32": losses32}
     golden |= {"deviation_float32": deviation, "floor": floor, "gradients": gradients}
+    if nudge:
+        other = run(model, batch, rate, torch.float64, nudge)[1]
+        far = {k: max(abs(a - b) for a, b in zip(other[k], gradients[k])) / max(gradients[k][0], floor) for k in gradients}
+        golden["ties"] = {k: other[k] for k, distance in far.items() if distance > 1e-3}
     with open(out, "w") as f:
         json.dump(golden, f, indent=0)
     print(path, losses, losses32, deviation, len(gradients))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4], sys.argv[5:])

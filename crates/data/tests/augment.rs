@@ -180,6 +180,7 @@ fn without_changes_a_sample_is_what_prepare_makes() {
 
 fn plan(workers: usize) -> Plan {
     Plan {
+        share: (0, 1),
         seed: 5,
         batch: 3,
         input: input(64, 64, Resize::Letterbox),

@@ -120,8 +120,8 @@ pub fn check_beside(path: &Path, data: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// The lock goes with the handle.
-    _lock: File,
+    /// The lock goes with the handle. Without one nothing is written.
+    lock: Option<File>,
 }
 
 impl Folder {
@@ -165,8 +165,16 @@ impl Folder {
         })?;
         Ok(Folder {
             path: path.to_path_buf(),
-            _lock: lock,
+            lock: Some(lock),
         })
+    }
+
+    /// A folder that another process writes: what is written to it here is dropped.
+    pub fn of_another(path: &Path) -> Folder {
+        Folder {
+            path: path.to_path_buf(),
+            lock: None,
+        }
     }
 
     /// Where it is.
@@ -188,6 +196,9 @@ impl Folder {
             );
         }
         let path = self.path.join(inside);
+        if self.lock.is_none() {
+            return Ok(path);
+        }
         if let Some(parent) = path.parent().filter(|p| *p != self.path) {
             if !parent.is_dir() {
                 boundary()
@@ -438,6 +449,8 @@ mod tests {
         }
         let e = Folder::create(&path, true).unwrap_err();
         assert!(e.to_string().contains("another lowbit process"), "{e}");
+        Folder::of_another(&path).write("z", b"1", &[]).unwrap();
+        assert!(!path.join("z").exists());
         drop(folder);
         assert_eq!(Folder::create(&path, false).unwrap_err().kind(), ErrorKind::Usage);
         Folder::create(&path, true).unwrap();

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use tasks::detect::{AnchorHead, DflHead, Family, Head};
 use testing::SplitMix64;
+use train::exchange::Ranks;
 use train::loss::classify::{CrossEntropy, Follow};
 use train::loss::distill::Distill;
 use train::loss::yolo_v3::{Options, Role, YoloV3};
@@ -95,7 +96,9 @@ fn anchor_loss_equals_autograd() {
     }
     assert!(positives > 4);
     let mut gradients = Vec::new();
-    let parts = loss.evaluate(&outputs, &targets, &mut gradients).unwrap();
+    let parts = loss
+        .evaluate(&outputs, &targets, &Ranks::default(), &mut gradients)
+        .unwrap();
     compare(case, &parts, &gradients);
 }
 
@@ -118,7 +121,9 @@ fn sim_ota_loss_equals_autograd() {
         assert_eq!(got, floats(want));
     }
     let mut gradients = Vec::new();
-    let parts = loss.evaluate(&output, &targets, &mut gradients).unwrap();
+    let parts = loss
+        .evaluate(&output, &targets, &Ranks::default(), &mut gradients)
+        .unwrap();
     compare(case, &parts, &gradients);
 
     // Behind a sigmoid in the graph: the same parts, and the chain rule gives the same gradients.
@@ -132,7 +137,9 @@ fn sim_ota_loss_equals_autograd() {
         values: &probabilities,
         ..output[0]
     }];
-    let parts = loss.evaluate(&output, &targets, &mut gradients).unwrap();
+    let parts = loss
+        .evaluate(&output, &targets, &Ranks::default(), &mut gradients)
+        .unwrap();
     for (i, g) in gradients[0].iter_mut().enumerate().filter(|(i, _)| is_score(*i)) {
         *g *= probabilities[i] * (1.0 - probabilities[i]);
     }
@@ -170,7 +177,9 @@ fn task_aligned_loss_equals_autograd() {
         }
     }
     let mut gradients = Vec::new();
-    let parts = loss.evaluate(&outputs, &targets, &mut gradients).unwrap();
+    let parts = loss
+        .evaluate(&outputs, &targets, &Ranks::default(), &mut gradients)
+        .unwrap();
     compare(case, &parts, &gradients);
 }
 
@@ -200,7 +209,9 @@ fn classification_equals_autograd() {
         smoothing: 0.1,
     };
     let mut gradients = Vec::new();
-    let parts = loss.evaluate(&output(&z), &targets, &mut gradients).unwrap();
+    let parts = loss
+        .evaluate(&output(&z), &targets, &Ranks::default(), &mut gradients)
+        .unwrap();
     assert!((parts.total() - case["loss"].as_f64().unwrap()).abs() < 1e-6);
     for (got, want) in gradients[0].iter().zip(floats(&case["gradient"])) {
         assert!((got - want).abs() < 1e-6);
@@ -213,7 +224,7 @@ fn classification_equals_autograd() {
     };
     let before = gradients.clone();
     let soft = follow
-        .add(&output(&z), &output(&teacher), &mut gradients)
+        .add(&output(&z), &output(&teacher), &Ranks::default(), &mut gradients)
         .unwrap();
     assert!((soft - case["soft"].as_f64().unwrap()).abs() < 1e-6);
     for ((got, before), want) in gradients[0]
@@ -331,20 +342,28 @@ fn distillation_has_the_slopes_of_differences_for_every_layout() {
         let teacher = [at("f", &feature, &g), at("y", &shape, &t)];
         let student = [at("y", &shape, &y), at("f", &feature, &f)];
         let mut gradients = Vec::new();
-        let parts = loss.evaluate(&student, &teacher, &mut gradients).unwrap();
+        let parts = loss
+            .evaluate(&student, &teacher, &Ranks::default(), &mut gradients)
+            .unwrap();
         assert!(parts.total() > 0.0);
         let mut scratch = Vec::new();
         differences(&y, &gradients[0], 1, |v| {
             let student = [at("y", &shape, v), at("f", &feature, &f)];
-            loss.evaluate(&student, &teacher, &mut scratch).unwrap().total()
+            loss.evaluate(&student, &teacher, &Ranks::default(), &mut scratch)
+                .unwrap()
+                .total()
         });
         differences(&f, &gradients[1], 1, |v| {
             let student = [at("y", &shape, &y), at("f", &feature, v)];
-            loss.evaluate(&student, &teacher, &mut scratch).unwrap().total()
+            loss.evaluate(&student, &teacher, &Ranks::default(), &mut scratch)
+                .unwrap()
+                .total()
         });
         let same = [at("f", &feature, &g), at("y", &shape, &t)];
         assert_eq!(
-            loss.evaluate(&same, &teacher, &mut gradients).unwrap().total(),
+            loss.evaluate(&same, &teacher, &Ranks::default(), &mut gradients)
+                .unwrap()
+                .total(),
             0.0
         );
     }
@@ -373,8 +392,13 @@ fn boxes_weigh_as_much_as_the_teacher_sees() {
         }]
     };
     let mut gradients = Vec::new();
-    loss.evaluate(&output(&student), &output(&teacher), &mut gradients)
-        .unwrap();
+    loss.evaluate(
+        &output(&student),
+        &output(&teacher),
+        &Ranks::default(),
+        &mut gradients,
+    )
+    .unwrap();
     assert!(
         gradients[0][0] < 1e-6 && gradients[0][1] > 0.1,
         "{:?}",
@@ -403,7 +427,8 @@ fn descent_on_the_raw_numbers_finds_the_object() {
             shape: &shape,
             values: &y,
         }];
-        loss.evaluate(&output, &[vec![object]], &mut gradients).unwrap();
+        loss.evaluate(&output, &[vec![object]], &Ranks::default(), &mut gradients)
+            .unwrap();
         for (y, g) in y.iter_mut().zip(&gradients[0]) {
             *y -= 0.5 * g;
         }
@@ -445,7 +470,9 @@ fn pictures_without_objects_and_odd_boxes_are_harmless() {
     }];
     let mut gradients = Vec::new();
     let mut loss = YoloV3::new(vec![anchors], 3, Options::default());
-    let parts = loss.evaluate(&output, &targets, &mut gradients).unwrap();
+    let parts = loss
+        .evaluate(&output, &targets, &Ranks::default(), &mut gradients)
+        .unwrap();
     assert!(parts.total().is_finite() && parts.parts[0].1 == 0.0);
     // Only objectness is pushed.
     for (i, g) in gradients[0].iter().enumerate() {
@@ -476,7 +503,8 @@ fn outputs_and_targets_that_do_not_fit_are_named() {
             shape,
             values: &values,
         }];
-        loss.evaluate(&output, targets, &mut Vec::new()).unwrap_err()
+        loss.evaluate(&output, targets, &Ranks::default(), &mut Vec::new())
+            .unwrap_err()
     };
     let none = vec![vec![]];
     assert!(matches!(

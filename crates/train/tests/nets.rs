@@ -48,13 +48,17 @@ fn compare(name: &str, first: f64, gradients: f64, third: f64) {
         cpu.gradient(i, &mut g).unwrap();
         let own: f64 = g.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
         let with_signs: f64 = g.iter().enumerate().map(|(i, &g)| f64::from(g) * sign(i)).sum();
-        for (what, have, want) in [("norm", own, norm), ("product", with_signs, product)] {
-            let allowed = gradients * norm.max(floor);
-            if (have - want).abs() > allowed {
-                faults.push(format!(
-                    "{key}: {what} {have} for {want}, norm {norm}, allowed {allowed}"
-                ));
-            }
+        let allowed = gradients * norm.max(floor);
+        let fits = |norm: f64, product: f64| {
+            (own - norm).abs() <= allowed && (with_signs - product).abs() <= allowed
+        };
+        let tie = golden["ties"]
+            .get(&key)
+            .map(|w| (w[0].as_f64().unwrap(), w[1].as_f64().unwrap()));
+        if !fits(norm, product) && !tie.is_some_and(|(norm, product)| fits(norm, product)) {
+            faults.push(format!(
+                "{key}: norm {own} for {norm}, product {with_signs} for {product}, tie {tie:?}, allowed {allowed}"
+            ));
         }
         met += 1;
     }
@@ -113,8 +117,11 @@ fn fastestdet_352() {
 
 #[test]
 fn yolox_nano_416() {
-    // Behind its three large maximum pools two values are equal but for rounding, and one gradient goes the other way.
-    compare("yolox_nano_416", 1e-5, 5e-3, 1e-3);
+    // Under its three large maximum pools many pairs of values are equal but for rounding: of the 64896 windows PyTorch's float32 has other winners than
+    // its float64 in 63, this executor, as near to float64 (2.8e-6 of the values' size; PyTorch 2.6e-6), in 91. PyTorch's float64 with these 91 winners
+    // gives our gradient of Conv_41, the layer before, to 1e-5. One pair in channel 16, 1.7e-6 apart, makes nearly all of the difference: with the
+    // other winner there, that gradient and no other moves by more than 1e-3 of its norm. The golden file holds both.
+    compare("yolox_nano_416", 1e-5, 1e-3, 1e-3);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lowbit::text::{printable, table};
-use lowbit::training::{KEYS, TrainLine, TrainOptions};
+use lowbit::training::{self, KEYS, Ranks, TrainLine, TrainOptions};
 
 use crate::context::{Common, Context, Outcome};
 use crate::progress::Live;
@@ -20,11 +20,27 @@ pub(crate) struct Arguments {
     /// Go on from the last checkpoint of the run's folder
     #[arg(long)]
     resume: bool,
+    /// One of several processes started by mpirun, which train together; all give the same recipe (needs a build with the feature mpi)
+    #[arg(long)]
+    mpi: bool,
     /// List all keys with their defaults, and stop
     #[arg(long)]
     keys: bool,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// A run of its own, unless mpirun has started several, which would all write to one folder.
+fn alone() -> lowbit::Result<Ranks> {
+    let sizes = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"].map(|name| std::env::var(name).ok());
+    let several = |size: &String| size.parse().is_ok_and(|n: usize| n > 1);
+    match sizes.iter().flatten().any(several) {
+        true => Err(lowbit::Error::new(
+            lowbit::ErrorKind::Usage,
+            "mpirun has started several processes that do not train together; add --mpi",
+        )),
+        false => Ok(Ranks::default()),
+    }
 }
 
 pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
@@ -36,20 +52,28 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         let text = table(&["key", "default", "what it does"], &rows);
         return Ok(Outcome::new(text, &context.provenance(None, None), &rows));
     }
+    let ranks = match a.mpi {
+        true => training::mpi()?,
+        false => alone()?,
+    };
     let path = a.recipe.clone().unwrap_or_default();
     let options = TrainOptions {
-        recipe: lowbit::training::read_recipe(&path)?,
+        recipe: training::read_recipe(&path)?,
         name: path
             .file_stem()
             .map_or_else(|| "run".into(), |s| s.to_string_lossy().into_owned()),
         settings: a.settings.clone(),
         resume: a.resume,
         control: context.control.clone(),
+        ranks: ranks.clone(),
     };
-    let live = Live::new(context.quiet);
+    let live = Live::new(context.quiet || !ranks.is_first());
     let made = lowbit::train(&options, &mut |line: &TrainLine| live.at(line));
     drop(live);
     let made = made?;
+    if !ranks.is_first() {
+        return Ok(Outcome::default());
+    }
     let number = |score: Option<f64>| score.map_or("-".into(), |s| format!("{s:.4}"));
     let rows = vec![
         vec!["updates".to_string(), made.steps.to_string()],

@@ -15,8 +15,10 @@ use crate::{PrepareError, prepare_into};
 pub struct Plan {
     /// Of order and changes.
     pub seed: u64,
-    /// Samples of one batch.
+    /// Samples of one batch, or of this share of it.
     pub batch: usize,
+    /// Which of how many equal shares of every batch this is: (0, 1) is the whole.
+    pub share: (usize, usize),
     /// The network's input.
     pub input: Input,
     /// The changes.
@@ -30,7 +32,7 @@ pub struct Plan {
 /// One batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// 0, 1, …: sample `step · batch` of all epochs is its first.
+    /// 0, 1, …: sample `step · batch` of all epochs is its first, of the whole batch.
     pub step: u64,
     /// Input tensors one after the other, each in the layout of the head.
     pub input: Vec<f32>,
@@ -52,7 +54,7 @@ pub enum LoadError {
     Lost,
 }
 
-/// Makes batch `step` of a plan. The last batch of an epoch goes on with the first samples of the next.
+/// Makes batch `step` of a plan, or a share of it: the shares one after the other are the whole batch. The last batch of an epoch goes on with the first samples of the next.
 ///
 /// # Errors
 /// A sample that cannot be read.
@@ -69,8 +71,9 @@ pub fn batch(source: &dyn Source, plan: &Plan, step: u64) -> Result<Batch, LoadE
         samples: Vec::with_capacity(plan.batch),
     };
     let mut shuffled: Option<(u64, Vec<usize>)> = None;
+    let (share, shares) = (plan.share.0 as u64, plan.share.1.max(1) as u64);
     for (k, input) in out.input.chunks_mut(each.max(1)).enumerate() {
-        let position = step * plan.batch as u64 + k as u64;
+        let position = (step * shares + share) * plan.batch as u64 + k as u64;
         let epoch = position / n;
         if shuffled.as_ref().is_none_or(|s| s.0 != epoch) {
             shuffled = Some((epoch, order(plan.seed, epoch, n as usize)));

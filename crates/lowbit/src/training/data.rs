@@ -7,6 +7,7 @@ use data::augment::{Cached, Classes, Options, Pictures, Plan, Source, Subset, Sy
 use data::synth;
 use tasks::detect::Input;
 use tasks::detect::names::ClassMap;
+use train::exchange::Ranks;
 use train::recipe::Recipe;
 
 use crate::{Error, Result};
@@ -140,11 +141,12 @@ pub(super) fn classes(set: &Set, head: &[String]) -> Result<Vec<Option<usize>>> 
     Ok(map.data.iter().map(|d| d.and_then(of_model)).collect())
 }
 
-/// How batches are made.
-pub(super) fn plan(recipe: &Recipe, input: &Input, options: Options) -> Plan {
+/// How this rank's share of the batches is made.
+pub(super) fn plan(recipe: &Recipe, input: &Input, options: Options, ranks: &Ranks) -> Plan {
     Plan {
         seed: recipe.count("seed"),
-        batch: recipe.count("batch") as usize,
+        batch: recipe.count("batch") as usize / ranks.size(),
+        share: (ranks.rank(), ranks.size()),
         input: input.clone(),
         options,
         workers: recipe.count("workers") as usize,

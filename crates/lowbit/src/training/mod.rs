@@ -25,11 +25,13 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use train::exchange::ExchangeError;
+pub use train::exchange::Ranks;
 use train::recipe::Recipe;
 pub use train::recipe::{KEYS, Key};
 
 use crate::output::Folder;
-use crate::{Control, Error, Result};
+use crate::{Control, Error, ErrorKind, Result};
 use log::Rows;
 pub use log::TrainLine;
 use run::Run;
@@ -54,6 +56,24 @@ pub struct TrainOptions {
     pub resume: bool,
     /// Stops the run: a checkpoint is written first.
     pub control: Control,
+    /// Which part of the run this process is: [`Ranks::default`] is all of it. Of several, the first alone writes files, tells lines and scores.
+    pub ranks: Ranks,
+}
+
+/// The ranks that `mpirun` has started; once in a process.
+///
+/// # Errors
+/// A build without the feature `mpi`, MPI that cannot be initialized.
+pub fn mpi() -> Result<Ranks> {
+    #[cfg(feature = "mpi")]
+    return train::exchange::mpi::ranks().map_err(exchange_fault);
+    #[cfg(not(feature = "mpi"))]
+    Err(Error::unsupported("this lowbit is built without MPI")
+        .help("build it with --features mpi: that needs mpicc and libclang"))
+}
+
+fn exchange_fault(e: ExchangeError) -> Error {
+    Error::new(ErrorKind::Io, e.to_string())
 }
 
 /// A finished run.
@@ -87,30 +107,61 @@ pub struct Trained {
 /// Runs a recipe to its end; `line` sees the run's lines.
 ///
 /// # Errors
-/// A recipe with a mistake, data that cannot be read, a graph with an operator that cannot be trained (named), a run that diverged (with advice),
+/// A recipe with a mistake or one that is not the first rank's, data that cannot be read, a graph with an operator that cannot be trained (named), a run that diverged (with advice),
 /// cancellation: then a checkpoint has been written.
 pub fn train(options: &TrainOptions, line: &mut dyn FnMut(&TrainLine)) -> Result<Trained> {
     let begin = Instant::now();
     let recipe =
         Recipe::parse(&options.recipe, &options.settings).map_err(|e| Error::usage(e.to_string()))?;
+    let ranks = &options.ranks;
+    agree(&recipe, ranks)?;
     let source = source::float_model(&recipe, &options.control)?;
     let path = match recipe.text("output") {
         "" => Path::new("runs").join(&options.name),
         text => PathBuf::from(text),
     };
-    if !options.resume && path.join(CHECKPOINT).exists() {
+    if ranks.is_first() && !options.resume && path.join(CHECKPOINT).exists() {
         return Err(Error::usage("the folder holds a run already")
             .at(path.display())
             .help("go on with it by --resume, or give another folder with --set output=DIR"));
     }
-    let mut run = Run::new(options.name.clone(), recipe, source)?;
-    let folder = Folder::create(&path, options.resume)?;
+    let mut run = Run::new(options.name.clone(), recipe, source, ranks)?;
+    let folder = match ranks.is_first() {
+        true => Folder::create(&path, options.resume)?,
+        false => Folder::of_another(&path),
+    };
     let mut rows = Rows::default();
     if options.resume {
         run.resume(&folder, &mut rows)?;
     }
     run.steps(&folder, &mut rows, &options.control, line)?;
-    run.finish(&folder, &mut rows, &options.control, begin)
+    let made = run.finish(&folder, &mut rows, &options.control, begin)?;
+    ranks.finish();
+    Ok(made)
+}
+
+/// Ranks that would not make the same steps wait for each other for ever.
+fn agree(recipe: &Recipe, ranks: &Ranks) -> Result<()> {
+    let (batch, size) = (recipe.count("batch"), ranks.size());
+    if batch % size as u64 != 0 {
+        return Err(
+            Error::usage(format!("a batch of {batch} pictures has no {size} equal shares")).help(format!(
+                "take a number of ranks that divides it, or --set batch={}",
+                batch.next_multiple_of(size as u64)
+            )),
+        );
+    }
+    let mine = recipe.to_toml();
+    let mut first = mine.clone().into_bytes();
+    ranks.broadcast(&mut first).map_err(exchange_fault)?;
+    let first = String::from_utf8_lossy(&first);
+    match mine.lines().zip(first.lines()).find(|(a, b)| a != b) {
+        Some((a, b)) => Err(Error::usage(format!(
+            "rank {} has {a}, and the first rank {b}",
+            ranks.rank()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The text of a recipe file.

@@ -1,11 +1,17 @@
 //! The loss of a run: against labels, or against the float model.
 
 use data::augment::Batch;
-use tasks::detect::{Family, Head};
+use tasks::detect::{Family, Head, SsdBoxes, priors};
+use train::exchange::Ranks;
 use train::exec::{Cpu, Exec, Mode};
 use train::loss::classify::{CrossEntropy, Follow};
+use train::loss::decoded::Decoded;
 use train::loss::distill::Distill;
+use train::loss::fastestdet::FastestDet;
+use train::loss::nanodet::NanoDet;
+use train::loss::ssd::Ssd;
 use train::loss::yolo_v3::{self, YoloV3};
+use train::loss::yolo_v5::YoloV5;
 use train::loss::yolo_v8::{self, YoloV8};
 use train::loss::yolox::YoloX;
 use train::loss::{Loss, LossParts, Output, Target};
@@ -94,19 +100,20 @@ impl Objective {
         &mut self,
         input: &[f32],
         outputs: &[Output],
+        ranks: &Ranks,
         gradients: &mut Vec<Vec<f32>>,
     ) -> std::result::Result<LossParts, TrainError> {
         match &mut self.kind {
-            Kind::Labels(loss) => Ok(loss.evaluate(outputs, &self.targets, gradients)?),
+            Kind::Labels(loss) => Ok(loss.evaluate(outputs, &self.targets, ranks, gradients)?),
             Kind::Teacher(teacher, loss) => {
                 teacher.forward(&[input], Mode::Evaluate, &mut self.raw)?;
-                Ok(loss.evaluate(outputs, &named(&self.ports, &self.raw), gradients)?)
+                Ok(loss.evaluate(outputs, &named(&self.ports, &self.raw), ranks, gradients)?)
             }
             Kind::ClassTeacher(teacher, follow) => {
                 teacher.forward(&[input], Mode::Evaluate, &mut self.raw)?;
                 gradients.clear();
                 gradients.extend(outputs.iter().map(|o| vec![0.0; o.values.len()]));
-                let value = follow.add(outputs, &named(&self.ports, &self.raw), gradients)?;
+                let value = follow.add(outputs, &named(&self.ports, &self.raw), ranks, gradients)?;
                 Ok(LossParts {
                     parts: vec![("teacher", value)],
                 })
@@ -126,6 +133,7 @@ fn named<'a>(ports: &'a [Port], values: &'a [Vec<f32>]) -> Vec<Output<'a>> {
 
 fn labels(recipe: &Recipe, head: &Head) -> Result<Box<dyn Loss>> {
     let classes = head.classes.len();
+    let size = [head.input.width, head.input.height];
     let smoothing = recipe.number("loss.smoothing");
     Ok(match &head.family {
         Family::Yolov3(heads) => {
@@ -135,6 +143,7 @@ fn labels(recipe: &Recipe, head: &Head) -> Result<Box<dyn Loss>> {
             };
             Box::new(YoloV3::new(heads.clone(), classes, options))
         }
+        Family::Yolov5(heads) => Box::new(YoloV5::new(heads.clone(), classes)),
         Family::Yolov8Raw { heads, reg_max } => Box::new(YoloV8::new(
             heads.clone(),
             *reg_max,
@@ -142,9 +151,46 @@ fn labels(recipe: &Recipe, head: &Head) -> Result<Box<dyn Loss>> {
             yolo_v8::Options::default(),
         )),
         Family::Yolox { output, strides } => {
-            let size = [head.input.width, head.input.height];
             Box::new(YoloX::new(output.clone(), strides.clone(), size, classes))
         }
+        Family::Yolov5Decoded(output) | Family::Yolov8(output) => Box::new(Decoded {
+            output: output.clone(),
+            classes,
+            objectness: matches!(head.family, Family::Yolov5Decoded(_)),
+        }),
+        Family::Nanodet {
+            heads,
+            reg_max,
+            cell_offset,
+        } => Box::new(NanoDet {
+            heads: heads.clone(),
+            bins: reg_max + 1,
+            offset: f64::from(*cell_offset),
+            size,
+            classes,
+        }),
+        Family::Fastestdet(output) => Box::new(FastestDet {
+            output: output.clone(),
+            size,
+            classes,
+        }),
+        Family::Ssd {
+            boxes,
+            scores,
+            format:
+                SsdBoxes::Offsets {
+                    strides,
+                    min_sizes,
+                    variances,
+                },
+        } => Box::new(Ssd {
+            boxes: boxes.clone(),
+            scores: scores.clone(),
+            priors: priors(size[0], size[1], strides, min_sizes),
+            variances: *variances,
+            size,
+            classes,
+        }),
         Family::Classifier(output) => Box::new(CrossEntropy {
             output: output.clone(),
             classes,

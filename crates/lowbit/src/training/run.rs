@@ -9,6 +9,7 @@ use graph::onnx::Form;
 use graph::passes::{Budget, simplify};
 use kernels::{Isa, Pool};
 use train::checkpoint::Checkpoint;
+use train::exchange::Ranks;
 use train::exec::Cpu;
 use train::program::FakeQuantizer;
 use train::recipe::Recipe;
@@ -19,7 +20,8 @@ use super::objective::Objective;
 use super::quantizers::{self, Quantized};
 use super::table::Table;
 use super::{
-    CHECKPOINT, EVENTS, JSON, MODEL, REPORT, RESULTS, Trained, data, events, export, judge, report, setup,
+    CHECKPOINT, EVENTS, JSON, MODEL, REPORT, RESULTS, Trained, data, events, exchange_fault, export, judge,
+    report, setup,
 };
 use crate::output::Folder;
 use crate::{Control, Error, ErrorKind, Model, Provenance, Result};
@@ -35,10 +37,11 @@ pub(super) struct Run {
     pub(super) judged: Option<(data::Set, Vec<Option<usize>>)>,
     objective: Objective,
     trainer: Trainer,
+    ranks: Ranks,
 }
 
 impl Run {
-    pub(super) fn new(name: String, recipe: Recipe, source: Model) -> Result<Run> {
+    pub(super) fn new(name: String, recipe: Recipe, source: Model, ranks: &Ranks) -> Result<Run> {
         let head = source.head()?.clone();
         let pool = Arc::new(Pool::new(recipe.count("threads") as usize));
         let set = data::open_cached(&recipe, &head.input)?;
@@ -64,12 +67,23 @@ impl Run {
         if distill {
             outputs.extend(recipe.texts("loss.features").into_iter().map(String::from));
         }
-        let program = setup::program(&recipe, &source, activations.clone(), outputs.clone(), false)?;
+        let program = setup::program(
+            &recipe,
+            &source,
+            activations.clone(),
+            outputs.clone(),
+            ranks,
+            false,
+        )?;
         let (parameters, ports) = (program.parameters().to_vec(), program.outputs().to_vec());
-        let exec = Cpu::new(program, pool.clone(), Isa::best()).map_err(|e| Error::limit(e.to_string()))?;
+        let mut exec =
+            Cpu::new(program, pool.clone(), Isa::best()).map_err(|e| Error::limit(e.to_string()))?;
+        if recipe.flag("batch_norm.sync_stats") {
+            exec = exec.synchronized(ranks);
+        }
         let teacher = match distill {
             true => {
-                let program = setup::program_of_teacher(&recipe, &source, outputs)?;
+                let program = setup::program_of_teacher(&recipe, &source, outputs, ranks)?;
                 Some(Cpu::new(program, pool, Isa::best()).map_err(|e| Error::limit(e.to_string()))?)
             }
             false => None,
@@ -82,7 +96,8 @@ impl Run {
             setup::settings(&recipe),
             methods,
             &steps,
-        );
+        )
+        .shared(ranks);
         let judged = match recipe.text("eval.kind") {
             "" => None,
             _ => {
@@ -101,16 +116,23 @@ impl Run {
             judged,
             objective,
             trainer,
+            ranks: ranks.clone(),
         })
     }
 
     pub(super) fn resume(&mut self, folder: &Folder, rows: &mut Rows) -> Result<()> {
         let path = folder.path().join(CHECKPOINT);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(Error::io(&path, &e)),
-        };
+        let mut bytes = Vec::new();
+        if self.ranks.is_first() {
+            bytes = match std::fs::read(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&path, &e)),
+                read => read.unwrap_or_default(),
+            };
+        }
+        self.ranks.broadcast(&mut bytes).map_err(exchange_fault)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let bad = |e: String| Error::bad(e).at(path.display());
         let from = Checkpoint::from_bytes(&bytes).map_err(|e| bad(e.to_string()))?;
         let text = from.meta.get("recipe").map(String::as_str).unwrap_or_default();
@@ -146,7 +168,12 @@ impl Run {
         let head = self.source.head()?.clone();
         let first = self.trainer.step_count();
         let steps = self.recipe.count("steps");
-        let plan = data::plan(&self.recipe, &head.input, data::changes(&self.recipe));
+        let plan = data::plan(
+            &self.recipe,
+            &head.input,
+            data::changes(&self.recipe),
+            &self.ranks,
+        );
         let mut loader = Loader::new(self.set.source.clone(), plan, first);
         let interval = |key: &str| self.recipe.count(key);
         let (evaluate, save, log) = (
@@ -161,22 +188,23 @@ impl Run {
         }
         let begin = Instant::now();
         while !self.trainer.is_done() {
-            if let Err(e) = control.check() {
+            let stop = control.check().err().map(|e| e.kind());
+            if self.ranks.any(stop.is_some()).map_err(exchange_fault)? {
                 self.save(folder, rows)?;
                 let at = self.trainer.step_count();
                 return Err(Error::new(
-                    e.kind(),
+                    stop.unwrap_or(ErrorKind::Interrupted),
                     format!("stopped at step {at} of {steps}; a checkpoint was written"),
                 )
                 .at(folder.path().display())
                 .help("go on with --resume"));
             }
             let batch = loader.next_batch().map_err(load_fault)?;
-            let objective = &mut self.objective;
+            let (objective, ranks) = (&mut self.objective, &self.ranks);
             objective.target(&batch)?;
             let input: &[f32] = &batch.input;
             let report = self.trainer.step(&[input], &mut |outputs, gradients| {
-                objective.evaluate(input, outputs, gradients)
+                objective.evaluate(input, outputs, ranks, gradients)
             });
             let report = report.map_err(|e| fault(e).at(folder.path().display()))?;
             rows.add(&report);
@@ -188,7 +216,10 @@ impl Run {
             if due(log, step) || step == steps || score.is_some() {
                 let done = (step - first) as f64;
                 let eta = begin.elapsed().as_secs_f64() / done * (steps - step) as f64;
-                line(&rows.line(steps, eta, score));
+                let told = rows.line(steps, eta, score);
+                if self.ranks.is_first() {
+                    line(&told);
+                }
             }
             if due(save, step) {
                 self.save(folder, rows)?;
@@ -207,7 +238,7 @@ impl Run {
     }
 
     pub(super) fn judge(&self, model: &Model, control: &Control) -> Result<Option<f64>> {
-        let Some((set, classes)) = &self.judged else {
+        let Some((set, classes)) = self.judged.as_ref().filter(|_| self.ranks.is_first()) else {
             return Ok(None);
         };
         let (most, threads) = (
@@ -235,7 +266,12 @@ impl Run {
     ) -> Result<Trained> {
         self.save(folder, rows)?;
         let head = self.source.head()?.clone();
-        let plan = data::plan(&self.recipe, &head.input, data::changes(&self.recipe));
+        let plan = data::plan(
+            &self.recipe,
+            &head.input,
+            data::changes(&self.recipe),
+            &self.ranks,
+        );
         let count = match self.recipe.text("batch_norm.mode") {
             "batch" => self.recipe.count("batch_norm.reestimate"),
             _ => 0,
@@ -283,8 +319,10 @@ impl Run {
             seconds: begin.elapsed().as_secs_f64(),
         };
         let state = self.trainer.checkpoint().map_err(fault)?;
-        let page = report::html(&self, &made, &model, &deployed, &state, &table)?;
-        folder.write(REPORT, page.as_bytes(), &[])?;
+        if self.ranks.is_first() {
+            let page = report::html(&self, &made, &model, &deployed, &state, &table)?;
+            folder.write(REPORT, page.as_bytes(), &[])?;
+        }
         folder.write(JSON, &json(&self.recipe, &made, &table), &[])?;
         Ok(made)
     }
@@ -313,6 +351,7 @@ fn fault(e: TrainError) -> Error {
         )
         .help(advice),
         TrainError::Checkpoint(e) => Error::bad(e.to_string()),
+        TrainError::Exchange(e) => exchange_fault(e),
         e => Error::bad(e.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! From a recipe to the parts of a run.
 
+use train::exchange::Ranks;
 use train::optimizer::Optimizer;
 use train::optimizer::adamw::AdamW;
 use train::optimizer::ema::Ema;
@@ -36,9 +37,10 @@ pub(super) fn program(
     source: &Model,
     quantizers: Vec<FakeQuantizer>,
     outputs: Vec<String>,
+    ranks: &Ranks,
     frozen: bool,
 ) -> Result<Program> {
-    let mut options = ProgramOptions::new(recipe.count("batch") as usize);
+    let mut options = ProgramOptions::new(recipe.count("batch") as usize / ranks.size());
     options.batch_norm = match recipe.text("batch_norm.mode") {
         "batch" if !frozen => BatchNormMode::Batch {
             momentum: recipe.number("batch_norm.momentum") as f32,
@@ -50,8 +52,13 @@ pub(super) fn program(
     Program::new(source.graph(), &options).map_err(|e| Error::unsupported(e.to_string()))
 }
 
-pub(super) fn program_of_teacher(recipe: &Recipe, source: &Model, outputs: Vec<String>) -> Result<Program> {
-    program(recipe, source, Vec::new(), outputs, true)
+pub(super) fn program_of_teacher(
+    recipe: &Recipe,
+    source: &Model,
+    outputs: Vec<String>,
+    ranks: &Ranks,
+) -> Result<Program> {
+    program(recipe, source, Vec::new(), outputs, ranks, true)
 }
 
 pub(super) fn settings(recipe: &Recipe) -> Settings {

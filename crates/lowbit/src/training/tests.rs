@@ -62,7 +62,7 @@ fn every_recipe_ends_in_a_file_that_gives_the_trainers_bytes() {
         let folder = Folder::create(&scratch.join(path.file_stem().unwrap()), false).unwrap();
         let mut rows = Rows::default();
         let source = float_model(&recipe, &control).unwrap();
-        let mut run = Run::new("short".into(), recipe, source).unwrap();
+        let mut run = Run::new("short".into(), recipe, source, &super::Ranks::default()).unwrap();
         run.steps(&folder, &mut rows, &control, &mut |_| {}).unwrap();
         // What is scored during training, before it is a file.
         let evaluated = run.model(&[]).unwrap();

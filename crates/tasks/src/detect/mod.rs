@@ -15,6 +15,7 @@ mod recognise;
 
 pub use boxes::{BBox, Candidate, Detection, Object, Placement, Status};
 pub use decode::DecodeError;
+pub use decode::ssd::priors;
 pub use head::{
     AnchorHead, BoxFormat, Branch, Channels, ColorOrder, Column, DflHead, Family, Head, HeadError, Input,
     NmsEnd, PairHead, Resize, SsdBoxes, Units,

@@ -4,6 +4,8 @@ mod cpu;
 
 pub use cpu::Cpu;
 
+use crate::exchange::ExchangeError;
+
 /// Which of its two forms a program runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -31,6 +33,8 @@ pub enum ExecError {
     NoParameter { index: usize },
     #[error("{bytes} bytes of memory could not be had")]
     Memory { bytes: usize },
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
 }
 
 /// Runs a program on some device. Numbers are f32 in ONNX's order.

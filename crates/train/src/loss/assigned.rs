@@ -1,6 +1,7 @@
 //! Losses of detectors in two steps: who answers for which object, then a differentiable sum.
 
 use super::{Loss, LossError, LossParts, Output, Target};
+use crate::exchange::Ranks;
 
 /// A loss that first decides, from the outputs but without a gradient, which prediction answers for which object.
 pub trait AssignedLoss {
@@ -13,7 +14,10 @@ pub trait AssignedLoss {
     /// Outputs or targets that do not fit the head.
     fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Self::Assignment, LossError>;
 
-    /// The loss for an assignment, and its gradient.
+    /// What the sums of the loss are divided by, before it is kept from 0: a sum over the batch, such as the number of positives.
+    fn weight(&self, assignment: &Self::Assignment) -> f64;
+
+    /// The loss for an assignment, and its gradient; `weight` is that of the whole batch, at least 1.
     ///
     /// # Errors
     /// Outputs that do not fit the head.
@@ -22,6 +26,7 @@ pub trait AssignedLoss {
         outputs: &[Output],
         targets: &[Vec<Target>],
         assignment: &Self::Assignment,
+        weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError>;
 }
@@ -31,9 +36,11 @@ impl<L: AssignedLoss + Send> Loss for L {
         &mut self,
         outputs: &[Output],
         targets: &[Vec<Target>],
+        ranks: &Ranks,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {
         let assignment = self.assign(outputs, targets)?;
-        self.of_assignment(outputs, targets, &assignment, gradients)
+        let weight = ranks.total(self.weight(&assignment))?.max(1.0);
+        self.of_assignment(outputs, targets, &assignment, weight, gradients)
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 use super::{Loss, LossError, LossParts, Output, Target, check_targets, clear, find};
+use crate::exchange::Ranks;
 
 /// Cross-entropy of one output `[N, classes]` (or `[N, classes, 1, 1]`).
 #[derive(Debug, Clone)]
@@ -42,13 +43,14 @@ impl Loss for CrossEntropy {
         &mut self,
         outputs: &[Output],
         targets: &[Vec<Target>],
+        ranks: &Ranks,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {
         clear(outputs, gradients);
         let index = logits(outputs, &self.output, self.classes)?;
         let output = &outputs[index];
         check_targets(targets, output.shape[0], self.classes)?;
-        let share = 1.0 / targets.len().max(1) as f64;
+        let share = 1.0 / ranks.total(targets.len() as f64)?.max(1.0);
         let mut p = vec![0.0; self.classes];
         let mut sum = 0.0;
         let rows = output.values.chunks(self.classes);
@@ -92,6 +94,7 @@ impl Follow {
         &self,
         student: &[Output],
         teacher: &[Output],
+        ranks: &Ranks,
         gradients: &mut [Vec<f32>],
     ) -> Result<f64, LossError> {
         let (c, tau) = (self.classes, self.temperature);
@@ -104,7 +107,7 @@ impl Follow {
                 want: z.shape[0],
             });
         }
-        let share = self.weight / z.shape[0].max(1) as f64;
+        let share = self.weight / ranks.total(z.shape[0] as f64)?.max(1.0);
         let (mut p, mut q) = (vec![0.0; c], vec![0.0; c]);
         let mut sum = 0.0;
         let rows = z.values.chunks(c).zip(t.values.chunks(c));

@@ -12,6 +12,7 @@ use tasks::detect::{Family, Head};
 use tensor::math::sigmoid;
 
 use super::{LossError, LossParts, Output, clear, find};
+use crate::exchange::Ranks;
 
 /// How the numbers of one prediction lie in an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,7 @@ impl Distill {
         &self,
         student: &[Output],
         teacher: &[Output],
+        ranks: &Ranks,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {
         clear(student, gradients);
@@ -89,8 +91,8 @@ impl Distill {
         for (name, layout) in &self.outputs {
             let (s, y, t) = pair(student, teacher, name, self.shape(*layout))?;
             let mut weights = Weights::new(t.values.len());
-            self.weigh(*layout, t, &mut weights);
-            let scale = share / weights.total.max(1e-9);
+            self.weigh(*layout, t, ranks, &mut weights)?;
+            let scale = share / ranks.total(weights.total)?.max(1e-9);
             for (i, &w) in weights.w.iter().enumerate() {
                 let d = f64::from(y.values[i]) - f64::from(t.values[i]);
                 sums[0] += scale * f64::from(w) * d * d;
@@ -100,7 +102,8 @@ impl Distill {
         let share = self.gains[1] / self.features.len().max(1) as f64;
         for name in &self.features {
             let (s, y, t) = pair(student, teacher, name, None)?;
-            let scale = share / mean_square(t.values).max(1e-12) / t.values.len().max(1) as f64;
+            let (mean, count) = mean_square(t.values, ranks)?;
+            let scale = share / mean.max(1e-12) / count;
             for (i, (&a, &b)) in y.values.iter().zip(t.values).enumerate() {
                 let d = f64::from(a) - f64::from(b);
                 sums[1] += scale * d * d;
@@ -124,7 +127,13 @@ impl Distill {
     }
 
     /// Weights of every number of a teacher's output.
-    fn weigh(&self, layout: Layout, t: &Output, weights: &mut Weights) {
+    fn weigh(
+        &self,
+        layout: Layout,
+        t: &Output,
+        ranks: &Ranks,
+        weights: &mut Weights,
+    ) -> Result<(), LossError> {
         let cells: usize = t.shape.get(2..).unwrap_or_default().iter().product();
         match layout {
             Layout::Anchors { .. } => {
@@ -170,11 +179,12 @@ impl Distill {
                 }
             }
             Layout::Plain => {
-                let size = mean_square(t.values).sqrt().max(1e-6) as f32;
+                let size = mean_square(t.values, ranks)?.0.sqrt().max(1e-6) as f32;
                 weights.w.fill(1.0 / (size * size));
                 weights.total = t.values.len() as f64;
             }
         }
+        Ok(())
     }
 }
 
@@ -206,9 +216,13 @@ fn predictions(n: usize, each: usize, cells: usize) -> impl Iterator<Item = (usi
     (0..n / block.max(1)).flat_map(move |b| (0..cells).map(move |cell| (b * block, cell)))
 }
 
-fn mean_square(values: &[f32]) -> f64 {
+/// Mean of the squares over the whole batch, and how many there are, at least 1.
+fn mean_square(values: &[f32], ranks: &Ranks) -> Result<(f64, f64), LossError> {
     let sum: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-    sum / values.len().max(1) as f64
+    let mut both = [sum, values.len() as f64];
+    ranks.sum_wide(&mut both)?;
+    let count = both[1].max(1.0);
+    Ok((both[0] / count, count))
 }
 
 /// The student's index, and both values of a name.

@@ -3,27 +3,44 @@
 //! | file | for |
 //! |---|---|
 //! | [`yolo_v3`] | anchor heads of YOLOv3, YOLO-Fastest, MobileNet-YOLO |
+//! | [`yolo_v5`] | raw anchor heads of YOLOv5 and YOLOv7 |
 //! | [`yolox`] | YOLOX: SimOTA assignment, objectness |
 //! | [`yolo_v8`] | DFL heads of YOLOv8/11 and of our own detector: task-aligned assignment |
+//! | [`decoded`] | YOLOv5/v7 and YOLOv8/11 graphs that decode their boxes: task-aligned assignment |
+//! | [`nanodet`] | NanoDet: ATSS assignment, generalized focal loss |
+//! | [`fastestdet`] | FastestDet |
+//! | [`ssd`] | SSD with priors, UltraFace: hard negatives |
 //! | [`distill`] | any detector that follows a teacher, without labels |
 //! | [`classify`] | cross-entropy with smoothed or soft targets |
 //!
 //! Outputs are f32 in ONNX's order, the batch first; boxes are pixels of the network's input. Sums run in f64 in a fixed order, so that a
 //! loss depends on nothing but its inputs. Which prediction answers for which object is decided first, from the outputs but without a gradient;
 //! the loss is then a function of the outputs for that decision, and the gradient is exactly its derivative.
+//!
+//! What a sum is divided by (positives, pictures, …) is taken over the batches of all ranks: the losses of the ranks add up to that of the whole
+//! batch, and so do the gradients.
 
+mod anchors;
 mod assigned;
 pub mod classify;
+pub mod decoded;
+mod dfl;
 pub mod distill;
+pub mod fastestdet;
 mod iou;
+pub mod nanodet;
+pub mod ssd;
 mod terms;
 pub mod yolo_v3;
+pub mod yolo_v5;
 pub mod yolo_v8;
 pub mod yolox;
 
 pub use assigned::AssignedLoss;
 pub use iou::{ciou, iou};
 pub use terms::{bce, softplus};
+
+use crate::exchange::{ExchangeError, Ranks};
 
 /// One output of the network.
 #[derive(Debug, Clone, Copy)]
@@ -79,11 +96,13 @@ pub enum LossError {
         class: usize,
         classes: usize,
     },
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
 }
 
 /// A loss against labels.
 pub trait Loss: Send {
-    /// Loss of a batch; `gradients` gets one vector for each output, as long as it, zeros where the loss does not read it.
+    /// This rank's part of the loss of a batch, of which it has these pictures; `gradients` gets one vector for each output, as long as it, zeros where the loss does not read it.
     ///
     /// # Errors
     /// Outputs that are not those of the head, targets that do not fit.
@@ -91,6 +110,7 @@ pub trait Loss: Send {
         &mut self,
         outputs: &[Output],
         targets: &[Vec<Target>],
+        ranks: &Ranks,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError>;
 }

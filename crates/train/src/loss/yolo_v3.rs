@@ -9,12 +9,10 @@
 //! others is pushed to 0, but where the predicted box has IoU above 0.7 with some object (`ignore_thresh`).
 
 use tasks::detect::AnchorHead;
-use tensor::math::{exp, sigmoid};
 
+use super::anchors::{Grid, Rule, grids};
 use super::terms::add;
-use super::{
-    AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, ciou, clear, find, iou, usable,
-};
+use super::{AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, clear, iou, usable};
 
 /// Settings; the defaults are those of the module's text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,66 +60,6 @@ pub enum Role {
 /// Roles of all predictions: for each head `[picture, anchor, cell]`.
 pub type Assignment = Vec<Vec<Role>>;
 
-/// One output `[N, anchors·(5 + classes), h, w]` with its head.
-struct Grid<'a> {
-    head: &'a AnchorHead,
-    output: usize,
-    values: &'a [f32],
-    per_anchor: usize,
-    batch: usize,
-    rows: usize,
-    columns: usize,
-}
-
-/// A predicted box and what its four raw numbers move: ∂cx/∂tx, ∂cy/∂ty, ∂w/∂tw, ∂h/∂th.
-struct Predicted {
-    corners: [f64; 4],
-    slopes: [f64; 4],
-}
-
-impl Grid<'_> {
-    fn cells(&self) -> usize {
-        self.rows * self.columns
-    }
-
-    fn predictions(&self) -> usize {
-        self.batch * self.head.anchors.len() * self.cells()
-    }
-
-    /// Position of a channel of prediction `index` = (picture, anchor, cell) in the output.
-    fn at(&self, index: usize, channel: usize) -> usize {
-        let cells = self.cells();
-        (index / cells * self.per_anchor + channel) * cells + index % cells
-    }
-
-    fn predicted(&self, index: usize) -> Predicted {
-        let (cell, anchor) = (
-            index % self.cells(),
-            index / self.cells() % self.head.anchors.len(),
-        );
-        let raw = |channel: usize| self.values[self.at(index, channel)];
-        let (stride, s) = (f64::from(self.head.stride), self.head.scale_xy);
-        let [sx, sy] = [raw(0), raw(1)].map(|t| f64::from(sigmoid(t)));
-        let place = |sigma: f64, at: usize| (sigma * s - (s - 1.0) / 2.0 + at as f64) * stride;
-        let (cx, cy) = (place(sx, cell % self.columns), place(sy, cell / self.columns));
-        let side = |t: f32, anchor: f32| f64::from(exp(t.clamp(-20.0, 20.0))) * f64::from(anchor);
-        let [aw, ah] = self.head.anchors[anchor];
-        let (w, h) = (side(raw(2), aw), side(raw(3), ah));
-        let centre = |sigma: f64| sigma * (1.0 - sigma) * s * stride;
-        Predicted {
-            corners: [cx - w / 2.0, cy - h / 2.0, cx + w / 2.0, cy + h / 2.0],
-            slopes: [centre(sx), centre(sy), w, h],
-        }
-    }
-
-    /// Row-major cell of a point, brought into the grid.
-    fn cell_of(&self, x: f64, y: f64) -> usize {
-        let along =
-            |v: f64, n: usize| ((v / f64::from(self.head.stride)).floor().max(0.0) as usize).min(n - 1);
-        along(y, self.rows) * self.columns + along(x, self.columns)
-    }
-}
-
 impl YoloV3 {
     /// From the parts of a head description.
     pub fn new(heads: Vec<AnchorHead>, classes: usize, options: Options) -> Self {
@@ -133,27 +71,7 @@ impl YoloV3 {
     }
 
     fn grids<'a>(&'a self, outputs: &[Output<'a>]) -> Result<Vec<Grid<'a>>, LossError> {
-        let per_anchor = 5 + self.classes;
-        let grid = |head: &'a AnchorHead| {
-            let channels = head.anchors.len() * per_anchor;
-            let output = find(outputs, &head.output, &[None, Some(channels), None, None])?;
-            let shape = outputs[output].shape;
-            Ok(Grid {
-                head,
-                output,
-                values: outputs[output].values,
-                per_anchor,
-                batch: shape[0],
-                rows: shape[2],
-                columns: shape[3],
-            })
-        };
-        self.heads.iter().map(grid).collect()
-    }
-
-    fn predictions_of(&self, grid: &Grid, picture: usize) -> std::ops::Range<usize> {
-        let each = grid.predictions() / grid.batch.max(1);
-        picture * each..(picture + 1) * each
+        grids(&self.heads, self.classes, Rule::V3, outputs)
     }
 
     /// IoU of a size with every anchor: (head, anchor, IoU).
@@ -204,7 +122,7 @@ impl AssignedLoss for YoloV3 {
                 }
             }
             for (grid, roles) in grids.iter().zip(&mut roles).filter(|_| !objects.is_empty()) {
-                let each = self.predictions_of(grid, picture);
+                let each = grid.of_picture(picture);
                 for index in each.filter(|&i| roles[i] == Role::Negative).collect::<Vec<_>>() {
                     let corners = grid.predicted(index).corners;
                     let covers =
@@ -218,17 +136,22 @@ impl AssignedLoss for YoloV3 {
         Ok(roles)
     }
 
+    fn weight(&self, roles: &Assignment) -> f64 {
+        let positives = roles.iter().flatten().filter(|r| matches!(r, Role::Positive(_)));
+        positives.count() as f64
+    }
+
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
         roles: &Assignment,
+        weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {
         clear(outputs, gradients);
         let grids = self.grids(outputs)?;
-        let positives = roles.iter().flatten().filter(|r| matches!(r, Role::Positive(_)));
-        let share = 1.0 / positives.count().max(1) as f64;
+        let share = 1.0 / weight;
         let [box_gain, objectness_gain, class_gain] = self.options.gains.map(|g| g * share);
         let objects: Vec<Vec<Target>> = targets.iter().map(|t| usable(t)).collect();
         let mut sums = [0.0; 3];
@@ -248,14 +171,7 @@ impl AssignedLoss for YoloV3 {
                     continue;
                 };
                 let target = &objects[index / each][object];
-                let predicted = grid.predicted(index);
-                let (value, d) = ciou(predicted.corners, target.corners.map(f64::from));
-                sums[0] += value * box_gain;
-                // The centre moves both corners; the size parts them by half each.
-                let by = [d[0] + d[2], d[1] + d[3], (d[2] - d[0]) / 2.0, (d[3] - d[1]) / 2.0];
-                for (k, by) in by.iter().enumerate() {
-                    gradient[at(k)] = (box_gain * by * predicted.slopes[k]) as f32;
-                }
+                sums[0] += grid.box_loss(index, target, box_gain, gradient);
                 let smoothing = self.options.smoothing;
                 for class in 0..self.classes {
                     let hot = f32::from(u8::from(class == target.class));

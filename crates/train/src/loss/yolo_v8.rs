@@ -12,9 +12,10 @@
 use tasks::detect::DflHead;
 use tensor::math::sigmoid;
 
+use super::dfl::{Place, Sides};
 use super::terms::add;
 use super::{
-    AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, ciou, clear, find, iou, usable,
+    AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, clear, find, iou, usable,
 };
 
 /// Settings; the defaults are those of the module's text.
@@ -72,34 +73,14 @@ impl Grid<'_> {
         (picture * self.channels + channel) * self.cells + cell
     }
 
-    /// Corners of a predicted box. Leaves the softmax of each side, `bins` numbers, and its mean.
-    fn predicted(&self, picture: usize, cell: usize, sides: &mut [Side; 4]) -> [f64; 4] {
-        for (k, side) in sides.iter_mut().enumerate() {
-            let logits = (0..self.bins).map(|b| self.values[self.at(picture, k * self.bins + b, cell)]);
-            side.set(logits);
+    fn place(&self, picture: usize, cell: usize) -> Place<'_, impl Fn(usize) -> usize> {
+        Place {
+            values: self.values,
+            at: move |channel| self.at(picture, channel, cell),
+            bins: self.bins,
+            middle: self.middle(cell),
+            stride: self.stride,
         }
-        let [cx, cy] = self.middle(cell);
-        let d: [f64; 4] = std::array::from_fn(|k| sides[k].mean * self.stride);
-        [cx - d[0], cy - d[1], cx + d[2], cy + d[3]]
-    }
-}
-
-/// Distribution of one distance.
-#[derive(Debug, Clone, Default)]
-struct Side {
-    p: Vec<f64>,
-    mean: f64,
-}
-
-impl Side {
-    fn set(&mut self, logits: impl Iterator<Item = f32> + Clone) {
-        let most = logits.clone().fold(f32::NEG_INFINITY, f32::max);
-        self.p.clear();
-        self.p
-            .extend(logits.map(|x| libm::exp(f64::from(x) - f64::from(most))));
-        let sum: f64 = self.p.iter().sum();
-        self.p.iter_mut().for_each(|p| *p /= sum);
-        self.mean = self.p.iter().enumerate().map(|(k, p)| k as f64 * p).sum();
     }
 }
 
@@ -147,7 +128,7 @@ impl YoloV8 {
         let total = grids.iter().map(|g| g.cells).sum();
         // Object, alignment, IoU.
         let mut taken: Vec<Option<(usize, f64, f64)>> = vec![None; total];
-        let mut sides: [Side; 4] = Default::default();
+        let mut sides = Sides::default();
         let [by_score, by_iou] = self.options.exponents;
         for (object, o) in objects.iter().enumerate() {
             let c = o.corners.map(f64::from);
@@ -159,7 +140,7 @@ impl YoloV8 {
                         continue;
                     }
                     let logit = grid.values[grid.at(picture, 4 * self.bins + o.class, cell)];
-                    let overlap = iou(grid.predicted(picture, cell, &mut sides), c);
+                    let overlap = iou(grid.place(picture, cell).corners(&mut sides), c);
                     let m = libm::pow(f64::from(sigmoid(logit)), by_score) * libm::pow(overlap, by_iou);
                     offers.push((grid.first + cell, m, overlap));
                 }
@@ -184,44 +165,6 @@ impl YoloV8 {
     }
 }
 
-/// CIoU and DFL of one cell, times their gains; writes the gradient of its 4·R numbers.
-fn distances(
-    grid: &Grid,
-    picture: usize,
-    cell: usize,
-    target: &Target,
-    gains: [f64; 2],
-    gradient: &mut [f32],
-) -> [f64; 2] {
-    let mut sides: [Side; 4] = Default::default();
-    let t = target.corners.map(f64::from);
-    let (overlap, d) = ciou(grid.predicted(picture, cell, &mut sides), t);
-    let [cx, cy] = grid.middle(cell);
-    let wanted = [cx - t[0], cy - t[1], t[2] - cx, t[3] - cy];
-    let last = grid.bins - 1;
-    let mut dfl = 0.0;
-    for (k, side) in sides.iter().enumerate() {
-        let outward = if k < 2 { -1.0 } else { 1.0 };
-        let by_mean = gains[0] * d[k] * outward * grid.stride;
-        let wanted = (wanted[k] / grid.stride).clamp(0.0, last as f64 - 0.01);
-        let (low, part) = (wanted.floor() as usize, wanted - wanted.floor());
-        let share = gains[1] / 4.0;
-        let log = |bin: usize| libm::log(side.p[bin].max(1e-30));
-        dfl -= share * ((1.0 - part) * log(low) + part * log((low + 1).min(last)));
-        for (bin, p) in side.p.iter().enumerate() {
-            // Cross-entropy against two bins: p − t.
-            let t = match bin {
-                b if b == low => 1.0 - part,
-                b if b == low + 1 => part,
-                _ => 0.0,
-            };
-            let slope = by_mean * p * (bin as f64 - side.mean) + share * (p - t);
-            gradient[grid.at(picture, k * grid.bins + bin, cell)] = slope as f32;
-        }
-    }
-    [gains[0] * overlap, dfl]
-}
-
 impl AssignedLoss for YoloV8 {
     type Assignment = Assignment;
 
@@ -234,17 +177,21 @@ impl AssignedLoss for YoloV8 {
         Ok(targets.iter().enumerate().map(each).collect())
     }
 
+    fn weight(&self, assignment: &Assignment) -> f64 {
+        assignment.iter().flatten().flatten().map(|a| a.1).sum()
+    }
+
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
         assignment: &Assignment,
+        weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {
         clear(outputs, gradients);
         let grids = self.grids(outputs)?;
-        let sum: f64 = assignment.iter().flatten().flatten().map(|a| a.1).sum();
-        let gains = self.options.gains.map(|g| g / sum.max(1.0));
+        let gains = self.options.gains.map(|g| g / weight);
         let objects: Vec<Vec<Target>> = targets.iter().map(|t| usable(t)).collect();
         let mut sums = [0.0; 3];
         for grid in &grids {
@@ -258,14 +205,8 @@ impl AssignedLoss for YoloV8 {
                         add(&mut sums[1], &mut gradient[i], bce(grid.values[i], t), gains[1]);
                     }
                     if let Some((target, weight)) = wanted {
-                        let [overlap, dfl] = distances(
-                            grid,
-                            picture,
-                            cell,
-                            target,
-                            [gains[0] * weight, gains[2] * weight],
-                            gradient,
-                        );
+                        let gains = [gains[0] * weight, gains[2] * weight];
+                        let [overlap, dfl] = grid.place(picture, cell).loss(target, gains, gradient);
                         sums[0] += overlap;
                         sums[2] += dfl;
                     }

@@ -156,18 +156,23 @@ impl AssignedLoss for YoloX {
         Ok(pictures.zip(targets).map(each).collect())
     }
 
+    fn weight(&self, assignment: &Assignment) -> f64 {
+        assignment.iter().flatten().flatten().count() as f64
+    }
+
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
         assignment: &Assignment,
+        weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {
         clear(outputs, gradients);
         let cells = self.cells();
         let index = self.output(outputs, cells.len())?;
         let (values, gradient) = (outputs[index].values, &mut gradients[index]);
-        let share = 1.0 / assignment.iter().flatten().flatten().count().max(1) as f64;
+        let share = 1.0 / weight;
         let [box_gain, objectness_gain, class_gain] = self.gains.map(|g| g * share);
         let mut sums = [0.0; 3];
         let width = 5 + self.classes;

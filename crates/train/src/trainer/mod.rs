@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! for every parameter W with a weight method:  Ŵ ← project(W), into the executor
-//! forward; (loss, gradients of the outputs) ← objective(outputs); backward
+//! forward; (loss, gradients of the outputs) ← objective(outputs); backward; loss and gradients summed over the ranks
 //! g ← method's rule; all gradients clipped by their common norm; W ← optimizer; averages
 //! ```
+//! All that follows the sums is the same on every rank.
 
 mod state;
 
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use graph::WeightAnnotation;
 
 use crate::checkpoint::CheckpointError;
+use crate::exchange::{ExchangeError, Ranks};
 use crate::exec::{Exec, ExecError, Mode};
 use crate::loss::{LossError, LossParts, Output};
 use crate::method::{Progress, WeightMethod, activation};
@@ -86,6 +88,8 @@ pub enum TrainError {
     Loss(#[from] LossError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
 }
 
 const ADVICE: &str = "lower the rate (--set optimizer.rate=…), clip gradients (--set optimizer.clip=1), lengthen the warm-up, \
@@ -104,7 +108,7 @@ pub struct StepReport {
     pub norm: f64,
 }
 
-/// Loss of the raw outputs; writes their gradients, one vector each.
+/// Loss of the raw outputs, this rank's part of it; writes their gradients, one vector each.
 pub type Objective<'a> = dyn FnMut(&[Output], &mut Vec<Vec<f32>>) -> Result<LossParts, TrainError> + 'a;
 
 /// A trained tensor.
@@ -139,6 +143,7 @@ pub struct Deployed {
 /// A run.
 pub struct Trainer {
     exec: Box<dyn Exec>,
+    ranks: Ranks,
     outputs: Vec<Port>,
     trained: Vec<Trained>,
     /// Running statistics: index and parameter.
@@ -150,6 +155,8 @@ pub struct Trainer {
     raw: Vec<Vec<f32>>,
     output_gradients: Vec<Vec<f32>>,
     gradients: Vec<Vec<f32>>,
+    /// What is exchanged in one piece.
+    together: Vec<f32>,
 }
 
 impl Trainer {
@@ -200,6 +207,7 @@ impl Trainer {
         }
         Trainer {
             exec,
+            ranks: Ranks::default(),
             outputs: outputs.to_vec(),
             gradients: trained.iter().map(|t| vec![0.0; t.values.len()]).collect(),
             trained,
@@ -210,7 +218,14 @@ impl Trainer {
             bad: 0,
             raw: Vec::new(),
             output_gradients: Vec::new(),
+            together: Vec::new(),
         }
+    }
+
+    /// One of several that train together, each on its share of the batches. All are at the same step of the same run.
+    pub fn shared(mut self, ranks: &Ranks) -> Self {
+        self.ranks = ranks.clone();
+        self
     }
 
     /// Steps done.
@@ -263,15 +278,21 @@ impl Trainer {
         self.load(false)?;
         self.exec.forward(inputs, Mode::Train, &mut self.raw)?;
         let outputs = named(&self.outputs, &self.raw);
-        let loss = objective(&outputs, &mut self.output_gradients)?;
+        let mut loss = objective(&outputs, &mut self.output_gradients)?;
+        self.sum_loss(&mut loss)?;
         self.watch(loss.total())?;
         self.exec.backward(&self.output_gradients)?;
+        for (t, g) in self.trained.iter().zip(&mut self.gradients) {
+            match t.frozen {
+                true => g.fill(0.0),
+                false => self.exec.gradient(t.index, g)?,
+            }
+        }
+        self.sum_gradients()?;
         for (t, g) in self.trained.iter_mut().zip(&mut self.gradients) {
             if t.frozen {
-                g.fill(0.0);
                 continue;
             }
-            self.exec.gradient(t.index, g)?;
             if let Some(method) = &mut t.method {
                 method.gradient(&t.values, &t.projected, g);
             }
@@ -297,6 +318,59 @@ impl Trainer {
         };
         self.step += 1;
         Ok(report)
+    }
+
+    fn sum_loss(&self, loss: &mut LossParts) -> Result<(), TrainError> {
+        let mut values: Vec<f64> = loss.parts.iter().map(|p| p.1).collect();
+        self.ranks.sum_wide(&mut values)?;
+        for (part, value) in loss.parts.iter_mut().zip(values) {
+            part.1 = value;
+        }
+        Ok(())
+    }
+
+    /// Gradients become those of all ranks, running statistics their mean.
+    fn sum_gradients(&mut self) -> Result<(), TrainError> {
+        if self.ranks.size() == 1 {
+            return Ok(());
+        }
+        self.together.clear();
+        let moving = |t: &Trained| !t.frozen;
+        for (_, g) in self
+            .trained
+            .iter()
+            .zip(&self.gradients)
+            .filter(|(t, _)| moving(t))
+        {
+            self.together.extend_from_slice(g);
+        }
+        self.ranks.sum(&mut self.together)?;
+        let mut rest = self.together.as_slice();
+        for (_, g) in (self.trained.iter().zip(&mut self.gradients)).filter(|(t, _)| moving(t)) {
+            let (mine, others) = rest.split_at(g.len());
+            g.copy_from_slice(mine);
+            rest = others;
+        }
+        self.share_statistics()
+    }
+
+    fn share_statistics(&mut self) -> Result<(), TrainError> {
+        let mut all: Vec<f32> = Vec::new();
+        for (index, parameter) in &self.running {
+            let start = all.len();
+            all.resize(start + parameter.len(), 0.0);
+            self.exec.parameter(*index, &mut all[start..])?;
+        }
+        self.ranks.sum(&mut all)?;
+        let share = 1.0 / self.ranks.size() as f32;
+        all.iter_mut().for_each(|v| *v *= share);
+        let mut rest = all.as_slice();
+        for (index, parameter) in &self.running {
+            let (mine, others) = rest.split_at(parameter.len());
+            self.exec.set_parameter(*index, mine)?;
+            rest = others;
+        }
+        Ok(())
     }
 
     fn update(&mut self, norm: f64, rate: f64) {
@@ -380,7 +454,8 @@ impl Trainer {
     }
 
     /// Loads averaged, projected weights into the executor, passes `batches` through it in training mode, so that running statistics become those of
-    /// these weights, and gives everything that is exported. The run may go on after it: the statistics follow again.
+    /// these weights, and gives everything that is exported. The run may go on after it: the statistics follow again. Of several ranks, all do this
+    /// together.
     ///
     /// # Errors
     /// Weights that are not finite, batches that do not fit.
@@ -388,6 +463,9 @@ impl Trainer {
         self.load(true)?;
         for inputs in batches {
             self.exec.forward(inputs, Mode::Train, &mut self.raw)?;
+        }
+        if self.ranks.size() > 1 && !batches.is_empty() {
+            self.share_statistics()?;
         }
         let mut all = Vec::new();
         for t in &self.trained {

@@ -18,7 +18,8 @@ mod weight;
 pub use activation::{activation_backward, derivative_from_output};
 pub use copies::{Gather, gather, gather_backward};
 pub use normalization::{
-    BatchNorm, batch_norm, batch_norm_backward, batch_norm_statistics, batch_norm_takes,
+    BatchNorm, batch_norm, batch_norm_backward, batch_norm_backward_sums, batch_norm_moments,
+    batch_norm_sums, batch_norm_takes,
 };
 pub use pool::{average_pool_backward, max_pool_backward, resize_linear_backward};
 pub use quantizer::{FakeQuantizer, StepGradient, fake_quantize, fake_quantize_backward};

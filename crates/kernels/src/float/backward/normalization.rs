@@ -91,28 +91,29 @@ vectorized! {
     }
 }
 
-/// Mean and biased variance of each channel of `x` `[pixels, channels]`; `shift` is a guess of the mean. `wide` is scratch memory of
-/// [`sums_scratch`](super::sums_scratch)`(2 · channels)`.
-#[allow(clippy::too_many_arguments)]
-pub fn batch_norm_statistics(
-    pool: &Pool,
-    isa: Isa,
-    x: &[f32],
+/// Leaves Σ(x − shift) and Σ(x − shift)² of each channel of `x` `[pixels, channels]` at the front of `wide`, `[2][channels]`; `shift` is a guess of
+/// the mean. `wide` is scratch memory of [`sums_scratch`](super::sums_scratch)`(2 · channels)`.
+pub fn batch_norm_sums(pool: &Pool, isa: Isa, x: &[f32], shift: &[f32], wide: &mut [f64]) {
+    let c = shift.len();
+    in_parts(pool, x.len() / c.max(1), 2 * c, chunk(c), wide, |p, sums| {
+        moments(isa, &x[p.start * c..p.end * c], shift, sums)
+    });
+}
+
+/// Mean and biased variance of each channel, from the [sums](batch_norm_sums) of `pixels` pixels.
+pub fn batch_norm_moments(
+    sums: &[f64],
     shift: &[f32],
-    wide: &mut [f64],
+    pixels: usize,
     mean: &mut [f32],
     variance: &mut [f32],
 ) {
     let c = shift.len();
-    let pixels = x.len() / c.max(1);
-    in_parts(pool, pixels, 2 * c, chunk(c), wide, |p, sums| {
-        moments(isa, &x[p.start * c..p.end * c], shift, sums)
-    });
     let n = pixels.max(1) as f64;
     for j in 0..c {
-        let d = wide[j] / n;
+        let d = sums[j] / n;
         mean[j] = (f64::from(shift[j]) + d) as f32;
-        variance[j] = (wide[c + j] / n - d * d).max(0.0) as f32;
+        variance[j] = (sums[c + j] / n - d * d).max(0.0) as f32;
     }
 }
 
@@ -264,24 +265,41 @@ vectorized! {
     }
 }
 
-/// Backward of [`batch_norm`] through the statistics of its batch, or, where `frozen`, through fixed ones; the activation is one that
-/// [`batch_norm_takes`].
+/// Sums of a backward: leaves Σ dz and Σ dz · (x − mean) of each channel at the front of `wide`, `[2][channels]`, where z is what the activation
+/// gets, one that [`batch_norm_takes`]. The first are ∂/∂shift, the second, over the deviation, ∂/∂scale.
 ///
-/// `saved` is `[mean, 1 / √(variance + ε), scale, shift]`, each per channel; `dy` becomes dx; `scratch` takes `2 · channels` elements, `wide`
-/// [`sums_scratch`](super::sums_scratch)`(2 · channels)`.
+/// `saved` is `[mean, 1 / √(variance + ε), scale, shift]`, each per channel; `wide` takes [`sums_scratch`](super::sums_scratch)`(2 · channels)`.
+pub fn batch_norm_backward_sums(
+    pool: &Pool,
+    isa: Isa,
+    op: &BatchNorm,
+    x: &[f32],
+    saved: [&[f32]; 4],
+    dy: &[f32],
+    wide: &mut [f64],
+) {
+    let c = op.channels;
+    let [mean, _, scale, shift] = saved;
+    let ramp = Ramp::of(op.activation).expect("an activation of straight pieces");
+    let affine = Affine { scale, shift, mean };
+    in_parts(pool, op.pixels, 2 * c, chunk(2 * c), wide, |p, sums| {
+        let at = p.start * c..p.end * c;
+        backward_sums(isa, ramp, affine, &x[at.clone()], &dy[at], sums);
+    });
+}
+
+/// Backward of [`batch_norm`] by its input: `dy` becomes dx. `statistics` are the [sums](batch_norm_backward_sums) and the number of the pixels that
+/// the statistics were taken of; `None`: they were fixed. `scratch` takes `2 · channels` elements.
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm_backward(
     pool: &Pool,
     isa: Isa,
     op: &BatchNorm,
-    frozen: bool,
+    statistics: Option<(&[f64], usize)>,
     x: &[f32],
     saved: [&[f32]; 4],
     dy: &mut [f32],
-    wide: &mut [f64],
     scratch: &mut [f32],
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
 ) {
     let c = op.channels;
     let [mean, inverse, scale, shift] = saved;
@@ -291,18 +309,13 @@ pub fn batch_norm_backward(
         "batch norm backward: length"
     );
     let ramp = Ramp::of(op.activation).expect("an activation of straight pieces");
-    let affine = Affine { scale, shift, mean };
-    in_parts(pool, op.pixels, 2 * c, chunk(2 * c), wide, |p, sums| {
-        let at = p.start * c..p.end * c;
-        backward_sums(isa, ramp, affine, &x[at.clone()], &dy[at], sums);
-    });
     let (of_x, of_one) = scratch[..2 * c].split_at_mut(c);
-    let n = op.pixels.max(1) as f64;
-    for j in 0..c {
-        let (beta, gamma) = (wide[j], wide[c + j] * f64::from(inverse[j]));
-        (dbeta[j], dgamma[j]) = (beta as f32, gamma as f32);
-        (of_x[j], of_one[j]) = (0.0, 0.0);
-        if !frozen {
+    of_x.fill(0.0);
+    of_one.fill(0.0);
+    if let Some((sums, pixels)) = statistics {
+        let n = pixels.max(1) as f64;
+        for j in 0..c {
+            let (beta, gamma) = (sums[j], sums[c + j] * f64::from(inverse[j]));
             let a = f64::from(scale[j]);
             let k = -a * f64::from(inverse[j]) * gamma / n;
             of_x[j] = k as f32;

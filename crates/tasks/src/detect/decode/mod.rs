@@ -7,7 +7,7 @@ mod anchors;
 mod fastestdet;
 mod nanodet;
 mod nms_end;
-mod ssd;
+pub(super) mod ssd;
 mod yolov5;
 mod yolov8;
 mod yolox;

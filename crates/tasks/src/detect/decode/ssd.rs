@@ -42,8 +42,8 @@ pub(super) fn decode(
     Ok(())
 }
 
-/// Square priors, as centre and size in 0…1 of the input: for every stride, row, column and minimum size one.
-fn priors(width: usize, height: usize, strides: &[usize], min_sizes: &[Vec<f64>]) -> Vec<[f32; 4]> {
+/// Square priors of SSD, as centre and size in 0…1 of the input: for every stride, row, column and minimum size one.
+pub fn priors(width: usize, height: usize, strides: &[usize], min_sizes: &[Vec<f64>]) -> Vec<[f32; 4]> {
     let mut rows = Vec::new();
     for (&stride, sizes) in strides.iter().zip(min_sizes) {
         let (columns, lines) = (width.div_ceil(stride), height.div_ceil(stride));

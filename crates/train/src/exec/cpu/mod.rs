@@ -10,6 +10,7 @@ use kernels::float::backward::{WeightGradient, sums_scratch};
 use kernels::{Isa, Pool, float};
 
 use super::{Exec, ExecError, Mode};
+use crate::exchange::Ranks;
 use crate::program::{Instr, Program};
 use memory::Memory;
 
@@ -24,6 +25,8 @@ pub struct Cpu {
     prepared: Vec<Prepared>,
     /// Sums in f64.
     wide: Vec<f64>,
+    /// Whose batches together make the statistics of a batch; `None`: this one's.
+    ranks: Option<Ranks>,
     /// A forward in training mode has run, and parameters are what they were then.
     may_go_back: bool,
     /// Wall seconds of each instruction, where they are wanted.
@@ -91,9 +94,17 @@ impl Cpu {
             program,
             pool,
             isa,
+            ranks: None,
             may_go_back: false,
             seconds: None,
         })
+    }
+
+    /// With the statistics of BatchNormalization taken over the batches of all ranks: they all run forward and backward together, in
+    /// [`Mode::Train`]. An exchange of 2 · channels numbers for each normalization, forward and backward.
+    pub fn synchronized(mut self, ranks: &Ranks) -> Cpu {
+        self.ranks = (ranks.size() > 1).then(|| ranks.clone());
+        self
     }
 
     /// The program that runs.
@@ -128,7 +139,7 @@ impl Cpu {
         self.seconds.as_deref().unwrap_or_default()
     }
 
-    fn run(&mut self, backward: bool, mode: Mode) {
+    fn run(&mut self, backward: bool, mode: Mode) -> Result<(), ExecError> {
         let Cpu {
             program,
             pool,
@@ -136,6 +147,7 @@ impl Cpu {
             memory,
             prepared,
             wide,
+            ranks,
             seconds,
             ..
         } = self;
@@ -151,12 +163,14 @@ impl Cpu {
                 isa: *isa,
                 mode,
                 wide,
+                ranks: ranks.as_ref(),
             };
-            step.run(instruction, &mut prepared[first + i], memory);
+            step.run(instruction, &mut prepared[first + i], memory)?;
             if let (Some(seconds), Some(start)) = (seconds.as_mut(), start) {
                 seconds[first + i] += start.elapsed().as_secs_f64();
             }
         }
+        Ok(())
     }
 }
 
@@ -208,7 +222,7 @@ impl Exec for Cpu {
                 to.copy_from_slice(x);
             }
         }
-        self.run(false, mode);
+        self.run(false, mode)?;
         outputs.resize_with(self.program.outputs().len(), Vec::new);
         for (&slot, y) in self.program.output_slots.iter().zip(outputs) {
             y.clear();
@@ -233,8 +247,7 @@ impl Exec for Cpu {
         for (&slot, d) in self.program.output_gradient_slots.iter().zip(output_gradients) {
             self.memory.temporary(&self.program, slot).copy_from_slice(d);
         }
-        self.run(true, Mode::Train);
-        Ok(())
+        self.run(true, Mode::Train)
     }
 
     fn gradient(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError> {

@@ -6,7 +6,8 @@ use kernels::{Broadcast, Isa, Out, Pixels, Pool, layout};
 
 use super::Prepared;
 use super::memory::{Memory, Views};
-use crate::exec::Mode;
+use crate::exchange::Ranks;
+use crate::exec::{ExecError, Mode};
 use crate::program::{Instr, Normalization, Program, Slot};
 
 /// What all instructions of a step share.
@@ -16,10 +17,17 @@ pub(super) struct Step<'a> {
     pub(super) isa: Isa,
     pub(super) mode: Mode,
     pub(super) wide: &'a mut [f64],
+    /// Whose batches together make the statistics of a batch.
+    pub(super) ranks: Option<&'a Ranks>,
 }
 
 impl Step<'_> {
-    pub(super) fn run(&mut self, instruction: &Instr, prepared: &mut Prepared, memory: &mut Memory) {
+    pub(super) fn run(
+        &mut self,
+        instruction: &Instr,
+        prepared: &mut Prepared,
+        memory: &mut Memory,
+    ) -> Result<(), ExecError> {
         if let Instr::BatchNorm {
             op,
             x,
@@ -87,22 +95,19 @@ impl Step<'_> {
                 let (scratch, to, dgamma, dbeta) =
                     (v.take(*scratch), v.take(*dx), v.take(*dgamma), v.take(*dbeta));
                 v.start_from(*dy, to);
-                let frozen = op.momentum.is_none();
-                let saved = parts(v.read(*saved), op.channels);
-                let op = kernel(op);
-                back::batch_norm_backward(
-                    pool,
-                    isa,
-                    &op,
-                    frozen,
-                    v.read(*x),
-                    saved,
-                    to,
-                    self.wide,
-                    scratch,
-                    dgamma,
-                    dbeta,
-                );
+                let (x, saved) = (v.read(*x), parts(v.read(*saved), op.channels));
+                let (statistics, op) = (op.momentum.is_some(), kernel(op));
+                back::batch_norm_backward_sums(pool, isa, &op, x, saved, to, self.wide);
+                for (j, inverse) in saved[1].iter().enumerate() {
+                    dbeta[j] = self.wide[j] as f32;
+                    dgamma[j] = (self.wide[op.channels + j] * f64::from(*inverse)) as f32;
+                }
+                let statistics = match statistics {
+                    true => Some(self.of_all_ranks(op.channels, op.pixels)?),
+                    false => None,
+                };
+                let statistics = statistics.map(|n| (&*self.wide, n));
+                back::batch_norm_backward(pool, isa, &op, statistics, x, saved, to, scratch);
             }
             Instr::Activation { function, x, y } => {
                 let y = v.take(*y);
@@ -142,7 +147,7 @@ impl Step<'_> {
             Instr::Sum { inputs, y } => {
                 let y = v.take(*y);
                 let Some((first, rest)) = inputs.split_first() else {
-                    return;
+                    return Ok(());
                 };
                 v.start_from(*first, y);
                 for x in rest {
@@ -151,6 +156,16 @@ impl Step<'_> {
             }
             _ => self.moved(instruction, &mut v),
         }
+        Ok(())
+    }
+
+    /// Makes the two sums of each channel those of all ranks; gives the number of their pixels.
+    fn of_all_ranks(&mut self, channels: usize, pixels: usize) -> Result<usize, ExecError> {
+        let Some(ranks) = self.ranks else {
+            return Ok(pixels);
+        };
+        ranks.sum_wide(&mut self.wide[..2 * channels])?;
+        Ok(pixels * ranks.size())
     }
 
     /// What moves elements, pools, and the rest.
@@ -318,9 +333,10 @@ impl Step<'_> {
         [x, gamma, beta, mean, variance]: [Slot; 5],
         saved: Slot,
         y: Slot,
-    ) {
+    ) -> Result<(), ExecError> {
         let c = op.channels;
         let momentum = op.momentum.filter(|_| self.mode == Mode::Train);
+        let mut pixels = op.pixels;
         {
             let mut v = memory.views(self.program, instruction);
             let (saved, y) = (v.take(saved), v.take(y));
@@ -328,15 +344,11 @@ impl Step<'_> {
             let (running, running_variance) = (v.read(mean), v.read(variance));
             // The variance lies where 1/σ will be.
             match momentum {
-                Some(_) => back::batch_norm_statistics(
-                    self.pool,
-                    self.isa,
-                    v.read(x),
-                    running,
-                    self.wide,
-                    m,
-                    inverse,
-                ),
+                Some(_) => {
+                    back::batch_norm_sums(self.pool, self.isa, v.read(x), running, self.wide);
+                    pixels = self.of_all_ranks(c, pixels)?;
+                    back::batch_norm_moments(self.wide, running, pixels, m, inverse);
+                }
                 None => {
                     m.copy_from_slice(running);
                     inverse.copy_from_slice(running_variance);
@@ -355,8 +367,8 @@ impl Step<'_> {
             }
             back::batch_norm(self.pool, self.isa, &kernel(op), v.read(x), scale, shift, y);
         }
-        let Some(momentum) = momentum else { return };
-        let unbiased = op.pixels as f32 / (op.pixels.max(2) - 1) as f32;
+        let Some(momentum) = momentum else { return Ok(()) };
+        let unbiased = pixels as f32 / (pixels.max(2) - 1) as f32;
         let mut running = [mean, variance].map(|s| (s, std::mem::take(&mut memory.values[s.index()])));
         let [(_, mean), (_, variance)] = &mut running;
         let [m, inverse, ..] = parts_mut(memory.temporary(self.program, saved), c);
@@ -368,6 +380,7 @@ impl Step<'_> {
         for (slot, list) in running {
             memory.values[slot.index()] = list;
         }
+        Ok(())
     }
 }
 
