@@ -77,6 +77,39 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
     }
 }
 
+/// The start is made anew when a run goes on, and gives the same.
+#[test]
+fn killed_runs_from_a_corrected_start_end_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let corrected = [
+        "--set",
+        "method.start=corrected",
+        "--set",
+        "method.every=0",
+        "--set",
+        "batch_norm.mode=frozen",
+    ];
+    let begin = Instant::now();
+    finish(start(&whole, &corrected)).code(0);
+    let length = begin.elapsed();
+    let resumed = [&corrected[..], &["--resume"]].concat();
+    for part in [0.5, 0.8] {
+        // One that was fast enough to end is as good.
+        if killed(start(&broken, &resumed), length.mul_f64(part)).is_some() {
+            break;
+        }
+    }
+    finish(start(&broken, &resumed)).code(0);
+    for name in ["model.onnx", "checkpoint.safetensors", "results.csv"] {
+        let read = |f: &Path| std::fs::read(f.join(name)).unwrap();
+        assert!(read(&whole) == read(&broken), "{name}");
+    }
+    let other = ["--set", "method.start=corrected", "--set", "method.name=bcgd"];
+    let refused = finish(start(&folder.path().join("bcgd"), &other)).code(2);
+    assert!(refused.stderr.contains("method.start"), "{}", refused.stderr);
+}
+
 /// The process where it ended by itself within the time, `None` where it was killed.
 fn killed(mut child: Child, after: Duration) -> Option<Child> {
     let begin = Instant::now();

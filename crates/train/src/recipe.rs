@@ -45,7 +45,7 @@ keys! {
     "zoo.height" = "0": "height of its input, where it is not square",
     "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10) or synth (drawn scenes)",
     "data.path" = "''": "where it is",
-    "data.split" = "''": "name of the list",
+    "data.split" = "''": "name of the list; several, with + between them, are read one after the other",
     "data.seed" = "1": "synth: seed of the scenes, below 2^32: the demo's begin there; else of data.hold_out",
     "data.first" = "0": "synth: index of the first scene",
     "data.count" = "2000": "synth: scenes of an epoch",
@@ -79,7 +79,8 @@ keys! {
     "method.scale" = "'real'": "real or power-of-two",
     "method.solver" = "'optimum'": "optimum, paper-ternary, semi-analytic",
     "method.mu" = "0.75": "of the semi-analytic thresholds, relative to the largest weight",
-    "method.every" = "1": "steps between searches of the scale",
+    "method.start" = "'float'": "float (its weights as they are) or corrected (rounded with error feedback, gains and means refitted, as in quantize)",
+    "method.every" = "1": "steps between searches of the scale; 0: the scale of the start stays",
     "method.clip" = "true": "clip shadow weights half a gap above the top level",
     "method.rho" = "1e-5": "bcgd: blending",
     "method.published" = "false": "bcgd: the paper's one-pass quantizers in place of the exact ones",
@@ -87,7 +88,7 @@ keys! {
     "activation.bits" = "8": "bits of activations; 0 leaves them float",
     "activation.rule" = "'ste'": "ste, lsq, bcgd-3, bcgd-2, bcgd-ae",
     "activation.rounding" = "'rne'": "rne or ceil",
-    "activation.calibration" = "64": "pictures that choose the ranges",
+    "activation.calibration" = "64": "pictures that choose the ranges, and that a corrected start is fitted on",
     "optimizer.name" = "'adamw'": "adamw or sgd",
     "optimizer.rate" = "0.001": "largest rate",
     "optimizer.relative" = "false": "rates relative to each tensor's root mean square",
@@ -177,6 +178,7 @@ impl Recipe {
             "checkpoint.every",
             "schedule.warmup",
             "activation.bits",
+            "method.every",
             "data.cache",
         ] {
             self.at_least(key, 0.0)?;
@@ -202,6 +204,7 @@ impl Recipe {
             "method.name",
             &["float", "lbw", "bcgd", "binary-relax", "lsq", "apot"],
         )?;
+        self.one_of("method.start", &["float", "corrected"])?;
         self.one_of("optimizer.name", &["adamw", "sgd"])?;
         self.one_of("schedule.shape", &["cosine", "steps", "constant"])?;
         self.one_of("batch_norm.mode", &["batch", "frozen"])?;

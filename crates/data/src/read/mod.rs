@@ -125,6 +125,28 @@ pub struct Dataset {
     pub notes: Notes,
 }
 
+impl Dataset {
+    /// Adds the pictures of another list behind these; classes are the same where they have the same name.
+    pub fn extend(&mut self, other: Dataset) {
+        let classes: Vec<usize> = (other.names.into_iter().zip(other.category_ids))
+            .map(|(name, id)| match self.names.iter().position(|n| *n == name) {
+                Some(class) => class,
+                None => {
+                    self.names.push(name);
+                    self.category_ids.push(id);
+                    self.names.len() - 1
+                }
+            })
+            .collect();
+        self.pictures.extend(other.pictures.into_iter().map(|mut entry| {
+            for object in &mut entry.objects {
+                object.class = classes[object.class];
+            }
+            entry
+        }));
+    }
+}
+
 /// Reads a data set.
 ///
 /// `path` is a folder, a COCO annotation file or a YOLO data file. Without `split` the only list there is taken

@@ -25,7 +25,7 @@ mod shelf;
 use shelf::{Kept, Shelf};
 
 /// Most pictures that are held at the same time.
-pub(super) const MOST_PICTURES: usize = 64;
+pub(crate) const MOST_PICTURES: usize = 64;
 
 /// Bytes that the values of all pictures may take together, in memory as far as `--limit-mem` allows, else in a file.
 const VALUES: usize = 1 << 30;
@@ -40,18 +40,18 @@ const NETWORKS: usize = 5;
 const STEP_COPIES: usize = 3;
 
 /// What all runs over the layers share.
-pub(super) struct Stage<'a> {
-    pub(super) model: &'a Model,
-    pub(super) edges: &'a BTreeMap<ValueId, EdgeQuantizer>,
-    pub(super) correction: bool,
-    pub(super) rounding: Rounding,
-    pub(super) pool: &'a Pool,
-    pub(super) control: &'a Control,
+pub(crate) struct Stage<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) edges: &'a BTreeMap<ValueId, EdgeQuantizer>,
+    pub(crate) correction: bool,
+    pub(crate) rounding: Rounding,
+    pub(crate) pool: &'a Pool,
+    pub(crate) control: &'a Control,
 }
 
 /// What a run over the layers found.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fitted {
+pub(crate) struct Fitted {
     /// Signal to noise at the output of each product, after its correction.
     pub(super) sqnr_db: BTreeMap<NodeId, f64>,
     /// Mean over the outputs of Σ(y − ŷ)² / Σy².
@@ -79,7 +79,7 @@ type Values = HashMap<ValueId, Vec<Pair>>;
 
 impl Stage<'_> {
     /// The pictures that a run goes through, `most` at most, spread evenly: as many as [`VALUES`] bytes of values allow, whatever the memory.
-    pub(super) fn inputs(&self, pictures: &[PathBuf], most: usize) -> Result<Vec<PathBuf>> {
+    pub(crate) fn inputs<T: Clone>(&self, pictures: &[T], most: usize) -> Result<Vec<T>> {
         let fit = (VALUES / peak_bytes(self.model.graph()).max(1)).clamp(1, most);
         self.control.check()?;
         Ok(spread(pictures, fit))
@@ -108,12 +108,29 @@ impl Stage<'_> {
         pictures: &[PathBuf],
         progress: &mut dyn Progress,
     ) -> Result<Fitted> {
+        let mut reader = Reader::new(self.control);
+        let mut input = |picture: usize| {
+            let (_, tensor) = input_of(self.model, &mut reader, &pictures[picture])?;
+            Ok(tensor)
+        };
+        self.run_on(plan, layers, pictures.len(), &mut input, progress)
+    }
+
+    /// As [`run`](Self::run), on so many inputs of the network.
+    pub(crate) fn run_on(
+        &self,
+        plan: &Plan,
+        layers: &mut BTreeMap<NodeId, Layer>,
+        pictures: usize,
+        input: &mut dyn FnMut(usize) -> Result<Tensor>,
+        progress: &mut dyn Progress,
+    ) -> Result<Fitted> {
         debug_assert_eq!(plan.weights.len(), layers.len());
         let graph = self.model.graph();
         // The network with the weights as they will be stored.
         let mut rounded = graph.clone();
         let (mut shelf, most_moments) = self.shelf()?;
-        let mut values = self.start(pictures, &mut shelf)?;
+        let mut values = self.start(pictures, input, &mut shelf)?;
         let mut left = uses(graph);
         let mut fitted = Fitted::default();
         for (n, node) in graph.nodes.iter().enumerate() {
@@ -150,7 +167,7 @@ impl Stage<'_> {
             let is_layer = layers.contains_key(&n);
             let mut fit = None;
             let mut outputs: Vec<Vec<Pair>> = node.outputs.iter().map(|_| Vec::new()).collect();
-            for picture in 0..pictures.len() {
+            for picture in 0..pictures {
                 self.control.check()?;
                 let (mut float, mut quant) = (Vec::new(), Vec::new());
                 for v in &reads {
@@ -205,7 +222,7 @@ impl Stage<'_> {
         }
         progress.at("correct", graph.nodes.len(), graph.nodes.len());
         fitted.output_error = output_error(graph, &values, &shelf)?;
-        fitted.agreement = self.agreement(&values, pictures.len(), &shelf)?;
+        fitted.agreement = self.agreement(&values, pictures, &shelf)?;
         Ok(fitted)
     }
 
@@ -271,14 +288,18 @@ impl Stage<'_> {
         Ok(total.value())
     }
 
-    fn start(&self, pictures: &[PathBuf], shelf: &mut Shelf) -> Result<Values> {
+    fn start(
+        &self,
+        pictures: usize,
+        input: &mut dyn FnMut(usize) -> Result<Tensor>,
+        shelf: &mut Shelf,
+    ) -> Result<Values> {
         let mut values = Values::new();
-        let mut reader = Reader::new(self.control);
-        for path in pictures {
-            let (name, float) = input_of(self.model, &mut reader, path)?;
-            let Some(v) = self.model.graph().find(&name) else {
-                continue;
-            };
+        let Some(v) = self.model.graph().find(&self.model.head()?.input.name) else {
+            return Ok(values);
+        };
+        for picture in 0..pictures {
+            let float = input(picture)?;
             let mut quant = float.clone();
             self.round(v, &mut quant);
             values.entry(v).or_default().push(Pair {

@@ -9,7 +9,7 @@ mod agreement;
 pub(crate) mod calibrate;
 mod choose;
 mod equalize;
-mod layers;
+pub(crate) mod layers;
 mod patches;
 mod report;
 pub(crate) mod weights;

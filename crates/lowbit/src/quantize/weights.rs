@@ -13,14 +13,14 @@ use crate::{Error, Result};
 /// One layer's weight and bias on their way.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
-    pub(super) task: WeightTask,
-    pub(super) weight: WeightAnnotation,
+    pub(crate) task: WeightTask,
+    pub(crate) weight: WeightAnnotation,
     /// One number per output channel, once there is a bias or a correction.
-    pub(super) bias: Option<Vec<f32>>,
+    pub(crate) bias: Option<Vec<f32>>,
     /// ‖w − ŵ‖² / ‖w‖² before correction.
-    pub(super) weight_error: f64,
+    pub(crate) weight_error: f64,
     /// All layers that read the weight store it once; its scales cannot follow one of them.
-    pub(super) stored_once: bool,
+    pub(crate) stored_once: bool,
 }
 
 /// Refuses weights and biases of products that hold NaN or infinity, before pictures meet them.
@@ -101,6 +101,25 @@ pub(crate) fn project(
 }
 
 impl Layer {
+    /// A layer of `float` whose weight and bias `quantized`, the same network, has already; nodes are found by their names.
+    pub(crate) fn rounded(quantized: &Graph, float: &Graph, task: WeightTask) -> Result<Layer> {
+        let name = &float.nodes[task.node].name;
+        let node = quantized.nodes.iter().find(|n| n.name == *name);
+        let input = |i: usize| node.and_then(|n| n.inputs.get(i).copied().flatten());
+        let weight = input(1).and_then(|w| quantized.weights.get(&w));
+        let Some(weight) = weight else {
+            return Err(Error::bad("the layer has no codes").at(format!("node \"{name}\"")));
+        };
+        let bias = input(2).and_then(|b| quantized.constants.get(&b)?.as_f32());
+        Ok(Layer {
+            weight: weight.clone(),
+            bias: bias.map(<[f32]>::to_vec),
+            weight_error: 0.0,
+            stored_once: false,
+            task,
+        })
+    }
+
     /// Whether a channel's gain can go into the scales.
     pub(super) fn takes_gain(&self) -> bool {
         self.task.axis.is_some() && !self.stored_once

@@ -101,7 +101,16 @@ fn whole(recipe: &Recipe, section: &str, input: &Input) -> Result<Set> {
                     )),
                 );
             }
-            let set = data::read::open(Path::new(path), split, None, &data::read::Limits::default())?;
+            let limits_of_lists = data::read::Limits::default();
+            let read = |split| data::read::open(Path::new(path), split, None, &limits_of_lists);
+            let mut lists = split
+                .unwrap_or_default()
+                .split('+')
+                .map(|s| Some(s).filter(|s| !s.is_empty()));
+            let mut set = read(lists.next().flatten())?;
+            for list in lists {
+                set.extend(read(list)?);
+            }
             Ok(Set {
                 names: set.names.clone(),
                 source: Arc::new(Pictures {

@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod setup;
 mod source;
+mod start;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use graph::{EdgeQuantizer, Graph, Op, Unary, ValueId};
+use graph::{EdgeQuantizer, Graph, Op, Unary, ValueId, WeightAnnotation};
 use kernels::Pool;
-use quant::annotate::{self, Request, Rule};
+use quant::annotate::{self, Plan, Request, Rule};
 use quant::calibrate::ObserverKind;
 use quant::grid::Grid;
 use quant::{Granularity, ProjectOptions};
@@ -16,7 +16,7 @@ use train::method::lbw::Lbw;
 use train::method::lsq::Lsq;
 use train::method::progressive::Progressive;
 use train::method::{Layout, WeightMethod, activation};
-use train::program::{FakeQuantizer, QuantizerGradient, Rounding};
+use train::program::{FakeQuantizer, Parameter, QuantizerGradient, Rounding};
 use train::recipe::Recipe;
 use train::trainer::StepRule;
 
@@ -37,6 +37,8 @@ pub(super) struct Layer {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Quantized {
     pub(super) layers: Vec<Layer>,
+    /// Of the folded graph; its weights are the layers.
+    pub(super) plan: Plan,
     pub(super) edges: BTreeMap<ValueId, EdgeQuantizer>,
 }
 
@@ -108,7 +110,8 @@ pub(super) fn plan(
     if bits == 0 {
         return Ok(Quantized {
             layers,
-            ..Quantized::default()
+            plan,
+            edges: BTreeMap::new(),
         });
     }
     let observed = plan.observed();
@@ -130,7 +133,7 @@ pub(super) fn plan(
     }
     let mut edges = plan.quantizers(graph, &observers)?;
     crate::quantize::calibrate::round_once(graph, &mut edges);
-    Ok(Quantized { layers, edges })
+    Ok(Quantized { layers, plan, edges })
 }
 
 impl Layer {
@@ -199,6 +202,30 @@ impl Layer {
 }
 
 impl Quantized {
+    /// A method for every layer, by the weight's name. Where there are codes to start with, the method takes them, and the shadow weights move
+    /// into their bins.
+    pub(super) fn methods(
+        &self,
+        recipe: &Recipe,
+        codes: &BTreeMap<String, WeightAnnotation>,
+        parameters: &mut [Parameter],
+    ) -> Result<BTreeMap<String, Box<dyn WeightMethod>>> {
+        let mut methods = BTreeMap::new();
+        for layer in &self.layers {
+            let mut method = layer.method(recipe)?;
+            let shadow = parameters.iter_mut().find(|p| p.name == layer.weight);
+            if let (Some(start), Some(shadow)) = (codes.get(&layer.weight), shadow)
+                && !method.start_from(start, &mut shadow.initial)
+            {
+                return Err(Error::usage("this method cannot start from corrected codes")
+                    .at("recipe key \"method.start\"")
+                    .help("take method.name = \"lbw\" with method.solver = \"optimum\", or method.start = \"float\""));
+            }
+            methods.insert(layer.weight.clone(), method);
+        }
+        Ok(methods)
+    }
+
     /// Fake quantizers of the trained graph, and how their steps move. An edge before a clamp that has the same quantizer is left out: the clamp's own
     /// does the same.
     pub(super) fn activations(

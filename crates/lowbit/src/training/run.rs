@@ -1,6 +1,5 @@
 //! A run: its parts made of a recipe, its steps, its end.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +20,7 @@ use super::quantizers::{self, Quantized};
 use super::table::Table;
 use super::{
     CHECKPOINT, EVENTS, JSON, MODEL, REPORT, RESULTS, Trained, data, events, exchange_fault, export, judge,
-    report, setup,
+    report, setup, start,
 };
 use crate::output::Folder;
 use crate::{Control, Error, ErrorKind, Model, Provenance, Result};
@@ -30,7 +29,10 @@ use crate::{Control, Error, ErrorKind, Model, Provenance, Result};
 pub(super) struct Run {
     pub(super) name: String,
     pub(super) recipe: Recipe,
+    /// The float model: teacher, and what results are compared with.
     pub(super) source: Model,
+    /// The network whose parameters are trained.
+    trained: Model,
     quantized: Quantized,
     activations: Vec<FakeQuantizer>,
     set: data::Set,
@@ -59,23 +61,30 @@ impl Run {
         let pictures = setup::calibration(&recipe, &set, &head.input)?;
         let quantized = quantizers::plan(&recipe, source.graph(), &folded, &pictures, &pool)?;
         let (activations, steps) = quantized.activations(&recipe, folded.graph())?;
-        let mut methods = BTreeMap::new();
-        for layer in &quantized.layers {
-            methods.insert(layer.weight.clone(), layer.method(&recipe)?);
-        }
+        let parts = start::Parts {
+            recipe: &recipe,
+            source: &source,
+            folded: &folded,
+            quantized: &quantized,
+            activations: &activations,
+            inputs: &pictures,
+            pool: &pool,
+        };
+        let begin = parts.start()?;
         let mut outputs: Vec<String> = head.outputs().into_iter().map(String::from).collect();
         if distill {
             outputs.extend(recipe.texts("loss.features").into_iter().map(String::from));
         }
         let program = setup::program(
             &recipe,
-            &source,
+            &begin.model,
             activations.clone(),
             outputs.clone(),
             ranks,
             false,
         )?;
-        let (parameters, ports) = (program.parameters().to_vec(), program.outputs().to_vec());
+        let (mut parameters, ports) = (program.parameters().to_vec(), program.outputs().to_vec());
+        let methods = quantized.methods(&recipe, &begin.codes, &mut parameters)?;
         let mut exec =
             Cpu::new(program, pool.clone(), Isa::best()).map_err(|e| Error::limit(e.to_string()))?;
         if recipe.flag("batch_norm.sync_stats") {
@@ -110,6 +119,7 @@ impl Run {
             name,
             recipe,
             source,
+            trained: begin.model,
             quantized,
             activations,
             set,
@@ -254,7 +264,7 @@ impl Run {
     }
 
     fn exported(&self, deployed: &[Deployed]) -> Result<Model> {
-        export::model(&self.source, deployed, &self.activations, &self.quantized.edges)
+        export::model(&self.trained, deployed, &self.activations, &self.quantized.edges)
     }
 
     pub(super) fn finish(
@@ -291,7 +301,7 @@ impl Run {
             }
             // BatchNormalization stays in the file, so that a low-bit run can start from it.
             false => {
-                let mut unfolded = export::unfolded(&self.source, &deployed)?;
+                let mut unfolded = export::unfolded(&self.trained, &deployed)?;
                 unfolded.set_metadata("lowbit.recipe", self.recipe.to_toml());
                 unfolded.to_onnx(Form::Float)?
             }

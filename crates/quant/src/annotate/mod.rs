@@ -87,7 +87,7 @@ pub struct FloatLayer {
 }
 
 /// What will be done to a graph.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
     /// Weights to project, in node order.
     pub weights: Vec<WeightTask>,

@@ -65,6 +65,10 @@ impl WeightMethod for BinaryRelax {
         Ok(())
     }
 
+    fn start_from(&mut self, start: &WeightAnnotation, shadow: &mut [f32]) -> bool {
+        self.inner.start_from(start, shadow)
+    }
+
     fn after_update(&mut self, shadow: &mut [f32]) {
         self.inner.after_update(shadow);
     }

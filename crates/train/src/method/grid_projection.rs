@@ -14,7 +14,7 @@ pub(super) struct GridProjection {
     grid: Grid,
     options: ProjectOptions,
     layout: Layout,
-    /// A search at steps that are multiples of this.
+    /// A search at steps that are multiples of this; with 0 at the first alone.
     every: u64,
     levels: Levels,
     scales: Vec<f32>,
@@ -29,7 +29,7 @@ impl GridProjection {
             grid,
             options,
             layout,
-            every: every.max(1),
+            every,
             scales: Vec::new(),
             zero_points: Vec::new(),
             last: None,
@@ -40,11 +40,10 @@ impl GridProjection {
         self.grid
     }
 
-    /// The paper's thresholds are no nearest rounding at a scale: they need the search each time.
+    /// The paper's thresholds are no nearest rounding at a scale: they need the search each time. Scales that the start brought are kept at step 0.
     fn needs_search(&self, progress: &Progress) -> bool {
-        self.scales.is_empty()
-            || self.options.solver != Solver::Optimum
-            || progress.step.is_multiple_of(self.every)
+        let due = self.every > 0 && progress.step > 0 && progress.step.is_multiple_of(self.every);
+        self.scales.is_empty() || self.options.solver != Solver::Optimum || due
     }
 
     pub(super) fn project(
@@ -139,19 +138,26 @@ impl GridProjection {
         }
     }
 
-    /// Moves every shadow weight into the bin of the code that it starts with, so that the first projection gives those codes.
-    pub(super) fn start_from(&mut self, start: &WeightAnnotation, shadow: &mut [f32]) {
-        let Some(point) = start.points.first() else {
-            return;
+    /// Moves every shadow weight into the bin of the code that it starts with, so that the first projection gives those codes. False, and nothing
+    /// changed, where the codes are of another grid, shape or number of scales, or where the paper's thresholds would choose others at once.
+    pub(super) fn start_from(&mut self, start: &WeightAnnotation, shadow: &mut [f32]) -> bool {
+        let [point] = &start.points[..] else {
+            return false;
         };
-        self.scales.clone_from(&point.scales);
-        self.zero_points = start.zero_points.clone().unwrap_or_default();
+        let fits = start.grid == self.grid.to_string() && start.shape == self.layout.shape;
+        let zero_points = start.zero_points.iter().flatten();
+        let state = point.scales.iter().copied().chain(zero_points.map(|&z| z as f32));
+        let state: Vec<f32> = state.collect();
+        if !fits || self.options.solver != Solver::Optimum || state.is_empty() || !self.restore(&state) {
+            return false;
+        }
         let values = start.decode();
         for (i, (w, &value)) in shadow.iter_mut().zip(&values).enumerate() {
             if self.code(i, *w) != point.codes[i] {
                 *w = value;
             }
         }
+        true
     }
 
     pub(super) fn state(&self) -> Vec<f32> {

@@ -9,7 +9,7 @@
 //! and the affine grids are trained in the same way.
 //!
 //! Two additions, each off unless asked for: the scale is searched anew only every `every` steps, nearest rounding at the last one between
-//! (`every` = 1 is the paper); and shadow weights are clipped half a gap above the top level, without which ternary rows grow for ever and the
+//! (`every` = 1 is the paper, with 0 the first one stays); and shadow weights are clipped half a gap above the top level, without which ternary rows grow for ever and the
 //! next search explodes.
 
 use graph::WeightAnnotation;
@@ -48,12 +48,6 @@ impl Lbw {
             clip,
         }
     }
-
-    /// Starts from codes that another procedure found (a reconstruction after training): its scales are taken, and every shadow weight outside
-    /// the bin of its code moves to the code's value. Only `every` > 1 keeps those scales for more than the first step.
-    pub fn start_from(&mut self, start: &WeightAnnotation, shadow: &mut [f32]) {
-        self.projection.start_from(start, shadow);
-    }
 }
 
 impl WeightMethod for Lbw {
@@ -64,6 +58,10 @@ impl WeightMethod for Lbw {
         projected: &mut [f32],
     ) -> Result<(), ProjectError> {
         self.projection.project(shadow, progress, projected)
+    }
+
+    fn start_from(&mut self, start: &WeightAnnotation, shadow: &mut [f32]) -> bool {
+        self.projection.start_from(start, shadow)
     }
 
     fn after_update(&mut self, shadow: &mut [f32]) {

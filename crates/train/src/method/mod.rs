@@ -109,6 +109,12 @@ pub trait WeightMethod: Send {
     /// Turns ∂ℓ/∂Ŵ into the gradient that moves the shadow weights, in place. Identity unless the method says otherwise.
     fn gradient(&mut self, _shadow: &[f32], _projected: &[f32], _gradient: &mut [f32]) {}
 
+    /// Starts from codes that another procedure found, before the first projection: its scales are taken, and every shadow weight outside of the bin
+    /// of its code moves to the code's value. `false` where the method knows no such start.
+    fn start_from(&mut self, _start: &WeightAnnotation, _shadow: &mut [f32]) -> bool {
+        false
+    }
+
     /// What happens to the shadow weights between backward and the optimizer.
     fn before_update(&mut self, _shadow: &mut [f32], _projected: &[f32]) {}
 
