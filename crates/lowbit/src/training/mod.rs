@@ -25,11 +25,11 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use train::recipe::Recipe;
 pub use train::recipe::{KEYS, Key};
+use train::recipe::{Place, Recipe, RecipeError};
 
 use crate::output::Folder;
-use crate::{Control, Error, Result};
+use crate::{Control, Error, ErrorKind, Result};
 use log::Rows;
 pub use log::TrainLine;
 use run::Run;
@@ -46,6 +46,8 @@ const REPORT: &str = "report.html";
 pub struct TrainOptions {
     /// TOML; the keys are [`KEYS`].
     pub recipe: String,
+    /// The file that it is from, where it is from one: errors name it.
+    pub file: Option<PathBuf>,
     /// Names the folder of the run where the recipe does not.
     pub name: String,
     /// Overrides, `key=value`.
@@ -91,8 +93,7 @@ pub struct Trained {
 /// cancellation: then a checkpoint has been written.
 pub fn train(options: &TrainOptions, line: &mut dyn FnMut(&TrainLine)) -> Result<Trained> {
     let begin = Instant::now();
-    let recipe =
-        Recipe::parse(&options.recipe, &options.settings).map_err(|e| Error::usage(e.to_string()))?;
+    let recipe = Recipe::parse(&options.recipe, &options.settings).map_err(|e| refused(&e, options))?;
     let source = source::float_model(&recipe, &options.control)?;
     let path = match recipe.text("output") {
         "" => Path::new("runs").join(&options.name),
@@ -113,11 +114,27 @@ pub fn train(options: &TrainOptions, line: &mut dyn FnMut(&TrainLine)) -> Result
     run.finish(&folder, &mut rows, &options.control, begin)
 }
 
+fn refused(e: &RecipeError, options: &TrainOptions) -> Error {
+    let error = Error::usage(e.fault.to_string());
+    let file = options.file.as_ref().map(|f| f.display().to_string());
+    let file = file.unwrap_or_else(|| "recipe".into());
+    match &e.place {
+        Place::Whole => error.at(file),
+        Place::Line(_) => error.at(&e.place).at(file),
+        Place::Setting(_) => error.at(&e.place),
+    }
+}
+
 /// The text of a recipe file.
 ///
 /// # Errors
-/// When it cannot be read, is no UTF-8, or is larger than 1 MiB.
+/// When it cannot be read, is no text, or is larger than 1 MiB.
 pub fn read_recipe(path: &Path) -> Result<String> {
-    let bytes = crate::provenance::read_capped(path, 1 << 20, &Control::default())?;
-    String::from_utf8(bytes).map_err(|_| Error::bad("the recipe is not UTF-8").at(path.display()))
+    let bytes =
+        crate::provenance::read_capped(path, 1 << 20, &Control::default()).map_err(|e| match e.kind() {
+            ErrorKind::Limit => Error::usage("this is no recipe: it has more than 1 MiB").at(path.display()),
+            _ => e,
+        })?;
+    String::from_utf8(bytes)
+        .map_err(|_| Error::bad("this is no recipe: it is no text in UTF-8").at(path.display()))
 }
