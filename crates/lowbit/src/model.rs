@@ -118,7 +118,13 @@ impl Model {
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        Model::read(&bytes, Some(path), Some(base), options).map_err(|e| e.at(path.display()))
+        Model::read(&bytes, Some(path), Some(base), options).map_err(|e| {
+            let e = e.at(path.display());
+            match data::picture::has_picture_name(path) {
+                true => e.help("it has the name of a picture: the model comes first"),
+                false => e,
+            }
+        })
     }
 
     /// Loads a model from bytes; weights in side files are not found.
