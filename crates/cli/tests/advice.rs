@@ -196,3 +196,18 @@ fn a_dry_run_writes_the_report_that_is_asked_for() {
     let ran = run("export --as qdq -o", &[&out, &model]).code(0);
     assert!(ran.stderr.contains("the model is float"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_run_does_not_begin_in_a_folder_of_other_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = dir.path().join("r.toml");
+    std::fs::write(&recipe, "model = \"zoo:tiny\"\ndata.kind = \"synth\"\n").unwrap();
+    let output = format!("train --set output={}", dir.path().display());
+    let ran = run(&output, &[&recipe]).code(2);
+    assert!(
+        ran.stderr
+            .contains("holds other files; give another folder with --set output=DIR"),
+        "{}",
+        ran.stderr
+    );
+}

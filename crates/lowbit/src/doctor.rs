@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use kernels::Isa;
-use quant::names::{did_you_mean, nearest};
 use serde::Serialize;
 
 use crate::{Error, Provenance, Result};
@@ -101,8 +100,7 @@ pub fn check_isa() -> Result<()> {
     let help = format!("unset it, or use one of: {}", usable.join(", "));
     match Isa::parse(&value) {
         None => {
-            let near = did_you_mean(nearest(&value, Isa::ALL.map(Isa::name)));
-            let message = format!("LOWBIT_ISA is \"{value}\", which is no instruction set{near}");
+            let message = format!("LOWBIT_ISA is \"{value}\", which is no instruction set");
             Err(Error::usage(message).help(help))
         }
         Some(isa) if !isa.is_available() => {

@@ -285,9 +285,8 @@ impl Model {
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where none was found: with the outputs' shapes and a template.
     pub fn head(&self) -> Result<&Head> {
         self.head.as_ref().ok_or_else(|| {
-            Error::unsupported(format!("the model's head is not known: {}", self.guess.why)).help(
-                "complete the template that `lowbit inspect --template` prints, and give it with --head",
-            )
+            Error::unsupported(format!("the model's head is not known: {}", self.guess.why))
+                .help("`lowbit inspect --template` prints it, --head takes it")
         })
     }
 

@@ -91,13 +91,13 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
             ]
         })
         .collect();
-    out.push_str(&table(
-        &["picture", "lost", "gained", "shifted", "common", "harm"],
-        &rows,
-    ));
+    if !rows.is_empty() {
+        let header = ["picture", "lost", "gained", "shifted", "common", "harm"];
+        out = format!("{}\n", table(&header, &rows));
+    }
     let _ = writeln!(
         out,
-        "\n{} pictures: {} boxes lost, {} gained, {} shifted, {} common; agreement F1 {:.4} (conf {}, IoU {})",
+        "{} pictures: {} boxes lost, {} gained, {} shifted, {} common; agreement F1 {:.4} (conf {}, IoU {})",
         c.pictures.len(),
         c.lost,
         c.gained,

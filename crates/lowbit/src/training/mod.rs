@@ -99,10 +99,17 @@ pub fn train(options: &TrainOptions, line: &mut dyn FnMut(&TrainLine)) -> Result
         "" => Path::new("runs").join(&options.name),
         text => PathBuf::from(text),
     };
-    if !options.resume && path.join(CHECKPOINT).exists() {
-        return Err(Error::usage("the folder holds a run already")
+    if !options.resume && crate::output::holds_files(&path).unwrap_or(false) {
+        let (what, way_out) = match path.join(CHECKPOINT).exists() {
+            true => (
+                "the folder holds a run already",
+                "go on with it by --resume, or give",
+            ),
+            false => ("the folder of the run holds other files", "give"),
+        };
+        return Err(Error::usage(what)
             .at(path.display())
-            .help("go on with it by --resume, or give another folder with --set output=DIR"));
+            .help(format!("{way_out} another folder with --set output=DIR")));
     }
     let mut run = Run::new(options.name.clone(), recipe, source)?;
     let folder = Folder::create(&path, options.resume)?;
