@@ -23,10 +23,10 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "bits")]
     grid: Option<Grid>,
     /// Width of weights, 1…8: the grid of that width with the smallest output error on the calibration pictures
-    #[arg(long, value_parser = values::whole(1..=8, 4))]
+    #[arg(long, value_parser = values::whole::<u32>(1..=8, 4))]
     bits: Option<u32>,
     /// Width of activations, 1…8
-    #[arg(long, default_value_t = 8, value_parser = values::whole(1..=8, 4))]
+    #[arg(long, default_value_t = 8, value_parser = values::whole::<u32>(1..=8, 4))]
     act_bits: u32,
     /// Folder of calibration pictures; labels are not needed
     #[arg(long, value_name = "DIR")]
