@@ -24,7 +24,7 @@ pub(crate) struct Common {
     #[arg(long, short = 't', default_value_t = 0, value_parser = values::threads)]
     pub(crate) threads: usize,
     /// Seed of everything that draws
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = values::whole(0..=u64::MAX, 7))]
     pub(crate) seed: u64,
     /// Refuse to take more memory for models, activations and pictures, such as 512MiB or 2GiB
     #[arg(long, value_name = "BYTES", value_parser = values::bytes)]

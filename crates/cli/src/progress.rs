@@ -72,11 +72,15 @@ impl Progress for Bar {
                 if now.duration_since(*last) >= EVERY {
                     *last = now;
                     let spent = now.duration_since(*began).as_secs_f64();
-                    let left = spent / done.max(1) as f64 * total.saturating_sub(done) as f64;
+                    let left = match done {
+                        0 => String::new(),
+                        _ => format!(
+                            ", about {:.0} s left",
+                            spent / done as f64 * total.saturating_sub(done) as f64
+                        ),
+                    };
                     let what = lowbit::text::printable(what);
-                    say(&format!(
-                        "{what}: {done}/{total}, {spent:.0} s, about {left:.0} s left"
-                    ));
+                    say(&format!("{what}: {done}/{total}, {spent:.0} s{left}"));
                 }
             }
         }

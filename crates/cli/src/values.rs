@@ -1,5 +1,8 @@
 //! Values of flags that clap does not know: sizes, times, dimensions.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// `512MiB`, `2GiB`, `1000000`, `64k`.
@@ -24,11 +27,39 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "the size must be above 0 and fit this machine".into())
 }
 
+/// A whole number of this range; a refusal says the range and an example.
+pub(crate) fn whole<T>(
+    range: RangeInclusive<T>,
+    example: T,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync
+where
+    T: FromStr + Display + PartialOrd + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.trim().parse().ok().filter(|n| range.contains(n));
+        number.ok_or_else(|| {
+            let (from, to) = range.clone().into_inner();
+            format!("expected a whole number in {from}…{to}, such as {example}")
+        })
+    }
+}
+
+/// A whole number from `from` on.
+pub(crate) fn count(
+    from: usize,
+    example: usize,
+) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync {
+    move |text| {
+        let number = text.trim().parse().ok().filter(|n| *n >= from);
+        number.ok_or_else(|| format!("expected a whole number from {from} on, such as {example}"))
+    }
+}
+
 /// A number of threads; 0 is all cores.
 pub(crate) fn threads(text: &str) -> Result<usize, String> {
     let most = lowbit::MOST_THREADS;
     let number = text.parse().ok().filter(|&n: &usize| n <= most);
-    number.ok_or_else(|| format!("expected a number of threads, at most {most}; 0 takes all cores"))
+    number.ok_or_else(|| format!("expected a number of threads in 0…{most}, such as 4; 0 takes all cores"))
 }
 
 /// `90`, `90s`, `10m`, `2h`, `500ms`.
@@ -66,11 +97,17 @@ pub(crate) fn dimension(text: &str) -> Result<(String, usize), String> {
 }
 
 /// A number in 0…1.
-pub(crate) fn share(text: &str) -> Result<f32, String> {
-    match text.parse() {
-        Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
-        _ => Err("expected a number in 0…1".into()),
-    }
+pub(crate) fn share<T: FromStr + Copy + Into<f64>>(text: &str) -> Result<T, String> {
+    let number = text.trim().parse().ok();
+    let number = number.filter(|&x: &T| (0.0..=1.0).contains(&x.into()));
+    number.ok_or_else(|| "expected a number in 0…1, such as 0.25".into())
+}
+
+/// A number above 0.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse().ok();
+    let number = number.filter(|x: &f64| *x > 0.0 && x.is_finite());
+    number.ok_or_else(|| "expected a number above 0, such as 0.75".into())
 }
 
 #[cfg(test)]
@@ -87,5 +124,28 @@ mod tests {
         assert!(duration("-1").is_err() && duration("1 year").is_err());
         assert_eq!(dimension("images:0=4"), Ok(("images:0".into(), 4)));
         assert!(dimension("N=0").is_err() && dimension("N").is_err() && dimension("=3").is_err());
+    }
+
+    #[test]
+    fn numbers_outside_a_range_are_answered_with_it() {
+        let bits = whole(1..=8, 4);
+        assert_eq!(bits("8"), Ok(8));
+        for text in ["x", "9", "0", "-1", "4.5", "", "99999999999999999999"] {
+            assert_eq!(
+                bits(text).unwrap_err(),
+                "expected a whole number in 1…8, such as 4"
+            );
+        }
+        assert_eq!(count(1, 100)("7"), Ok(7));
+        assert!(count(1, 100)("0").unwrap_err().contains("from 1 on, such as 100"));
+        // A gate at NaN would never say no.
+        for text in ["nan", "-0.1", "1.1", "inf", "half"] {
+            assert!(
+                share::<f64>(text).is_err() && share::<f32>(text).is_err(),
+                "{text}"
+            );
+        }
+        assert!(positive("nan").is_err() && positive("0").is_err() && positive("inf").is_err());
+        assert_eq!((share(" 0.5"), positive("2")), (Ok(0.5f32), Ok(2.0)));
     }
 }

@@ -97,6 +97,12 @@ impl From<String> for Fault {
     }
 }
 
+impl From<graph::shape::ShapeFault> for Fault {
+    fn from(fault: graph::shape::ShapeFault) -> Self {
+        Fault(fault.message().to_string())
+    }
+}
+
 impl From<&str> for Fault {
     fn from(reason: &str) -> Self {
         Fault(reason.to_string())

@@ -21,5 +21,5 @@ pub use broadcast::Broadcast;
 pub use isa::Isa;
 pub use pick::{Picks, pick};
 pub use pool::Pool;
-pub use shape::{ConvShape, PoolShape, Window, picture, three};
+pub use shape::{ConvShape, PoolShape, picture, three};
 pub use view::{Out, Pixels};

@@ -1,15 +1,6 @@
 //! Geometry that float and integer kernels share. Spatial axes are [depth, height, width].
 
-/// A window that slides over up to three spatial axes, as ONNX lists it.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)]
-pub struct Window<'a> {
-    pub kernel: &'a [usize],
-    pub stride: &'a [usize],
-    pub dilation: &'a [usize],
-    /// Padding before each axis.
-    pub pad: &'a [usize],
-}
+use tensor::Window;
 
 /// Three axes from up to three, a filling in front.
 ///
@@ -33,6 +24,16 @@ pub fn picture(shape: &[usize]) -> Result<(usize, usize, &[usize]), String> {
         [n, c, spatial @ ..] if !spatial.is_empty() => Ok((*n, *c, spatial)),
         _ => Err(format!("{shape:?} is no [N, C, spatial…]")),
     }
+}
+
+/// Kernel, stride, dilation and padding over three axes.
+fn axes(w: &Window<'_>) -> Result<[[usize; 3]; 4], String> {
+    Ok([
+        three(w.kernel, 1)?,
+        three(w.stride, 1)?,
+        three(w.dilation, 1)?,
+        three(&w.pad, 0)?,
+    ])
 }
 
 /// A convolution over channels-last tensors.
@@ -59,6 +60,7 @@ impl ConvShape {
     /// The end of a sentence: shapes that are none of pictures, more than three spatial axes.
     pub fn new(groups: usize, x: &[usize], y: &[usize], window: &Window<'_>) -> Result<ConvShape, String> {
         let ((batch, in_channels, input), (_, out_channels, output)) = (picture(x)?, picture(y)?);
+        let [kernel, stride, dilation, pad] = axes(window)?;
         Ok(ConvShape {
             batch,
             in_channels,
@@ -66,10 +68,10 @@ impl ConvShape {
             groups,
             input: three(input, 1)?,
             output: three(output, 1)?,
-            kernel: three(window.kernel, 1)?,
-            stride: three(window.stride, 1)?,
-            dilation: three(window.dilation, 1)?,
-            pad: three(window.pad, 0)?,
+            kernel,
+            stride,
+            dilation,
+            pad,
         })
     }
 
@@ -107,20 +109,21 @@ impl PoolShape {
     /// As [`ConvShape::new`].
     pub fn new(x: &[usize], y: &[usize], window: &Window<'_>) -> Result<PoolShape, String> {
         let ((batch, channels, input), (_, _, output)) = (picture(x)?, picture(y)?);
+        let [kernel, stride, dilation, pad] = axes(window)?;
         Ok(PoolShape {
             batch,
             channels,
             input: three(input, 1)?,
             output: three(output, 1)?,
-            kernel: three(window.kernel, 1)?,
-            stride: three(window.stride, 1)?,
-            dilation: three(window.dilation, 1)?,
-            pad: three(window.pad, 0)?,
+            kernel,
+            stride,
+            dilation,
+            pad,
         })
     }
 
     /// One window over all pixels of each picture.
-    pub(crate) fn whole(batch: usize, pixels: usize, channels: usize) -> PoolShape {
+    pub fn whole(batch: usize, pixels: usize, channels: usize) -> PoolShape {
         PoolShape {
             batch,
             channels,

@@ -1,6 +1,7 @@
 //! Configuration files: settings of a command as TOML, one key per long flag. What a command knows is given as a list of [`Key`]s, so
 //! that nothing here depends on how arguments are parsed.
 
+use quant::names::{did_you_mean, nearest};
 use toml::Value;
 
 /// How many values a key takes.
@@ -43,14 +44,11 @@ pub enum Setting {
 /// let keys = [Key { name: "threads".into(), takes: Takes::One }];
 /// let settings = read("threads = 2", "bench", &keys).unwrap();
 /// assert_eq!(settings, [("threads".into(), Setting::Values(vec!["2".into()]))]);
-/// assert!(read("thread = 2", "bench", &keys).unwrap_err().ends_with("did you mean \"threads\"?"));
+/// assert!(read("thread = 2", "bench", &keys).unwrap_err().contains("did you mean \"threads\"?"));
 /// ```
 pub fn read(text: &str, command: &str, keys: &[Key]) -> Result<Vec<(String, Setting)>, String> {
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-        let line = e.span().map_or(0, |s| {
-            let before = text.get(..s.start).unwrap_or(text);
-            before.matches('\n').count() + 1
-        });
+        let line = e.span().map_or(0, |s| train::recipe::line(text, s.start));
         format!("line {line}: {}", e.message())
     })?;
     table
@@ -69,13 +67,9 @@ pub fn read(text: &str, command: &str, keys: &[Key]) -> Result<Vec<(String, Sett
 fn unknown(name: &str, command: &str, keys: &[Key]) -> String {
     // Names of a file may be of any length and hold anything.
     let name: String = name.chars().take(64).collect();
-    let near = keys
-        .iter()
-        .map(|k| k.name.as_str())
-        .min_by_key(|k| strsim::damerau_levenshtein(&name, k));
-    let near = near.map_or(String::new(), |k| format!("; did you mean \"{k}\"?"));
+    let near = did_you_mean(nearest(&name, keys.iter().map(|k| k.name.as_str())));
     format!(
-        "there is no key \"{}\" for {command}{near}",
+        "there is no key \"{}\" for {command}{near} (`lowbit {command} --help` lists the flags, which are the keys)",
         crate::text::printable(&name)
     )
 }

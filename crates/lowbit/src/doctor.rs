@@ -100,9 +100,7 @@ pub fn check_isa() -> Result<()> {
     let help = format!("unset it, or use one of: {}", usable.join(", "));
     match Isa::parse(&value) {
         None => {
-            let near = quant::grid::nearest(&value, Isa::ALL.map(Isa::name)).unwrap_or_default();
-            let message =
-                format!("LOWBIT_ISA is \"{value}\", which is no instruction set; did you mean \"{near}\"?");
+            let message = format!("LOWBIT_ISA is \"{value}\", which is no instruction set");
             Err(Error::usage(message).help(help))
         }
         Some(isa) if !isa.is_available() => {

@@ -235,7 +235,10 @@ pub fn evaluate(
             some(&detector.head().classes),
             some(&set.names)
         ))
-        .help("correct the class names in the head description"));
+        .help(
+            "take data of the model's classes; where only the names differ, correct \"classes\" in the head description, NAME.json beside \
+             NAME.onnx (`lowbit inspect --template` prints one)",
+        ));
     }
     let seen = detect_all(
         &detector,

@@ -118,7 +118,13 @@ impl Model {
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        Model::read(&bytes, Some(path), Some(base), options).map_err(|e| e.at(path.display()))
+        Model::read(&bytes, Some(path), Some(base), options).map_err(|e| {
+            let e = e.at(path.display());
+            match data::picture::has_picture_name(path) {
+                true => e.help("it has the name of a picture: the model comes first"),
+                false => e,
+            }
+        })
     }
 
     /// Loads a model from bytes; weights in side files are not found.
@@ -279,9 +285,8 @@ impl Model {
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where none was found: with the outputs' shapes and a template.
     pub fn head(&self) -> Result<&Head> {
         self.head.as_ref().ok_or_else(|| {
-            Error::unsupported(format!("the model's head is not known: {}", self.guess.why)).help(
-                "complete the template that `lowbit inspect --template` prints, and give it with --head",
-            )
+            Error::unsupported(format!("the model's head is not known: {}", self.guess.why))
+                .help("`lowbit inspect --template` prints it, --head takes it")
         })
     }
 

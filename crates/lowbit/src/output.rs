@@ -141,9 +141,7 @@ impl Folder {
                 return Err(Error::usage("the output is a file, a folder is needed").at(path.display()));
             }
             Ok(_) => {
-                remove_stale(path);
-                let used = fs::read_dir(path).map_err(io)?.next().is_some();
-                if used && !exist_ok {
+                if holds_files(path).map_err(io)? && !exist_ok {
                     return Err(Error::usage("the output folder is not empty")
                         .at(path.display())
                         .help("give a new folder, or --exist-ok to replace files of the same names"));
@@ -275,6 +273,12 @@ fn locked_temp(folder: &Path) -> io::Result<NamedTempFile> {
             return Ok(temp);
         }
     }
+}
+
+/// Whether a folder holds anything but what a dead process of ours left, which is removed.
+pub(crate) fn holds_files(folder: &Path) -> io::Result<bool> {
+    remove_stale(folder);
+    Ok(fs::read_dir(folder)?.next().is_some())
 }
 
 /// Removes temporary files of processes that died. Failing to do so harms nobody.

@@ -37,6 +37,31 @@ pub fn spread<T: Clone>(all: &[T], count: usize) -> Vec<T> {
     (0..count).map(|i| all[i * all.len() / count].clone()).collect()
 }
 
+/// Whether all pictures can be read, before long work begins with them.
+///
+/// # Errors
+/// The fault of the first that cannot, with the names of the others.
+pub(crate) fn check(pictures: &[PathBuf], control: &Control) -> Result<()> {
+    const NAMED: usize = 5;
+    let reader = Reader::new(control);
+    let (mut first, mut others) = (None, Vec::new());
+    for path in pictures {
+        match reader.check(path) {
+            Ok(()) => {}
+            Err(e) if !is_of_the_picture(&e) => return Err(e),
+            Err(e) if first.is_none() => first = Some(e),
+            Err(_) => others.push(path.file_name().unwrap_or_default().to_string_lossy()),
+        }
+    }
+    let Some(first) = first else { return Ok(()) };
+    let more = if others.len() > NAMED { ", …" } else { "" };
+    let named = others[..others.len().min(NAMED)].join(", ");
+    Err(first.help(match others.len() {
+        0 => "remove the file; the other pictures can be read".into(),
+        n => format!("remove the file, and {n} more that cannot be read: {named}{more}"),
+    }))
+}
+
 /// Reads pictures one after the other, and hashes what it reads.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
@@ -58,6 +83,16 @@ impl Reader {
         let bytes = read_capped(path, self.limits().file_bytes, &self.control)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.decode(&name, &bytes).map_err(|e| e.at(path.display()))
+    }
+
+    /// Whether a file is a picture that can be decoded, as far as its structure tells: nothing is decoded or hashed.
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
+        self.control.check()?;
+        let bytes = read_capped(path, self.limits().file_bytes, &self.control)?;
+        match data::picture::size(&bytes, &self.limits()) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(Error::from(e).at(path.display())),
+        }
     }
 
     /// The picture that bytes hold.

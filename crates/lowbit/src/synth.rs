@@ -72,7 +72,7 @@ pub const SPLIT: &str = "all";
 /// ```
 ///
 /// # Errors
-/// Sizes out of range, a folder that cannot be written.
+/// No scenes, sizes out of range, a folder that cannot be written.
 pub fn synth(folder: &Path, options: &SynthOptions, progress: &mut dyn Progress) -> Result<Synthesized> {
     let s = &options.scene;
     let sides = 32..=4096;
@@ -87,6 +87,9 @@ pub fn synth(folder: &Path, options: &SynthOptions, progress: &mut dyn Progress)
             "scenes have 1 to 64 objects, not {}",
             s.max_objects
         )));
+    }
+    if options.count == 0 {
+        return Err(Error::usage("0 scenes are no data set").help("ask for 1 or more"));
     }
     let out = Folder::create(folder, options.exist_ok)?;
     let names: Vec<String> = NAMES.iter().map(|n| n.to_string()).collect();

@@ -17,6 +17,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::names::{did_you_mean, nearest};
+
 /// What kind of levels a grid has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
@@ -47,12 +49,12 @@ pub struct Grid {
 
 /// A grid name that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no grid \"{name}\"; did you mean \"{nearest}\"? (`--list` prints all)")]
+#[error("there is no grid \"{name}\"{} (`lowbit quantize --list` prints all)", did_you_mean(.nearest.as_deref()))]
 pub struct UnknownGrid {
     /// As given.
     pub name: String,
-    /// The existing name at the smallest edit distance.
-    pub nearest: String,
+    /// The existing name that it is near to.
+    pub nearest: Option<String>,
 }
 
 impl Grid {
@@ -215,22 +217,9 @@ impl FromStr for Grid {
         let names: Vec<String> = all.iter().map(Grid::to_string).collect();
         Err(UnknownGrid {
             name: name.to_string(),
-            nearest: nearest(name, names.iter().map(String::as_str))
-                .unwrap_or("int8")
-                .to_string(),
+            nearest: nearest(name, names.iter().map(String::as_str)).map(str::to_string),
         })
     }
-}
-
-/// The candidate at the smallest edit distance, for "did you mean".
-///
-/// ```
-/// assert_eq!(quant::grid::nearest("lbv4", ["int4", "lbw4"]), Some("lbw4"));
-/// ```
-pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .min_by_key(|c| strsim::damerau_levenshtein(name, c))
 }
 
 #[cfg(test)]
@@ -271,7 +260,11 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_a_near_one() {
         let error = "lbw7".parse::<Grid>().unwrap_err();
-        assert!(error.nearest.starts_with("lbw"), "{error}");
-        assert_eq!("tenary".parse::<Grid>().unwrap_err().nearest, "ternary");
+        assert!(error.to_string().contains("did you mean \"lbw"), "{error}");
+        let error = "fp16".parse::<Grid>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no grid \"fp16\" (`lowbit quantize --list` prints all)"
+        );
     }
 }

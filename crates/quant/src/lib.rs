@@ -7,6 +7,7 @@ pub mod feedback;
 pub mod grid;
 pub mod methods;
 pub mod multipoint;
+pub mod names;
 mod project;
 
 pub use project::{

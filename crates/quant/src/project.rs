@@ -37,9 +37,8 @@ macro_rules! named_choice {
             fn from_str(text: &str) -> Result<Self, String> {
                 $name::ALL.iter().copied().find(|c| c.as_str() == text).ok_or_else(|| {
                     let names = $name::ALL.iter().map(|c| c.as_str());
-                    let near = $crate::grid::nearest(text, names).unwrap_or_default();
-                    format!("\"{text}\" is none of {}; did you mean \"{near}\"?",
-                        $name::ALL.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", "))
+                    let near = $crate::names::did_you_mean($crate::names::nearest(text, names.clone()));
+                    format!("\"{text}\" is none of {}{near}", names.collect::<Vec<_>>().join(", "))
                 })
             }
         }

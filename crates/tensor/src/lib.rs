@@ -9,6 +9,8 @@ pub mod planes;
 pub mod radix;
 mod shape;
 mod tensor;
+mod window;
 
 pub use shape::{ShapeError, numel, strides};
 pub use tensor::{DType, Data, Tensor, TensorError};
+pub use window::Window;

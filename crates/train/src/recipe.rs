@@ -9,9 +9,14 @@
 //! assert!(error.to_string().contains("\"optimizer.rate\""));
 //! ```
 
+mod error;
+
 use std::collections::BTreeMap;
 
+use quant::names::{did_you_mean, nearest};
 use toml::Value;
+
+pub use error::{Fault, Place, RecipeError, line};
 
 /// A key of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,24 +118,6 @@ keys! {
     "log.every" = "20": "steps between lines of progress and of results.csv",
 }
 
-/// Why a recipe was refused.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum RecipeError {
-    #[error("the recipe is no TOML: {0}")]
-    Toml(String),
-    #[error("there is no key \"{key}\"; did you mean \"{nearest}\"? (`lowbit train --keys` lists all)")]
-    Unknown { key: String, nearest: &'static str },
-    #[error("\"{key}\" is {value}, but must be {want}")]
-    Value {
-        key: String,
-        value: String,
-        want: String,
-    },
-    #[error("\"{0}\" is not KEY=VALUE")]
-    Setting(String),
-}
-
 /// A complete, checked recipe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
@@ -141,32 +128,54 @@ impl Recipe {
     /// Reads a recipe and overrides: `key=value` with a TOML value, or bare text.
     ///
     /// # Errors
-    /// Text that is no TOML, keys that do not exist (with the nearest one), values of another type or outside of their range.
+    /// Text that is no TOML, keys that do not exist (with the nearest one), values of another type or outside of their range; with the line or
+    /// the override.
     pub fn parse(text: &str, settings: &[String]) -> Result<Recipe, RecipeError> {
-        let table: toml::Table = text
-            .parse()
-            .map_err(|e: toml::de::Error| RecipeError::Toml(e.to_string()))?;
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| RecipeError {
+            place: error::place_of(text, &e),
+            fault: Fault::Toml(e.message().to_string()),
+        })?;
         let mut given = Vec::new();
         flatten("", &Value::Table(table), &mut given);
-        for setting in settings {
-            let (key, value) = setting
-                .split_once('=')
-                .ok_or_else(|| RecipeError::Setting(setting.clone()))?;
-            given.push((key.trim().to_string(), literal(value.trim())));
-        }
-        let mut values: BTreeMap<&'static str, Value> =
-            KEYS.iter().map(|k| (k.name, literal(k.default))).collect();
+        let mut recipe = Recipe {
+            values: KEYS.iter().map(|k| (k.name, literal(k.default))).collect(),
+        };
         for (key, value) in given {
-            let known = KEYS.iter().find(|k| k.name == key).ok_or_else(|| unknown(&key))?;
-            let value = converted(known, value)?;
-            values.insert(known.name, value);
+            recipe.set(&key, value).map_err(|fault| RecipeError {
+                place: error::place_of_key(text, &key),
+                fault,
+            })?;
         }
-        let recipe = Recipe { values };
-        recipe.check()?;
+        for setting in settings {
+            let assigned = setting.split_once('=').ok_or(Fault::Setting);
+            assigned
+                .and_then(|(key, value)| recipe.set(key.trim(), literal(value.trim())))
+                .map_err(|fault| RecipeError {
+                    place: Place::Setting(setting.clone()),
+                    fault,
+                })?;
+        }
+        recipe.check().map_err(|fault| {
+            let Fault::Value { key, .. } = &fault else {
+                unreachable!("a check refuses the value of a key");
+            };
+            let of_key = |s: &&String| s.split_once('=').is_some_and(|(k, _)| k.trim() == key);
+            let place = match settings.iter().rev().find(of_key) {
+                Some(setting) => Place::Setting(setting.clone()),
+                None => error::place_of_key(text, key),
+            };
+            RecipeError { place, fault }
+        })?;
         Ok(recipe)
     }
 
-    fn check(&self) -> Result<(), RecipeError> {
+    fn set(&mut self, key: &str, value: Value) -> Result<(), Fault> {
+        let known = KEYS.iter().find(|k| k.name == key).ok_or_else(|| unknown(key))?;
+        self.values.insert(known.name, converted(known, value)?);
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Fault> {
         self.at_least("steps", 1.0)?;
         self.at_least("batch", 1.0)?;
         self.at_least("workers", 1.0)?;
@@ -216,45 +225,45 @@ impl Recipe {
         Ok(())
     }
 
-    fn refuse(&self, key: &str, want: &str) -> RecipeError {
-        RecipeError::Value {
+    fn refuse(&self, key: &str, want: &str) -> Fault {
+        Fault::Value {
             key: key.into(),
             value: self.values.get(key).map(Value::to_string).unwrap_or_default(),
             want: want.into(),
         }
     }
 
-    fn at_least(&self, key: &str, least: f64) -> Result<(), RecipeError> {
+    fn at_least(&self, key: &str, least: f64) -> Result<(), Fault> {
         match self.number(key) >= least {
             true => Ok(()),
             false => Err(self.refuse(key, &format!("at least {least}"))),
         }
     }
 
-    fn within(&self, key: &str, low: f64, high: f64) -> Result<(), RecipeError> {
+    fn within(&self, key: &str, low: f64, high: f64) -> Result<(), Fault> {
         match (low..=high).contains(&self.number(key)) {
             true => Ok(()),
             false => Err(self.refuse(key, &format!("within {low} … {high}"))),
         }
     }
 
-    fn one_of(&self, key: &str, names: &[&str]) -> Result<(), RecipeError> {
+    fn one_of(&self, key: &str, names: &[&str]) -> Result<(), Fault> {
         let text = self.text(key);
         if names.contains(&text) {
             return Ok(());
         }
-        let near = quant::grid::nearest(text, names.iter().copied()).unwrap_or_default();
+        let near = did_you_mean(nearest(text, names.iter().copied()));
         let names = names
             .iter()
             .filter(|n| !n.is_empty())
             .copied()
             .collect::<Vec<_>>()
             .join(", ");
-        Err(self.refuse(key, &format!("one of {names}; did you mean \"{near}\"?")))
+        Err(self.refuse(key, &format!("one of {names}{near}")))
     }
 
     /// Two ascending positive numbers.
-    fn pair(&self, key: &str) -> Result<(), RecipeError> {
+    fn pair(&self, key: &str) -> Result<(), Fault> {
         match self.numbers(key)[..] {
             [a, b] if a > 0.0 && b >= a && b <= 4.0 => Ok(()),
             _ => Err(self.refuse(key, "two ascending numbers between 0 and 4")),
@@ -368,16 +377,15 @@ fn literal(text: &str) -> Value {
     value.unwrap_or_else(|| Value::String(text.to_string()))
 }
 
-fn unknown(key: &str) -> RecipeError {
-    let nearest = quant::grid::nearest(key, KEYS.iter().map(|k| k.name)).unwrap_or_default();
-    RecipeError::Unknown {
+fn unknown(key: &str) -> Fault {
+    Fault::Unknown {
         key: key.into(),
-        nearest: KEYS.iter().find(|k| k.name == nearest).map_or("", |k| k.name),
+        nearest: nearest(key, KEYS.iter().map(|k| k.name)),
     }
 }
 
 /// The value in the type of the key's default; whole numbers may stand for others.
-fn converted(key: &Key, value: Value) -> Result<Value, RecipeError> {
+fn converted(key: &Key, value: Value) -> Result<Value, Fault> {
     let default = literal(key.default);
     let want = match (&default, &value) {
         (Value::Float(_), Value::Integer(i)) => return Ok(Value::Float(*i as f64)),
@@ -403,7 +411,7 @@ fn converted(key: &Key, value: Value) -> Result<Value, RecipeError> {
         (Value::Array(_), _) => "a list",
         _ => "a text",
     };
-    Err(RecipeError::Value {
+    Err(Fault::Value {
         key: key.name.into(),
         value: value.to_string(),
         want: want.into(),
@@ -441,6 +449,38 @@ mod tests {
         assert!(refused("method.rules = [1]", &[]).contains("a list of texts"));
         assert!(refused("method.name = \"lsp\"", &[]).contains("\"lsq\""));
         assert!(refused("steps = ", &[]).contains("no TOML"));
+    }
+
+    #[test]
+    fn faults_name_the_line_or_the_override() {
+        let text = "steps = 3\n\n[optimizer] # a comment\nrate = 0.1\nmomentun = 0.9\nclip = -1\n\n[xylophone.\"a.b\"]\nz = 1\n";
+        let refused = |without: &[&str], settings: &[&str]| {
+            let keep = |l: &&str| !without.iter().any(|w| l.starts_with(w));
+            let lines: Vec<&str> = text.lines().map(|l| if keep(&l) { l } else { "" }).collect();
+            let settings: Vec<String> = settings.iter().map(|s| s.to_string()).collect();
+            Recipe::parse(&lines.join("\n"), &settings)
+                .unwrap_err()
+                .to_string()
+        };
+        let near = "line 5: there is no key \"optimizer.momentun\"; did you mean \"optimizer.momentum\"? (`lowbit train --keys` lists all)";
+        assert_eq!(refused(&[], &[]), near);
+        let far = "line 9: there is no key \"xylophone.a.b.z\" (`lowbit train --keys` lists all)";
+        assert_eq!(refused(&["momentun"], &[]), far);
+        let rest = ["momentun", "[xylo", "z ="];
+        let unset = refused(&rest, &["optimizer.rate=5000"]);
+        assert_eq!(
+            unset,
+            "--set optimizer.rate=5000: \"optimizer.rate\" is 5000.0, but must be within 0 … 1000"
+        );
+        assert!(refused(&rest, &["steps"]).starts_with("--set steps: "));
+        assert!(
+            Recipe::parse("a = 1\nsteps = \n", &[])
+                .unwrap_err()
+                .to_string()
+                .starts_with("line 2: ")
+        );
+        let fine = Recipe::parse("[optimizer]\n\nrate = 5000", &[]).unwrap_err();
+        assert_eq!(fine.place, Place::Line(3));
     }
 
     #[test]

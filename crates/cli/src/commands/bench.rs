@@ -9,6 +9,7 @@ use lowbit::bench::Timing;
 use lowbit::text::{self, printable, shortened, table};
 
 use crate::context::{Common, Context, ModelFlags, Outcome, RunFlags};
+use crate::values;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -19,16 +20,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MODEL_B")]
     vs: Option<PathBuf>,
     /// Measured runs of each model
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = values::count(1, 50))]
     runs: usize,
     /// Runs before measuring
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = values::count(0, 5))]
     warmup: usize,
     /// Rows of the layer table, slowest first; 0 prints all in order
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = values::count(0, 20))]
     top: usize,
     /// Exit code 1 when time / time of --vs is higher
-    #[arg(long, value_name = "RATIO", requires = "vs")]
+    #[arg(long, value_name = "RATIO", requires = "vs", value_parser = values::positive)]
     max_ratio: Option<f64>,
     #[command(flatten)]
     flags: ModelFlags,

@@ -10,6 +10,7 @@ use lowbit::text::{printable, table};
 
 use super::eval::{DataFlags, ProtocolFlags};
 use crate::context::{Common, Context, ModelFlags, Outcome, RunFlags};
+use crate::values;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -24,25 +25,25 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     protocol: ProtocolFlags,
     /// Boxes from this confidence on are compared
-    #[arg(long, default_value_t = 0.25)]
+    #[arg(long, default_value_t = 0.25, value_parser = values::share::<f64>)]
     box_conf: f64,
     /// Two boxes of a class belong together from this overlap on
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_parser = values::share::<f64>)]
     box_iou: f64,
     /// A pair with less overlap counts as shifted
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 0.9, value_parser = values::share::<f64>)]
     shifted: f64,
     /// Pictures listed
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = values::count(0, 20))]
     top: usize,
     /// Exit code 1 when more boxes are lost
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::count(0, 3))]
     max_lost: Option<usize>,
     /// Exit code 1 when the F1 of agreement is lower, 0…1
-    #[arg(long, value_name = "F1")]
+    #[arg(long, value_name = "F1", value_parser = values::share::<f64>)]
     min_f1: Option<f64>,
     /// Exit code 1 when mAP drops by more, 0…1
-    #[arg(long, value_name = "MAP")]
+    #[arg(long, value_name = "MAP", value_parser = values::share::<f64>)]
     max_drop: Option<f64>,
     #[command(flatten)]
     flags: ModelFlags,
@@ -90,13 +91,13 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
             ]
         })
         .collect();
-    out.push_str(&table(
-        &["picture", "lost", "gained", "shifted", "common", "harm"],
-        &rows,
-    ));
+    if !rows.is_empty() {
+        let header = ["picture", "lost", "gained", "shifted", "common", "harm"];
+        out = format!("{}\n", table(&header, &rows));
+    }
     let _ = writeln!(
         out,
-        "\n{} pictures: {} boxes lost, {} gained, {} shifted, {} common; agreement F1 {:.4} (conf {}, IoU {})",
+        "{} pictures: {} boxes lost, {} gained, {} shifted, {} common; agreement F1 {:.4} (conf {}, IoU {})",
         c.pictures.len(),
         c.lost,
         c.gained,

@@ -8,6 +8,7 @@ use lowbit::demo::{HEADER, cells, write_models};
 use lowbit::text::{printable, table};
 
 use crate::context::{Common, Context, Outcome};
+use crate::values;
 
 /// Where results go without `-o`: a folder of our own, whose files are replaced.
 const FOLDER: &str = "lowbit-demo";
@@ -18,13 +19,13 @@ pub(crate) struct Arguments {
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Number of scenes
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = values::count(1, 200))]
     count: usize,
     /// Scenes that are drawn with their boxes
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 6, value_parser = values::count(1, 6))]
     shown: usize,
     /// Timed runs of each model
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = values::count(1, 60))]
     runs: usize,
     /// Write into a folder that holds files; files of the same name are replaced
     #[arg(long)]

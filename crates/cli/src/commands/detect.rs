@@ -24,13 +24,13 @@ pub(crate) struct Arguments {
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
     /// Lowest confidence
-    #[arg(long, default_value_t = 0.25, value_parser = values::share)]
+    #[arg(long, default_value_t = 0.25, value_parser = values::share::<f32>)]
     conf: f32,
     /// Boxes of a class that overlap a better one by more are dropped
-    #[arg(long, default_value_t = 0.45, value_parser = values::share)]
+    #[arg(long, default_value_t = 0.45, value_parser = values::share::<f32>)]
     iou: f32,
     /// Most boxes per picture
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = values::count(1, 300))]
     max_det: usize,
     /// Lists only, no pictures
     #[arg(long)]

@@ -75,6 +75,11 @@ pub(crate) fn run(_: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let _ = write!(out, "\n{}", table(&["kernel", "usable"], &rows));
     out.push_str("\nlimits\n");
     for (name, value) in &d.limits {
+        // Names that say bytes are shown as sizes.
+        let value = match name.ends_with("bytes") {
+            true => lowbit::text::bytes(*value as usize),
+            false => value.to_string(),
+        };
         let _ = writeln!(out, "  {name:18} {value}");
     }
     out.push_str("  --limit-mem and --limit-time set lower ones.\n");

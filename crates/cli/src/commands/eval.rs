@@ -63,22 +63,22 @@ pub(crate) struct ProtocolFlags {
     #[arg(long, value_enum)]
     protocol: Option<Protocol>,
     /// Lowest confidence
-    #[arg(long, default_value_t = 0.005, value_parser = values::share)]
+    #[arg(long, default_value_t = 0.005, value_parser = values::share::<f32>)]
     conf: f32,
     /// Boxes of a class that overlap a better one by more are dropped
-    #[arg(long, default_value_t = 0.45, value_parser = values::share)]
+    #[arg(long, default_value_t = 0.45, value_parser = values::share::<f32>)]
     iou: f32,
     /// Most boxes per picture [default: 300; COCO: 100 of each class]
-    #[arg(long)]
+    #[arg(long, value_parser = values::count(1, 300))]
     max_det: Option<usize>,
     /// Objects that a class must have to enter the mean
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = values::count(1, 10))]
     min_objects: usize,
     /// Mend the known oddities of the reference programs instead of copying them
     #[arg(long)]
     fixed: bool,
     /// Resamples of the 95 % bootstrap interval; 0 leaves it out
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = values::count(0, 1000))]
     resamples: usize,
     /// Go on without pictures that cannot be read, and count them
     #[arg(long)]
@@ -119,7 +119,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE.json")]
     save_json: Option<PathBuf>,
     /// Exit code 1 when the headline mAP is lower, 0…1
-    #[arg(long, value_name = "MAP")]
+    #[arg(long, value_name = "MAP", value_parser = values::share::<f64>)]
     min_map: Option<f64>,
     #[command(flatten)]
     flags: ModelFlags,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::context::{Common, Context, ModelFlags, Outcome};
 
-#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum As {
     /// QuantizeLinear and DequantizeLinear with int8 weights, for other runtimes
@@ -60,6 +60,9 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         As::Float => Form::Float,
         As::Packed => Form::Packed,
     };
+    if !model.is_quantized() && a.form != As::Float {
+        context.note("the model is float, and is written as it is: `lowbit quantize` makes codes");
+    }
     let written = model.to_onnx(form)?;
     context.control.check()?;
     lowbit::output::file(&a.output, &written, &inputs)?;

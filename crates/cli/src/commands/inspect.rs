@@ -69,7 +69,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let (low, high) = i.energy.total_uj();
     let _ = writeln!(
         out,
-        "energy   {low:.0} to {high:.0} uJ per picture: arithmetic {:.0}, weights {:.0} to {:.0}, activations {:.0}",
+        "energy   {low:.0} to {high:.0} µJ per picture: arithmetic {:.0}, weights {:.0} to {:.0}, activations {:.0}",
         i.energy.arithmetic_uj, i.energy.weights_uj.0, i.energy.weights_uj.1, i.energy.activations_uj
     );
     let _ = writeln!(out, "         (a model, not a measurement: {})", i.energy.source);

@@ -1,7 +1,7 @@
 //! `lowbit quantize`
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lowbit::quantize::{
@@ -12,6 +12,7 @@ use lowbit::{Choice, Error, ErrorKind, Form, Grid, Model, QuantizeOptions};
 use serde::Serialize;
 
 use crate::context::{Common, Context, ModelFlags, Outcome};
+use crate::values;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -22,10 +23,10 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "bits")]
     grid: Option<Grid>,
     /// Width of weights, 1…8: the grid of that width with the smallest output error on the calibration pictures
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(long, value_parser = values::whole::<u32>(1..=8, 4))]
     bits: Option<u32>,
     /// Width of activations, 1…8
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(long, default_value_t = 8, value_parser = values::whole::<u32>(1..=8, 4))]
     act_bits: u32,
     /// Folder of calibration pictures; labels are not needed
     #[arg(long, value_name = "DIR")]
@@ -34,7 +35,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", requires = "calib")]
     calib_split: Option<String>,
     /// At most this many pictures, spread evenly
-    #[arg(long, default_value_t = 300, value_parser = values_from_one)]
+    #[arg(long, default_value_t = 300, value_parser = values::count(1, 300))]
     subset_size: usize,
     /// How ranges of activations are chosen: min-max, percentile[=TAIL], mse, kl [default: the one of min-max, two percentiles and mse
     /// whose detections agree best with the float model's on a few calibration pictures]
@@ -50,7 +51,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = Solver::Optimum)]
     solver: Solver,
     /// The free parameter of semi-analytic, relative to max|w|
-    #[arg(long, default_value_t = 0.75)]
+    #[arg(long, default_value_t = 0.75, value_parser = values::positive)]
     mu: f64,
     /// Another grid, or float, for some layers (repeatable, later ones win): depthwise=int8, NODE=float, re:REGEX=int8, type:Gemm=float.
     /// Roles: first, head, depthwise, pointwise, dense, linear
@@ -87,12 +88,8 @@ pub(crate) struct Arguments {
     pub(crate) common: Common,
 }
 
-fn values_from_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n) if n > 0 => Ok(n),
-        _ => Err("expected a number above 0".into()),
-    }
-}
+/// Below this agreement of detections the summary says what can be done.
+const FEW: f64 = 0.8;
 
 #[derive(Debug, Serialize)]
 struct Written<'a> {
@@ -133,11 +130,11 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     inputs.extend(pictures.iter().map(PathBuf::as_path));
     if !a.dry_run {
         lowbit::output::check(&output, &inputs)?;
-        if let Some(report) = &a.report {
-            lowbit::output::check(report, &inputs)?;
-            if lowbit::output::same_target(report, &output) {
-                return Err(usage("--report and -o name the same file"));
-            }
+    }
+    if let Some(report) = &a.report {
+        lowbit::output::check(report, &inputs)?;
+        if lowbit::output::same_target(report, &output) {
+            return Err(usage("--report and -o name the same file"));
         }
     }
     let options = QuantizeOptions {
@@ -168,7 +165,8 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
             output_bytes: None,
             report: &report,
         };
-        return Ok(Outcome::new(summary(&model, &report, None), &p, &written));
+        let outcome = Outcome::new(summary(&model, &report, None), &p, &written);
+        return write_report(a, &outcome, &inputs).map(|()| outcome);
     }
     let q = lowbit::quantize(&model, &options, &mut context.bar())?;
     let bytes = q.model.to_onnx(Form::Packed)?;
@@ -183,13 +181,18 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let mut text = summary(&model, &q.report, Some(bytes.len()));
     let _ = writeln!(text, "written  {}", printable(&output.to_string_lossy()));
     let outcome = Outcome::new(text, &p, &written);
-    if let (Some(path), Some(json)) = (&a.report, &outcome.json) {
-        lowbit::output::file(path, format!("{json:#}\n").as_bytes(), &inputs)?;
-    }
+    write_report(a, &outcome, &inputs)?;
     Ok(outcome)
 }
 
-fn default_output(model: &std::path::Path, choice: Choice) -> PathBuf {
+fn write_report(a: &Arguments, outcome: &Outcome, inputs: &[&Path]) -> lowbit::Result<()> {
+    match (&a.report, &outcome.json) {
+        (Some(path), Some(json)) => lowbit::output::file(path, format!("{json:#}\n").as_bytes(), inputs),
+        _ => Ok(()),
+    }
+}
+
+fn default_output(model: &Path, choice: Choice) -> PathBuf {
     let mut name = model.file_stem().unwrap_or_default().to_owned();
     let kind = match choice {
         Choice::Grid(grid) => grid.to_string(),
@@ -309,13 +312,21 @@ fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) -> String {
         if set.correction { "on" } else { "off" }
     );
     if let Some(error) = r.output_error {
+        let agreement = r
+            .agreement
+            .map_or(String::new(), |a| format!(", agreement of detections {a:.4}"));
         let _ = writeln!(
             out,
-            "outputs  relative error {:.3} %, agreement of detections {}, on {} of {} calibration pictures",
+            "outputs  relative error {:.3} %{agreement}, on {} of {} calibration pictures",
             100.0 * error,
-            number(r.agreement, 4),
             set.correction_pictures,
             set.calibration_pictures
+        );
+    }
+    if r.agreement.is_some_and(|a| a < FEW) {
+        out.push_str(
+            "         few detections agree with the float model's: more bits, another grid (--list), wider ones for some layers (--tensor-type)\n         \
+             or training (`lowbit train`) win accuracy back; `lowbit eval` and `lowbit compare` measure it\n",
         );
     }
     let _ = writeln!(out, "head     {}", printable(&model.head_source().to_string()));

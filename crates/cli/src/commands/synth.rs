@@ -7,6 +7,7 @@ use lowbit::synth::{SPLIT, SceneOptions, SynthOptions};
 use lowbit::text::{printable, table};
 
 use crate::context::{Common, Context, Outcome};
+use crate::values;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -14,16 +15,16 @@ pub(crate) struct Arguments {
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
     /// Number of scenes
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = values::count(1, 100))]
     count: usize,
     /// Width in pixels, 32…4096
-    #[arg(long, default_value_t = 416)]
+    #[arg(long, default_value_t = 416, value_parser = values::whole::<usize>(32..=4096, 416))]
     width: usize,
     /// Height in pixels, 32…4096
-    #[arg(long, default_value_t = 416)]
+    #[arg(long, default_value_t = 416, value_parser = values::whole::<usize>(32..=4096, 416))]
     height: usize,
     /// Most objects of one scene, 1…64
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = values::whole::<usize>(1..=64, 10))]
     max_objects: usize,
     /// Write into a folder that holds files; files of the same name are replaced
     #[arg(long)]

@@ -62,6 +62,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         name: path
             .file_stem()
             .map_or_else(|| "run".into(), |s| s.to_string_lossy().into_owned()),
+        file: Some(path),
         settings: a.settings.clone(),
         resume: a.resume,
         control: context.control.clone(),

@@ -8,6 +8,7 @@ use lowbit::VerifyOptions;
 use lowbit::text::{printable, shortened, table};
 
 use crate::context::{Common, Context, ModelFlags, Outcome, RunFlags};
+use crate::values;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -18,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PICTURE|DIR")]
     pictures: Option<PathBuf>,
     /// At most this many of them
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = values::count(1, 8))]
     subset: usize,
     #[command(flatten)]
     flags: ModelFlags,

@@ -63,7 +63,7 @@ pub(super) fn choose(root: &Path, split: Option<&str>) -> Result<PathBuf, ReadEr
         root,
         split,
         found,
-        "an annotation file (annotations/instances_NAME.json)",
+        "annotation file (annotations/instances_NAME.json)",
     )
 }
 

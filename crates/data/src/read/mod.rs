@@ -171,7 +171,7 @@ pub fn open(
         (None, [first, ..]) => *first,
         (None, []) => {
             let what = "no data set here (VOC: Annotations/*.xml with NAME.txt; COCO: annotations/instances_NAME.json; \
-                        YOLO: data.yaml)";
+                        YOLO: data.yaml): without boxes to compare with, nothing can be judged";
             return Err(ReadError::new(path, ReadFault::Missing(what.into())));
         }
     };

@@ -38,16 +38,7 @@ fn window(cx: &Compiler<'_>, n: NodeId) -> Result<(PoolShape, Taken), Fault> {
         let (batch, channels, spatial) = picture(&x)?;
         three(spatial, 1)?;
         let pixels = spatial.iter().product();
-        Ok(PoolShape {
-            batch,
-            channels,
-            input: [1, 1, pixels],
-            output: [1; 3],
-            kernel: [1, 1, pixels],
-            stride: [1; 3],
-            dilation: [1; 3],
-            pad: [0; 3],
-        })
+        Ok(PoolShape::whole(batch, pixels, channels))
     };
     Ok(match &node.op {
         Op::MaxPool(_) if node.outputs.len() > 1 => {

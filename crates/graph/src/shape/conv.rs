@@ -1,7 +1,9 @@
 //! Conv and ConvTranspose.
 
+use tensor::Window;
+
 use super::dims::{show, unify};
-use super::window::{Axis, LONGEST, output, too_large, wrong_rank};
+use super::window::{Axis, LONGEST, output, spatial, too_large, wrong_rank};
 use super::{Call, Dim, ShapeFault, TensorType, one};
 use crate::op::{Conv, ConvTranspose, Op, Padding};
 
@@ -173,21 +175,36 @@ fn transposed_axis(
     Ok((size, cut))
 }
 
-/// What a transposed convolution over spatial dimensions `input` cuts off its full result: all begins, then all ends. A negative
-/// end adds zeros there.
+/// The window of a transposed convolution over an input of shape `x`, `[N, C, spatial…]`: its padding is what is cut off the full result
+/// before each axis. What is cut off behind, or filled with zeros, follows from the output's size.
 ///
 /// # Errors
-/// When lists differ in length, hold a 0, or the arithmetic overflows.
-pub fn transposed_pads(t: &ConvTranspose, input: &[usize]) -> Result<Vec<i64>, ShapeFault> {
-    let c = &t.conv;
-    let axes = Axis::list(&c.kernel, &c.strides, &c.dilations, &c.padding)?;
+/// When lists differ in length, hold a 0, or the arithmetic overflows; when a begin would have to be filled.
+pub fn transposed_window<'a>(t: &'a ConvTranspose, x: &[usize]) -> Result<Window<'a>, ShapeFault> {
+    let Conv {
+        kernel,
+        strides,
+        dilations,
+        padding,
+        ..
+    } = &t.conv;
+    let axes = Axis::list(kernel, strides, dilations, padding)?;
+    let input = spatial(x);
     check_transposed(t, axes.len(), input.len())?;
-    let (mut begins, mut ends) = (Vec::new(), Vec::new());
-    for (i, (window, &n)) in axes.iter().zip(input).enumerate() {
-        let (_, (begin, end)) = transposed_axis(t, i, window, n)?;
-        begins.push(begin);
-        ends.push(end);
-    }
-    begins.append(&mut ends);
-    Ok(begins)
+    let begin = |(i, (window, &n)): (usize, (&Axis, &usize))| {
+        let (_, (begin, _)) = transposed_axis(t, i, window, n)?;
+        usize::try_from(begin).map_err(|_| ShapeFault::bad("its padding is negative"))
+    };
+    let pad = axes
+        .iter()
+        .zip(input)
+        .enumerate()
+        .map(begin)
+        .collect::<Result<_, _>>()?;
+    Ok(Window {
+        kernel,
+        stride: strides,
+        dilation: dilations,
+        pad,
+    })
 }

@@ -26,14 +26,14 @@ use tensor::{DType, Tensor};
 
 use crate::op::Op;
 
-pub use conv::transposed_pads;
+pub use conv::transposed_window;
 pub use dims::normalize_axis;
 pub use fault::{ShapeError, ShapeFault};
 pub use infer::infer;
 pub(crate) use infer::infer_known;
 pub(crate) use known::Known;
 pub use macs::macs;
-pub use window::explicit_pads;
+pub use window::{conv_output, conv_window, explicit_pads, pool_window};
 
 /// One dimension; `None` where it is dynamic.
 pub type Dim = Option<usize>;

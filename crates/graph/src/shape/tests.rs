@@ -84,13 +84,13 @@ fn transposed_convolutions_cut_and_extend() {
         output_padding: vec![1],
         output_shape: None,
     };
-    assert_eq!(transposed_pads(&t, &[4]).unwrap(), [1, 1]);
+    assert_eq!(transposed_window(&t, &[1, 2, 4]).unwrap().pad, [1]);
     let w = Tensor::new(vec![2, 5, 3], vec![0f32; 30]).unwrap();
     let x = f32(&[Some(1), Some(2), Some(4)]);
     let of = |t: &ConvTranspose| shape(&Op::ConvTranspose(t.clone()), &x, std::slice::from_ref(&w));
     assert_eq!(of(&t).unwrap(), Some(vec![Some(1), Some(5), Some(8)]));
     t.output_shape = Some(vec![12]);
-    assert_eq!(transposed_pads(&t, &[4]).unwrap(), [0, -2]);
+    assert_eq!(transposed_window(&t, &[1, 2, 4]).unwrap().pad, [0]);
     assert_eq!(of(&t).unwrap(), Some(vec![Some(1), Some(5), Some(12)]));
     t.conv.group = 3;
     assert!(of(&t).unwrap_err().contains("not a multiple of 3 groups"));

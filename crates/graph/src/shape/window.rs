@@ -1,7 +1,9 @@
 //! Sliding windows: how many fit, and what padding they need.
 
+use tensor::Window;
+
 use super::{Dim, ShapeFault};
-use crate::op::Padding;
+use crate::op::{Conv, Padding, Pool};
 
 /// A window along one axis, and the padding at its ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +146,85 @@ pub fn explicit_pads(
     }
     begins.append(&mut ends);
     Ok(begins)
+}
+
+/// The window of a convolution over an input of shape `x`, `[N, C, spatial…]`.
+///
+/// # Errors
+/// As [`explicit_pads`].
+///
+/// ```
+/// use graph::shape::{conv_output, conv_window};
+/// let conv = graph::Conv {
+///     group: 1,
+///     kernel: vec![3],
+///     strides: vec![2],
+///     dilations: vec![1],
+///     padding: graph::Padding::SameUpper,
+/// };
+/// assert_eq!(conv_window(&conv, &[1, 8, 7]).unwrap().pad, [1]);
+/// assert_eq!(conv_output(&conv, &[1, 8, 7]).unwrap(), [4]);
+/// ```
+pub fn conv_window<'a>(op: &'a Conv, x: &[usize]) -> Result<Window<'a>, ShapeFault> {
+    let Conv {
+        kernel,
+        strides,
+        dilations,
+        ..
+    } = op;
+    let mut pad = explicit_pads(&op.padding, spatial(x), kernel, strides, dilations)?;
+    pad.truncate(kernel.len());
+    Ok(Window {
+        kernel,
+        stride: strides,
+        dilation: dilations,
+        pad,
+    })
+}
+
+/// The spatial dimensions of a convolution's output, of an input of shape `x`.
+///
+/// # Errors
+/// As [`explicit_pads`]; also when the window does not fit.
+pub fn conv_output(op: &Conv, x: &[usize]) -> Result<Vec<usize>, ShapeFault> {
+    let axes = Axis::list(&op.kernel, &op.strides, &op.dilations, &op.padding)?;
+    let input: Vec<Dim> = spatial(x).iter().copied().map(Some).collect();
+    Ok(output(&axes, &op.padding, &input, false)?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+/// The window of a pool over an input of shape `x`, and the length of each axis with its padding.
+///
+/// # Errors
+/// As [`explicit_pads`].
+pub fn pool_window<'a>(op: &'a Pool, x: &[usize]) -> Result<(Window<'a>, Vec<usize>), ShapeFault> {
+    let Pool {
+        kernel,
+        strides,
+        dilations,
+        ..
+    } = op;
+    let input = spatial(x);
+    let mut pad = explicit_pads(&op.padding, input, kernel, strides, dilations)?;
+    let ends = pad.split_off(input.len());
+    let padded = |((n, begin), end): ((&usize, &usize), &usize)| n.checked_add(*begin)?.checked_add(*end);
+    let padded: Option<Vec<usize>> = input.iter().zip(&pad).zip(&ends).map(padded).collect();
+    let padded = padded.ok_or_else(too_large)?;
+    Ok((
+        Window {
+            kernel,
+            stride: strides,
+            dilation: dilations,
+            pad,
+        },
+        padded,
+    ))
+}
+
+pub(super) fn spatial(x: &[usize]) -> &[usize] {
+    x.get(2..).unwrap_or_default()
 }
 
 /// Spatial dimensions of a convolution's or pool's output.

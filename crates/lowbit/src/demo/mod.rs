@@ -9,7 +9,7 @@ mod page;
 use std::path::{Path, PathBuf};
 
 use data::Picture;
-use data::picture::{encode_jpeg, encode_png};
+use data::picture::encode_png;
 use serde::Serialize;
 use tasks::detect::eval::{Evaluation, Interval, Kind, Metric, Protocol, Scene, evaluate, paired_interval};
 use tasks::detect::{Detection, NmsOptions, Object};
@@ -20,6 +20,7 @@ pub use page::{HEADER, cells};
 use crate::bench::{BenchOptions, by_turns};
 use crate::control::Progress;
 use crate::output::Folder;
+use crate::report::page::Jpeg;
 use crate::verify::Difference;
 use crate::{Detector, Error, Model, Result, RunOptions, VerifyOptions, inspect, verify};
 
@@ -236,15 +237,14 @@ pub fn demo(folder: &Path, options: &DemoOptions, progress: &mut dyn Progress) -
     for (i, scene) in scenes.iter().take(shown).enumerate() {
         let mut row = Vec::new();
         for (found, (entry, _)) in scene.found.iter().zip(&models) {
-            let picture = annotated(&scene.picture, found, classes);
-            let jpeg = encode_jpeg(&picture, 92).map_err(|e| Error::bad(e.to_string()))?;
+            let jpeg = Jpeg::of(&annotated(&scene.picture, found, classes))?;
             let name = crate::output::safe_name(&entry.name);
-            out.write(&format!("pictures/{i}-{name}.jpg"), &jpeg, &[])?;
-            row.push((entry.name.as_str(), picture));
+            out.write(&format!("pictures/{i}-{name}.jpg"), jpeg.bytes(), &[])?;
+            row.push((entry.name.as_str(), jpeg));
         }
         drawn.push(row);
     }
-    let html = page::page(&result, &drawn)?;
+    let html = page::page(&result, &drawn);
     result.report = out.write("report.html", html.as_bytes(), &[])?;
     Ok(result)
 }

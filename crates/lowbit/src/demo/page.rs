@@ -2,15 +2,12 @@
 
 use std::fmt::Write as _;
 
-use data::Picture;
-
 use super::{DRAWN, Demo, DemoRow, ENLARGED};
-use crate::Result;
-use crate::report::page::{Page, escape};
+use crate::report::page::{Jpeg, Page, escape};
 use crate::text;
 
 /// The report; `drawn` holds for each scene the picture of each model with its name.
-pub(super) fn page(demo: &Demo, drawn: &[Vec<(&str, Picture)>]) -> Result<String> {
+pub(super) fn page(demo: &Demo, drawn: &[Vec<(&str, Jpeg)>]) -> String {
     let mut page = Page::new("lowbit: one detector in float and at 6, 4 and 2 bits");
     page.paragraph(&format!(
         "The same small detector, trained four times, on {} drawn scenes with {} objects that no training saw. The float model computes in \
@@ -29,8 +26,7 @@ pub(super) fn page(demo: &Demo, drawn: &[Vec<(&str, Picture)>]) -> Result<String
         "Boxes above a score of {DRAWN}, scenes in the order they were drawn, not chosen."
     ));
     for row in drawn {
-        let pictures: Vec<(&str, &Picture)> = row.iter().map(|(name, p)| (*name, p)).collect();
-        page.pictures(pictures.len(), &pictures)?;
+        page.pictures(row.len(), row);
     }
     page.heading("Where this comes from");
     page.note(&format!(
@@ -46,7 +42,7 @@ pub(super) fn page(demo: &Demo, drawn: &[Vec<(&str, Picture)>]) -> Result<String
     for row in &demo.rows {
         page.note(&format!("{}: SHA-256 {}", row.model, row.sha256));
     }
-    Ok(page.finish())
+    page.finish()
 }
 
 /// Columns of the table of results.

@@ -143,12 +143,13 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
             "give a folder with --calib: 16 pictures of the kind the model will see are enough to start with",
         ));
     }
+    let pictures = spread(&options.pictures, options.subset);
+    crate::pictures::check(&pictures, &options.control)?;
     let pool = Arc::new(Pool::new(options.threads));
     let first = match options.choice {
         Choice::Grid(grid) => grid,
         Choice::Bits(bits) => choose::candidates(bits)?[0],
     };
-    let pictures = spread(&options.pictures, options.subset);
     let float = model;
     let setting = choose::setting(model, first, options, &pictures, &pool, progress)?;
     let (model, observer) = (&setting.model, setting.observer);

@@ -28,8 +28,8 @@ use std::time::Instant;
 
 use train::exchange::ExchangeError;
 pub use train::exchange::Ranks;
-use train::recipe::Recipe;
 pub use train::recipe::{KEYS, Key};
+use train::recipe::{Place, Recipe, RecipeError};
 
 use crate::output::Folder;
 use crate::{Control, Error, ErrorKind, Result};
@@ -49,6 +49,8 @@ const REPORT: &str = "report.html";
 pub struct TrainOptions {
     /// TOML; the keys are [`KEYS`].
     pub recipe: String,
+    /// The file that it is from, where it is from one: errors name it.
+    pub file: Option<PathBuf>,
     /// Names the folder of the run where the recipe does not.
     pub name: String,
     /// Overrides, `key=value`.
@@ -112,8 +114,7 @@ pub struct Trained {
 /// cancellation: then a checkpoint has been written.
 pub fn train(options: &TrainOptions, line: &mut dyn FnMut(&TrainLine)) -> Result<Trained> {
     let begin = Instant::now();
-    let recipe =
-        Recipe::parse(&options.recipe, &options.settings).map_err(|e| Error::usage(e.to_string()))?;
+    let recipe = Recipe::parse(&options.recipe, &options.settings).map_err(|e| refused(&e, options))?;
     let ranks = &options.ranks;
     agree(&recipe, ranks)?;
     let source = source::float_model(&recipe, &options.control)?;
@@ -121,10 +122,17 @@ pub fn train(options: &TrainOptions, line: &mut dyn FnMut(&TrainLine)) -> Result
         "" => Path::new("runs").join(&options.name),
         text => PathBuf::from(text),
     };
-    if ranks.is_first() && !options.resume && path.join(CHECKPOINT).exists() {
-        return Err(Error::usage("the folder holds a run already")
+    if ranks.is_first() && !options.resume && crate::output::holds_files(&path).unwrap_or(false) {
+        let (what, way_out) = match path.join(CHECKPOINT).exists() {
+            true => (
+                "the folder holds a run already",
+                "go on with it by --resume, or give",
+            ),
+            false => ("the folder of the run holds other files", "give"),
+        };
+        return Err(Error::usage(what)
             .at(path.display())
-            .help("go on with it by --resume, or give another folder with --set output=DIR"));
+            .help(format!("{way_out} another folder with --set output=DIR")));
     }
     let mut run = Run::new(options.name.clone(), recipe, source, ranks)?;
     let folder = match ranks.is_first() {
@@ -165,11 +173,27 @@ fn agree(recipe: &Recipe, ranks: &Ranks) -> Result<()> {
     }
 }
 
+fn refused(e: &RecipeError, options: &TrainOptions) -> Error {
+    let error = Error::usage(e.fault.to_string());
+    let file = options.file.as_ref().map(|f| f.display().to_string());
+    let file = file.unwrap_or_else(|| "recipe".into());
+    match &e.place {
+        Place::Whole => error.at(file),
+        Place::Line(_) => error.at(&e.place).at(file),
+        Place::Setting(_) => error.at(&e.place),
+    }
+}
+
 /// The text of a recipe file.
 ///
 /// # Errors
-/// When it cannot be read, is no UTF-8, or is larger than 1 MiB.
+/// When it cannot be read, is no text, or is larger than 1 MiB.
 pub fn read_recipe(path: &Path) -> Result<String> {
-    let bytes = crate::provenance::read_capped(path, 1 << 20, &Control::default())?;
-    String::from_utf8(bytes).map_err(|_| Error::bad("the recipe is not UTF-8").at(path.display()))
+    let bytes =
+        crate::provenance::read_capped(path, 1 << 20, &Control::default()).map_err(|e| match e.kind() {
+            ErrorKind::Limit => Error::usage("this is no recipe: it has more than 1 MiB").at(path.display()),
+            _ => e,
+        })?;
+    String::from_utf8(bytes)
+        .map_err(|_| Error::bad("this is no recipe: it is no text in UTF-8").at(path.display()))
 }

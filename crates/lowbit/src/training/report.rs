@@ -9,9 +9,9 @@ use super::run::Run;
 use super::table::Table;
 use crate::report::boxes::{annotated, enlargement};
 use crate::report::chart::{Curve, curves, histogram};
-use crate::report::page::Page;
+use crate::report::page::{Jpeg, Page};
 use crate::runtime::RunOptions;
-use crate::{Detector, Model, Picture, Result};
+use crate::{Detector, Model, Result};
 
 /// Pictures of the evaluation that are shown.
 const EXAMPLES: usize = 4;
@@ -223,7 +223,7 @@ fn examples(page: &mut Page, run: &Run, model: &Model) -> Result<()> {
         true => None,
         false => Some(Detector::new(&run.source, &options)?),
     };
-    let mut drawn: Vec<(String, Picture)> = Vec::new();
+    let mut drawn: Vec<(String, Jpeg)> = Vec::new();
     for i in 0..set.source.len().min(EXAMPLES) {
         let fault = |e: data::augment::SourceError| crate::Error::bad(e.to_string());
         let (picture, objects) = set.source.sample(i).map_err(fault)?;
@@ -233,13 +233,12 @@ fn examples(page: &mut Page, run: &Run, model: &Model) -> Result<()> {
         };
         for (what, boxes) in [(what, left), ("packed model", low.detect(&picture, &nms)?)] {
             let large = annotated(&picture, &boxes, names, enlargement(picture.width()));
-            drawn.push((format!("picture {i}, {what}"), large));
+            drawn.push((format!("picture {i}, {what}"), Jpeg::of(&large)?));
         }
     }
     page.heading("Examples");
     page.note("The first pictures of the evaluation, boxes above confidence 0.25.");
-    let all: Vec<(&str, &Picture)> = drawn.iter().map(|d| (d.0.as_str(), &d.1)).collect();
-    page.pictures(2, &all)?;
+    page.pictures(2, &drawn);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use graph::{EdgeQuantizer, Graph, NodeId, Op, Unary, ValueId};
 
 use crate::calibrate::{Observer, ObserverKind};
 use crate::grid::Grid;
+use crate::names::did_you_mean;
 use crate::project::{ProjectOptions, named_choice};
 use classes::{Class, Weighted, class, weighted};
 pub use rules::{Action, Rule};
@@ -105,7 +106,7 @@ pub struct Plan {
 pub enum AnnotateError {
     #[error("activations have 1 to 8 bits, not {0}")]
     ActBits(u32),
-    #[error("override \"{rule}\" names no weighted layer{}", .nearest.as_ref().map(|n| format!("; did you mean \"{n}\"?")).unwrap_or_default())]
+    #[error("override \"{rule}\" names no weighted layer{} (`lowbit quantize --dry-run` lists layers and roles)", did_you_mean(.nearest.as_deref()))]
     NoLayer { rule: String, nearest: Option<String> },
     #[error("edge {edge}: {count} calibration values are not finite; the float model itself overflows there")]
     NonFinite { edge: String, count: u64 },

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::Role;
-use crate::grid::{Grid, nearest};
+use crate::grid::Grid;
+use crate::names::nearest;
 
 /// What an override does with the layers it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use graph::EdgeQuantizer;
 
+use crate::names::{did_you_mean, nearest};
 use histogram::Histogram;
 
 /// How a range is chosen from what was seen.
@@ -65,11 +66,8 @@ impl FromStr for ObserverKind {
                 )),
             };
         }
-        let near = crate::grid::nearest(text, Self::NAMES).unwrap_or_default();
-        Err(format!(
-            "\"{text}\" is none of {}; did you mean \"{near}\"?",
-            Self::NAMES.join(", ")
-        ))
+        let near = did_you_mean(nearest(text, Self::NAMES));
+        Err(format!("\"{text}\" is none of {}{near}", Self::NAMES.join(", ")))
     }
 }
 

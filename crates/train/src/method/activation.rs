@@ -20,6 +20,8 @@
 //! With z > 0, the paper does not say; the clamp's own bounds stand in for 0 and K, and the 3-valued form takes the side's mean level,
 //! (K − z + 1)/2 for x > 0 and −(z + 1)/2 for x < 0, which is 2^(b−1) for z = 0.
 
+use quant::names::{did_you_mean, nearest};
+
 use crate::program::{AlphaDerivative, QuantizerGradient, Rounding};
 
 /// Names of the derivatives in recipes.
@@ -40,8 +42,12 @@ const RULES: [(&str, QuantizerGradient); 5] = [
 /// With the nearest name.
 pub fn rule(name: &str) -> Result<QuantizerGradient, String> {
     RULES.iter().find(|r| r.0 == name).map(|r| r.1).ok_or_else(|| {
-        let near = quant::grid::nearest(name, RULES.iter().map(|r| r.0)).unwrap_or_default();
-        format!("there is no activation rule \"{name}\"; did you mean \"{near}\"?")
+        let names: Vec<&str> = RULES.iter().map(|r| r.0).collect();
+        let near = did_you_mean(nearest(name, names.iter().copied()));
+        format!(
+            "the activation rule \"{name}\" is none of {}{near}",
+            names.join(", ")
+        )
     })
 }
 

@@ -31,6 +31,12 @@ pub enum ProgramError {
 /// What an operator's lowering says; the node is added by the caller.
 pub(super) struct Fault(pub(super) String);
 
+impl From<graph::shape::ShapeFault> for Fault {
+    fn from(fault: graph::shape::ShapeFault) -> Self {
+        Fault(fault.message().to_string())
+    }
+}
+
 impl From<&str> for Fault {
     fn from(s: &str) -> Self {
         Fault(s.into())

@@ -9,7 +9,7 @@ use crate::onnx::functions::{self, Call};
 use crate::onnx::lift;
 use crate::onnx::ops::{self, Context, Parsed};
 use crate::onnx::packed;
-use crate::onnx::proto::{Attribute, Function, GraphProto, Model, NodeProto, OpsetId, ValueInfo};
+use crate::onnx::proto::{Attribute, Dim, Function, GraphProto, Model, NodeProto, OpsetId, ValueInfo};
 use crate::onnx::wire::Bytes;
 use crate::onnx::{MAX_OPSET, MIN_OPSET, ReadOptions};
 
@@ -192,7 +192,7 @@ impl<'a> Builder<'a, '_> {
                         .get(i.name)
                         .is_some_and(|id| self.graph.inputs.contains(&id))
                 })
-                .map(|i| format!("{}:{:?}", i.name, i.shape.unwrap_or_default()))
+                .map(|i| format!("{} {}", i.name, listed(&i.shape.unwrap_or_default())))
                 .collect();
             return Err(
                 LoadError::bad(format!("the model has no dimension {}", quoted(name)))
@@ -397,4 +397,15 @@ fn node_name(node: &NodeProto<'_>, scope: &Scope<'_, '_>) -> String {
         node.name
     };
     format!("{}{own}", scope.prefix)
+}
+
+/// A declared shape as people write it: `[N, 3, 320, 320]`.
+fn listed(shape: &[Dim<'_>]) -> String {
+    let one = |dim: &Dim<'_>| match dim {
+        Dim::Fixed(n) => n.to_string(),
+        Dim::Named(name) => (*name).to_string(),
+        Dim::Unknown => "?".into(),
+    };
+    let dims: Vec<String> = shape.iter().map(one).collect();
+    format!("[{}]", dims.join(", "))
 }

@@ -1,45 +1,26 @@
 //! Products with weights: each is a convolution or a transposed one.
 
-use graph::shape::{explicit_pads, transposed_pads};
+use graph::shape::{conv_window, transposed_window};
 use graph::{Conv, ConvTranspose, NodeId, Op, ValueId};
+use kernels::ConvShape;
 use kernels::float::MatMul;
 use kernels::float::backward::derivative_from_output;
-use kernels::{ConvShape, Window, picture};
 
 use super::super::ParameterKind;
 use super::super::build::{Builder, Order};
 use super::super::error::Fault;
 use super::super::instr::{Instr, Slot};
 
-fn window<'a>(op: &'a Conv, pad: &'a [usize]) -> Window<'a> {
-    Window {
-        kernel: &op.kernel,
-        stride: &op.strides,
-        dilation: &op.dilations,
-        pad,
-    }
-}
-
 pub(super) fn conv(b: &mut Builder<'_>, n: NodeId, op: &Conv) -> Result<(), Fault> {
     let (x, y) = (b.shape(b.input(n, 0)?)?, b.shape(b.graph.nodes[n].outputs[0])?);
-    let (_, _, spatial) = picture(&x)?;
-    let pads = explicit_pads(&op.padding, spatial, &op.kernel, &op.strides, &op.dilations)
-        .map_err(|e| e.message().to_string())?;
-    let shape = ConvShape::new(op.group, &x, &y, &window(op, &pads[..spatial.len()]))?;
+    let shape = ConvShape::new(op.group, &x, &y, &conv_window(op, &x)?)?;
     let from = b.form(b.input(n, 0)?, Order::Last)?;
     product(b, n, shape, false, from, Order::Last)
 }
 
 pub(super) fn transposed(b: &mut Builder<'_>, n: NodeId, op: &ConvTranspose) -> Result<(), Fault> {
     let (x, y) = (b.shape(b.input(n, 0)?)?, b.shape(b.graph.nodes[n].outputs[0])?);
-    let (_, _, spatial) = picture(&x)?;
-    let cuts = transposed_pads(op, spatial).map_err(|e| e.message().to_string())?;
-    let begins: Option<Vec<usize>> = cuts[..spatial.len()]
-        .iter()
-        .map(|&p| usize::try_from(p).ok())
-        .collect();
-    let begins = begins.ok_or("its padding is negative")?;
-    let shape = ConvShape::new(op.conv.group, &x, &y, &window(&op.conv, &begins))?;
+    let shape = ConvShape::new(op.conv.group, &x, &y, &transposed_window(op, &x)?)?;
     let from = b.form(b.input(n, 0)?, Order::Last)?;
     product(b, n, shape, true, from, Order::Last)
 }

@@ -1,10 +1,10 @@
 //! Pools and reductions.
 
-use graph::shape::explicit_pads;
+use graph::shape::pool_window;
 use graph::{NodeId, Pool, ReduceKind};
 use kernels::float::Divisor;
 use kernels::float::backward::Reduce;
-use kernels::{PoolShape, Window, picture, three};
+use kernels::{PoolShape, picture, three};
 
 use super::super::build::{Builder, Order, axis_in, in_order};
 use super::super::error::Fault;
@@ -14,18 +14,7 @@ use super::{axis_of, integers};
 /// The window, and the length of each padded axis.
 fn shape_of(b: &Builder<'_>, n: NodeId, op: &Pool) -> Result<(PoolShape, [usize; 3]), Fault> {
     let (x, y) = (b.shape(b.input(n, 0)?)?, b.shape(b.graph.nodes[n].outputs[0])?);
-    let (_, _, input) = picture(&x)?;
-    let pads = explicit_pads(&op.padding, input, &op.kernel, &op.strides, &op.dilations)
-        .map_err(|e| e.message().to_string())?;
-    let (begins, ends) = pads.split_at(input.len());
-    let ends = begins.iter().zip(ends);
-    let padded: Vec<usize> = input.iter().zip(ends).map(|(n, (b, e))| n + b + e).collect();
-    let window = Window {
-        kernel: &op.kernel,
-        stride: &op.strides,
-        dilation: &op.dilations,
-        pad: begins,
-    };
+    let (window, padded) = pool_window(op, &x)?;
     Ok((PoolShape::new(&x, &y, &window)?, three(&padded, 1)?))
 }
 

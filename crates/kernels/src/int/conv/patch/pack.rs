@@ -14,6 +14,7 @@ impl Line {
         self.0[2 * at..2 * at + 2].copy_from_slice(&(level as i16).to_le_bytes());
     }
 }
+
 /// A layer of kernel 1 without strides or pads as one line of pixels.
 fn flattened(shape: &ConvShape) -> ConvShape {
     let mut s = shape.clone();
@@ -49,11 +50,29 @@ impl Patched {
         }
     }
 
+    /// A layer of `lines` lines of weights and `channels` output channels, all 0.
+    fn zeroed(
+        row: &'static PatchRow,
+        shape: ConvShape,
+        body: Body,
+        lines: usize,
+        channels: usize,
+    ) -> Patched {
+        Patched {
+            row,
+            shape,
+            body,
+            weights: vec![Line([0; 64]); lines],
+            bias: vec![0; channels],
+            multiplier: vec![0.0; channels],
+        }
+    }
+
     fn dense(row: &'static PatchRow, shape: ConvShape, levels: &[i32], epilogue: &Epilogue) -> Patched {
-        let s = &shape;
-        let (cin, cout) = (s.in_channels / s.groups, s.out_channels / s.groups);
-        let [kd, kh, kw] = s.kernel;
-        let joined = s.groups == 1 && s.dilation[2] == 1;
+        let (groups, channels) = (shape.groups, shape.out_channels);
+        let (cin, cout) = (shape.in_channels / groups, channels / groups);
+        let [kd, kh, kw] = shape.kernel;
+        let joined = groups == 1 && shape.dilation[2] == 1;
         let (segments, len) = if joined {
             (kd * kh, kw * cin)
         } else {
@@ -61,11 +80,16 @@ impl Patched {
         };
         let fold = 4 / row.unit();
         let (quads, panels) = (len.div_ceil(fold), cout.div_ceil(PANEL));
-        let mut weights = vec![Line([0; 64]); s.groups * panels * segments * quads];
-        let mut bias = vec![0; s.groups * panels * PANEL];
-        let mut multiplier = vec![0.0; bias.len()];
+        let body = Body::Dense {
+            panels,
+            segments,
+            quads,
+            joined,
+        };
+        let all = groups * panels;
+        let mut packed = Patched::zeroed(row, shape, body, all * segments * quads, all * PANEL);
         let each = kd * kh * kw * cin;
-        for o in 0..s.out_channels {
+        for o in 0..channels {
             let (panel, n) = (o / cout * panels + o % cout / PANEL, o % cout % PANEL);
             let levels = &levels[o * each..(o + 1) * each];
             let shift: i64 = match row.widen {
@@ -73,31 +97,18 @@ impl Patched {
                 None => levels.iter().map(|&l| i64::from(l)).sum::<i64>() * i64::from(epilogue.zero_in),
             };
             // The bound of i32 covers the bias, with the zero point's share too.
-            bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
-            multiplier[panel * PANEL + n] = epilogue.multiplier[o];
+            packed.bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
+            packed.multiplier[panel * PANEL + n] = epilogue.multiplier[o];
             for (i, &level) in levels.iter().enumerate() {
                 let (segment, at) = (i / len, i % len);
-                let line = &mut weights[(panel * segments + segment) * quads + at / fold];
+                let line = &mut packed.weights[(panel * segments + segment) * quads + at / fold];
                 match fold {
                     2 => line.put(2 * n + at % 2, level),
                     _ => line.0[4 * n + at % 4] = level as i8 as u8,
                 }
             }
         }
-        let body = Body::Dense {
-            panels,
-            segments,
-            quads,
-            joined,
-        };
-        Patched {
-            row,
-            shape,
-            body,
-            weights,
-            bias,
-            multiplier,
-        }
+        packed
     }
 
     fn depthwise(row: &'static PatchRow, shape: ConvShape, levels: &[i32], epilogue: &Epilogue) -> Patched {
@@ -107,29 +118,20 @@ impl Patched {
         let codes = !matches!(epilogue.output, Output::F32);
         let flat = codes && shape.stride[2] == 1 && channels % PANEL != 0 && period <= 8;
         let blocks = if flat { period } else { channels.div_ceil(PANEL) };
-        let mut weights = vec![Line([0; 64]); blocks * pairs];
-        let mut bias = vec![0; blocks * PANEL];
-        let mut multiplier = vec![0.0; bias.len()];
+        let body = Body::Depthwise { blocks, flat };
+        let mut packed = Patched::zeroed(row, shape, body, blocks * pairs, blocks * PANEL);
         for at in 0..blocks * PANEL {
             let (block, i) = (at / PANEL, at % PANEL);
             let element = block * PANEL + interleaved(i);
             let c = if flat { element % channels } else { element };
             if c < channels {
-                bias[at] = epilogue.bias[c] as i32;
-                multiplier[at] = epilogue.multiplier[c];
+                packed.bias[at] = epilogue.bias[c] as i32;
+                packed.multiplier[at] = epilogue.multiplier[c];
                 for t in 0..taps {
-                    weights[block * pairs + t / 2].put(2 * i + t % 2, levels[c * taps + t]);
+                    packed.weights[block * pairs + t / 2].put(2 * i + t % 2, levels[c * taps + t]);
                 }
             }
         }
-        let body = Body::Depthwise { blocks, flat };
-        Patched {
-            row,
-            shape,
-            body,
-            weights,
-            bias,
-            multiplier,
-        }
+        packed
     }
 }

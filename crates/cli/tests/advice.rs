@@ -1,0 +1,213 @@
+//! Mistakes of users: what the answer says, and that it comes before long work.
+
+mod common;
+
+use std::path::Path;
+
+use common::{detector, pictures, run, small_model, yolo_data};
+
+#[test]
+fn a_file_that_is_no_picture_is_told_before_calibration_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let calib = pictures(dir.path(), 4);
+    std::fs::write(calib.join("p01.jpg"), "an error page").unwrap();
+    let words = "quantize --grid int8 --threads 1 --calib";
+    let out = dir.path().join("out.onnx");
+    let ran = run(words, &[&calib, &model, "-o".as_ref(), &out]).code(3);
+    assert!(
+        ran.stderr.contains("p01.jpg: not a picture")
+            && ran
+                .stderr
+                .contains("remove the file; the other pictures can be read"),
+        "{}",
+        ran.stderr
+    );
+    // A JPEG without its end, an empty file: all are named at once.
+    std::fs::write(calib.join("p00.jpg"), b"\xff\xd8\xff\xe0\x00\x10JFIF").unwrap();
+    std::fs::write(calib.join("p03.png"), "").unwrap();
+    let ran = run(words, &[&calib, &model, "-o".as_ref(), &out]).code(3);
+    assert!(
+        ran.stderr.contains("p00.jpg: the picture is cut off")
+            && ran
+                .stderr
+                .contains("and 2 more that cannot be read: p01.jpg, p03.png"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("equalize") && !ran.stderr.contains("calibrate"));
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_mistake_in_a_recipe_is_told_with_file_line_and_nearest_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bad.toml");
+    for (text, want) in [
+        (
+            "steps = 3\n\n[optimizer]\nrats = 1\n",
+            "bad.toml: line 4: there is no key \"optimizer.rats\"; did you mean \"optimizer.rate\"?",
+        ),
+        (
+            "epochs = 3\n",
+            "bad.toml: line 1: there is no key \"epochs\" (`lowbit train --keys`",
+        ),
+        ("rate = 3\n", "did you mean \"optimizer.rate\"?"),
+        (
+            "steps = 3\nbatch = \n",
+            "bad.toml: line 2: the recipe is no TOML: ",
+        ),
+        (
+            "[augment]\nflip = 2",
+            "bad.toml: line 2: \"augment.flip\" is 2.0, but must be within 0 … 1",
+        ),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let ran = run("train", &[&path]).code(2);
+        assert!(ran.stderr.contains(want), "{text}: {}", ran.stderr);
+    }
+    std::fs::write(&path, "steps = 3\n").unwrap();
+    let ran = run("train --set steps=none", &[&path]).code(2);
+    assert!(
+        ran.stderr.contains("error: --set steps=none: \"steps\" is"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn numbers_out_of_range_are_answered_with_the_range_and_an_example() {
+    let model = small_model("torchscript_conv_bn_silu");
+    for (words, want) in [
+        ("quantize --bits x", "a whole number in 1…8, such as 4"),
+        ("quantize --bits 9", "a whole number in 1…8, such as 4"),
+        ("quantize --grid int8 --act-bits 0", "a whole number in 1…8"),
+        (
+            "quantize --grid int8 --subset-size 0",
+            "a whole number from 1 on, such as 300",
+        ),
+        ("quantize --grid int8 --mu nan", "a number above 0, such as 0.75"),
+        ("bench --runs none", "a whole number from 1 on, such as 50"),
+        ("bench --seed=-1", "a whole number in 0…18446744073709551615"),
+        ("bench --threads many", "a number of threads in 0…1024"),
+        ("verify --subset 1.5", "a whole number from 1 on"),
+        ("eval --data . --min-map nan", "a number in 0…1, such as 0.25"),
+        ("eval --data . --conf 25%", "a number in 0…1"),
+        ("compare --data . --max-drop NaN m.onnx", "a number in 0…1"),
+    ] {
+        let ran = run(words, &[&model]).code(2);
+        assert!(ran.stderr.contains(want), "{words}: {}", ran.stderr);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("scenes");
+    for count in ["0", "x"] {
+        let ran = run(&format!("synth --count {count} -o"), &[&out]).code(2);
+        assert!(
+            ran.stderr.contains("a whole number from 1 on, such as 100"),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn names_that_are_far_from_all_others_are_not_answered_with_one() {
+    let model = small_model("torchscript_conv_bn_silu");
+    let ran = run("quantize --grid fp16", &[&model]).code(2);
+    assert!(
+        ran.stderr
+            .contains("there is no grid \"fp16\" (`lowbit quantize --list` prints all)"),
+        "{}",
+        ran.stderr
+    );
+    let ran = run("quantize --grid int8 --observer average", &[&model]).code(2);
+    assert!(!ran.stderr.contains("did you mean"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("min-max, percentile, mse, kl"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn files_in_the_wrong_place_are_told_what_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let folder = pictures(dir.path(), 2);
+    let picture = folder.join("p00.bmp");
+    let out = dir.path().join("out");
+    let told = |words: &str, paths: &[&Path], code: i32, want: &str| {
+        let ran = run(words, paths).code(code);
+        assert!(ran.stderr.contains(want), "{words}: {}", ran.stderr);
+    };
+    told(
+        "detect",
+        &[&picture, &model, "-o".as_ref(), &out],
+        3,
+        "the model comes first",
+    );
+    told("train", &[&picture], 3, "this is no recipe");
+    std::fs::write(dir.path().join("long.toml"), "#".repeat(2 << 20)).unwrap();
+    told(
+        "train",
+        &[&dir.path().join("long.toml")],
+        2,
+        "this is no recipe: it has more than 1 MiB",
+    );
+    told("eval --data", &[&folder, &model], 3, "no data set here");
+    told(
+        "eval --format coco --data",
+        &[&folder, &model],
+        3,
+        "no annotation file",
+    );
+    told("inspect --dim data:0=2", &[&model], 3, ", 64, 64]");
+}
+
+#[test]
+fn data_of_other_classes_is_refused_with_both_lists_and_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let data = yolo_data(dir.path(), 1);
+    std::fs::write(&data, "path: .\nval: images\nnames: [cell, dish]\n").unwrap();
+    let ran = run("eval --threads 1 --data", &[&data, &model]).code(3);
+    for part in [
+        "no class in common",
+        "class 0",
+        "cell, dish",
+        "head description, NAME.json",
+    ] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_dry_run_writes_the_report_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let report = dir.path().join("report.json");
+    run("quantize --grid lbw4 --dry-run --report", &[&report, &model]).code(0);
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    assert_eq!(json["layers"][0]["grid"], "lbw4");
+    assert!(!dir.path().join("model-lbw4.onnx").exists());
+    // A float model has no codes that an export could keep.
+    let out = dir.path().join("out.onnx");
+    let ran = run("export --as qdq -o", &[&out, &model]).code(0);
+    assert!(ran.stderr.contains("the model is float"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_run_does_not_begin_in_a_folder_of_other_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = dir.path().join("r.toml");
+    std::fs::write(&recipe, "model = \"zoo:tiny\"\ndata.kind = \"synth\"\n").unwrap();
+    let output = format!("train --set output={}", dir.path().display());
+    let ran = run(&output, &[&recipe]).code(2);
+    assert!(
+        ran.stderr
+            .contains("holds other files; give another folder with --set output=DIR"),
+        "{}",
+        ran.stderr
+    );
+}
