@@ -24,7 +24,7 @@ const BATCH: usize = 4;
 const STEPS: u64 = 8;
 
 fn graph() -> graph::Graph {
-    let mut graph = zoo::tiny(&["a".into(), "b".into()], 4, SIZE, 3);
+    let mut graph = zoo::tiny(&["a".into(), "b".into()], 4, [SIZE, SIZE], 3);
     graph::passes::simplify_for_training(&mut graph, &oracle::Reference, &Default::default()).unwrap();
     graph
 }

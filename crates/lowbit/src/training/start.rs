@@ -364,7 +364,15 @@ mod tests {
         let wanted = weights::annotated(folded.graph(), &quantized.plan, &layers, quantized.edges.clone());
         let begin = parts.start().unwrap();
         let outputs: Vec<String> = head.outputs().into_iter().map(String::from).collect();
-        let program = setup::program(&recipe, &begin.model, activations.clone(), outputs, false).unwrap();
+        let program = setup::program(
+            &recipe,
+            &begin.model,
+            activations.clone(),
+            outputs,
+            &super::super::Ranks::default(),
+            false,
+        )
+        .unwrap();
         let (mut parameters, ports) = (program.parameters().to_vec(), program.outputs().to_vec());
         let methods = quantized.methods(&recipe, &begin.codes, &mut parameters).unwrap();
         let exec = Cpu::new(program, pool.clone(), kernels::Isa::best()).unwrap();
