@@ -25,6 +25,7 @@ fn options(folder: &Path, ranks: Ranks, more: &[&str]) -> TrainOptions {
     let settings = SHORT.iter().chain(more).map(|s| s.to_string());
     TrainOptions {
         recipe: std::fs::read_to_string(recipe).unwrap(),
+        file: None,
         name: "ranks".into(),
         settings: settings.chain([format!("output={}", folder.display())]).collect(),
         resume: false,
