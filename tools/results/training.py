@@ -107,7 +107,7 @@ def run(a, recipe, seed, settings):
     return {
         "recipe": recipe, "model": FROM_NOTHING.get(kind) or os.path.basename(PLACES[kind]["model"]).rsplit(".", 1)[0], "method": method,
         "grid": "" if method == "float" else value(text, "method.grid"),
-        "activation_bits": value(text, "activation.bits") if value(text, "activation.bits") != "0" else "",
+        "activation_bits": "" if method == "float" or value(text, "activation.bits") == "0" else value(text, "activation.bits"),
         "first_last": "" if method == "float" else ends,
         "scale": "" if method == "float" else "%s %s" % (value(text, "method.granularity"), value(text, "method.scale")),
         "seed": seed, "steps": steps, "batch": batch, "passes": round(steps * batch / EPOCH[kind], 2),
