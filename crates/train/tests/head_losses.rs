@@ -286,7 +286,7 @@ fn fastestdet() {
         size: [SIZE; 2],
         classes: CLASSES,
     };
-    check(loss, &[output], Family::Fastestdet("y".into()), 0.3);
+    check(loss, &[output], Family::Fastestdet("y".into()), 0.03);
 }
 
 #[test]
