@@ -12,7 +12,7 @@ const LEAST: usize = 16_384;
 const WORK: usize = 8_000_000_000;
 const FEWEST: usize = 8;
 
-/// Most weights of one output channel: beyond, the moments would take more than 128 MiB.
+/// Most weights of one output channel: beyond, the moments of one half would take more than 128 MiB.
 const MOST_WEIGHTS: usize = 4096;
 
 /// Copies in memory, beside both halves' moments of all groups: their sum, ordered, their root, answers.
