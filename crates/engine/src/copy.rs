@@ -107,24 +107,39 @@ fn walk<T: Copy>(loops: &[(usize, usize, usize)], x: &[T], y: &mut [T]) {
                 }
             }
         }
-        // Two transposed axes: blocks, so that lines of the source are used up while they are near.
         [(rows, 1, target), (count, source, 1)] if rows > 1 && source > 1 => {
-            const BLOCK: usize = 16;
-            for first in (0..rows).step_by(BLOCK) {
-                let last = rows.min(first + BLOCK);
-                for c in (0..count).step_by(BLOCK) {
-                    for r in first..last {
-                        let x = &x[r..];
-                        for c in c..count.min(c + BLOCK) {
-                            y[r * target + c] = x[c * source];
-                        }
-                    }
-                }
-            }
+            transpose(rows, target, count, source, x, y)
         }
         [(count, source, target), ref inner @ ..] => {
             for i in 0..count {
                 walk(inner, &x[i * source..], &mut y[i * target..]);
+            }
+        }
+    }
+}
+
+/// Lines of the source that are read side by side, and elements of each before the next lines' turn.
+const LINES: usize = 8;
+const ROWS: usize = 64;
+
+/// `y[r·target + c] = x[c·source + r]` for r below `rows` and c below `count`, block by block.
+fn transpose<T: Copy>(rows: usize, target: usize, count: usize, source: usize, x: &[T], y: &mut [T]) {
+    let whole = count - count % LINES;
+    for first in (0..rows).step_by(ROWS) {
+        let here = ROWS.min(rows - first);
+        let y = &mut y[first * target..];
+        let line = |c: usize| &x[c * source + first..][..here];
+        for c in (0..whole).step_by(LINES) {
+            let lines: [&[T]; LINES] = std::array::from_fn(|k| line(c + k));
+            for (r, y) in y[c..].chunks_mut(target).take(here).enumerate() {
+                for (y, line) in y[..LINES].iter_mut().zip(&lines) {
+                    *y = line[r];
+                }
+            }
+        }
+        for c in whole..count {
+            for (y, x) in y[c..].iter_mut().step_by(target).zip(line(c)) {
+                *y = *x;
             }
         }
     }

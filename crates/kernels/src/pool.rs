@@ -77,7 +77,11 @@ impl Pool {
     /// A pool of `threads` threads, the caller included; 0 means all cores. Threads beyond [`Pool::MOST`], and those that the
     /// system refuses to start, are done without.
     pub fn new(threads: usize) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        // Asking for the cores reads files: a pool of one thread, which is made often, has no need to.
+        let cores = match threads {
+            1 => 1,
+            _ => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        };
         let threads = if threads == 0 { cores } else { threads }.min(Pool::MOST);
         let shared = Arc::new(Shared {
             state: Line(AtomicU64::new(0)),

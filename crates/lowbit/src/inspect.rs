@@ -233,6 +233,7 @@ fn as_if_quantized(graph: &Graph) -> Result<(Graph, BTreeMap<NodeId, String>)> {
         act_bits: 8,
         observer: ObserverKind::MinMax,
         rules: Vec::new(),
+        float_layers: Default::default(),
     };
     let plan = annotate::plan(graph, &request)?;
     let layers = weights::project(graph, &plan, &project)?;

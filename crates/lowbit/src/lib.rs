@@ -55,6 +55,7 @@ pub mod provenance;
 pub mod quantize;
 pub mod report;
 pub mod runtime;
+mod side_by_side;
 pub mod synth;
 pub mod text;
 pub mod training;

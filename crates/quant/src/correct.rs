@@ -88,6 +88,14 @@ impl AffineFit {
         }
     }
 
+    /// Adds what another fit of the same layer saw.
+    pub fn merge(&mut self, other: &AffineFit) {
+        self.channels
+            .iter_mut()
+            .zip(&other.channels)
+            .for_each(|(mine, theirs)| mine.merge(*theirs));
+    }
+
     /// The correction of every channel under the limits.
     ///
     /// ```

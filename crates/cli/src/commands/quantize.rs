@@ -70,6 +70,9 @@ pub(crate) struct Arguments {
     /// Compute activations (LeakyRelu, SiLU, …) by tables from codes to codes, as FORMAT.md 1.9 has them: rounded twice instead of once
     #[arg(long)]
     activation_tables: bool,
+    /// Every layer that can be integer is; else, with weights of 7 and more bits, a few early layers stay float where rounding their inputs makes much of the outputs' error
+    #[arg(long)]
+    integer_only: bool,
     /// The file to write [default: MODEL-GRID.onnx in the current folder]
     #[arg(long, short, value_name = "OUT.onnx")]
     output: Option<PathBuf>,
@@ -151,6 +154,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         rounding: a.rounding,
         equalization: !a.no_correction && !a.no_equalization,
         activation_tables: a.activation_tables,
+        integer_only: a.integer_only,
         subset: a.subset_size,
         threads: context.threads,
         control: context.control.clone(),

@@ -39,6 +39,12 @@ impl Agreement {
         self.all += a.iter().chain(b).map(|d| d.score).sum::<f64>();
     }
 
+    /// Adds what another one saw.
+    pub(super) fn merge(&mut self, other: &Agreement) {
+        self.common += other.common;
+        self.all += other.all;
+    }
+
     /// 1 for the same detections; absent where nothing was found at all.
     pub(super) fn value(&self) -> Option<f64> {
         (self.all > 0.0).then(|| 2.0 * self.common / self.all)

@@ -8,13 +8,13 @@ use engine::Held;
 use graph::{Binary, EdgeQuantizer, Graph, NodeId, Op, Unary, ValueId};
 use kernels::Pool;
 use quant::annotate::Plan;
-use quant::calibrate::Observer;
+use quant::calibrate::{Observer, ObserverKind};
 use tensor::Tensor;
 
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
 use crate::runtime::{RunOptions, Runner};
-use crate::{Control, Error, Model, Result};
+use crate::{Control, Error, Model, Result, side_by_side};
 
 /// Quantizers of all edges that carry codes.
 #[derive(Debug, Clone, Default)]
@@ -38,45 +38,77 @@ pub(super) fn run(
     progress: &mut dyn Progress,
 ) -> Result<Vec<Calibrated>> {
     let graph = model.graph();
-    let observed: Vec<BTreeMap<ValueId, usize>> = plans.iter().map(Plan::observed).collect();
-    let watch: BTreeSet<ValueId> = observed.iter().flat_map(|o| o.keys().copied()).collect();
-    let mut observers: Vec<Vec<Observer>> = plans.iter().map(Plan::observers).collect();
-    let counts = observers.iter().map(Vec::len).sum::<usize>() * OBSERVER_BYTES;
-    let mut see = |value: ValueId, tensor: &Tensor| {
-        let Some(values) = tensor.as_f32() else { return };
-        for (observed, observers) in observed.iter().zip(&mut observers) {
-            if let Some(&group) = observed.get(&value) {
-                observers[group].observe(values);
-            }
+    let Some(first) = plans.first() else {
+        return Ok(Vec::new());
+    };
+    // What a histogram has seen serves every kind of observer: plans of the same edges differ in nothing else.
+    let observed = first.observed();
+    let watch: BTreeSet<ValueId> = observed.keys().copied().collect();
+    let fresh = || -> Vec<Observer> {
+        let with_histogram = |g: usize| {
+            let kinds = plans.iter().map(move |p| p.groups[g].observer);
+            kinds.reduce(|a, b| if a == ObserverKind::MinMax { b } else { a })
+        };
+        let kinds = (0..first.groups.len()).filter_map(with_histogram);
+        kinds.map(Observer::new).collect()
+    };
+    let see = |observers: &mut [Observer], value: ValueId, tensor: &Tensor| {
+        if let (Some(values), Some(&group)) = (tensor.as_f32(), observed.get(&value)) {
+            observers[group].observe(values);
         }
     };
     // The plan shares the memory with the weights that are held beside it and with the observers.
     let weights: usize = graph.constants.values().map(Tensor::bytes).sum();
+    let counts = 2 * first.groups.len() * OBSERVER_BYTES;
     let options = RunOptions {
         control: control.less(2 * weights + counts, "calibrating")?,
         ..RunOptions::default()
     };
     let runner = Runner::on_graph(graph, pool.clone(), &options, true)?;
     let mut reader = Reader::new(control);
-    for (done, path) in pictures.iter().enumerate() {
-        progress.at("calibrate", done, pictures.len());
-        let (name, input) = input_of(model, &mut reader, path)?;
-        if let Some(id) = graph.find(&name) {
-            see(id, &input);
+    let mut observers = fresh();
+    // Pictures that are in work together have observers of their own: what they saw adds up to the same in any order.
+    let together = side_by_side::at_a_time(pool, control);
+    let mut sets: Vec<Vec<Observer>> = (0..together).map(|_| fresh()).collect();
+    for start in (0..pictures.len()).step_by(together) {
+        progress.at("calibrate", start, pictures.len());
+        let mut inputs = Vec::new();
+        for path in &pictures[start..pictures.len().min(start + together)] {
+            inputs.push((path, input_of(model, &mut reader, path)?));
         }
-        runner
-            .watch(&[(&name, &input)], Some(&watch), &mut |_, value, held| {
+        let one = |i: usize, observers: &mut Vec<Observer>| {
+            let (path, (name, input)) = &inputs[i];
+            if let Some(id) = graph.find(name) {
+                see(observers, id, input);
+            }
+            let mut show = |_, value, held: &Held| {
                 if let Held::Real(tensor) = held {
-                    see(value, tensor);
+                    see(observers, value, tensor);
                 }
-            })
-            .map_err(|e| e.at(path.display()))?;
+            };
+            let run = runner.watch(&[(name, input)], Some(&watch), &mut show);
+            run.map(drop).map_err(|e| e.at(path.display()))
+        };
+        let count = inputs.len();
+        side_by_side::change(pool, control, &mut sets[..count], &one)?;
+    }
+    for set in &sets {
+        observers
+            .iter_mut()
+            .zip(set)
+            .for_each(|(all, part)| all.merge(part));
     }
     progress.at("calibrate", pictures.len(), pictures.len());
     let sha256 = Some(reader.finish());
-    let finish = |(plan, observers): (&Plan, &Vec<Observer>)| {
-        seen(graph, plan, observers)?;
-        let mut edges = plan.quantizers(graph, observers)?;
+    let finish = |plan: &Plan| {
+        let kinds = plan.groups.iter().map(|g| g.observer);
+        let observers: Vec<Observer> = observers
+            .iter()
+            .zip(kinds)
+            .map(|(o, kind)| o.of_kind(kind))
+            .collect();
+        seen(graph, plan, &observers)?;
+        let mut edges = plan.quantizers(graph, &observers)?;
         if !activation_tables {
             round_once(graph, &mut edges);
         }
@@ -86,7 +118,7 @@ pub(super) fn run(
             sha256: sha256.clone(),
         })
     };
-    plans.iter().zip(&observers).map(finish).collect()
+    plans.iter().map(finish).collect()
 }
 
 /// An edge that the float plan did not show would get an arbitrary range: never silently.

@@ -1,23 +1,27 @@
 //! What is left open is decided on a few calibration pictures: the observer and whether channels are equalized by the agreement of
 //! detections with the float model's, the grid of `--bits N` by the error of the outputs.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use graph::NodeId;
 use kernels::Pool;
 use quant::annotate;
 
 use super::layers::Stage;
 use super::report::Tried;
-use super::{Grid, ObserverKind, QuantizeOptions, calibrate, equalize, weights};
+use super::trial::{Candidate, Ground, Trial};
+use super::{Grid, ObserverKind, QuantizeOptions, calibrate, equalize, float_layers, weights};
 use crate::control::Progress;
+use crate::pictures::spread;
 use crate::{Error, Model, Result};
 
 /// Pictures that the grid is chosen on.
 const PICTURES: usize = 8;
 
 /// Pictures that detections are compared on: with 8 the choice was the wrong one on Yolo-Fastest.
-const COMPARED: usize = 24;
+const COMPARED: usize = 48;
 
 /// Pictures that give ranges for the choice.
 const RANGES: usize = 48;
@@ -30,11 +34,13 @@ const OBSERVERS: [ObserverKind; 4] = [
     ObserverKind::Mse,
 ];
 
-/// The float network to quantize, equalized or not, and the observer.
+/// The float network to quantize, equalized or not, and how.
 pub(super) struct Setting {
     pub(super) model: Model,
     pub(super) equalized: bool,
     pub(super) observer: ObserverKind,
+    /// Layers whose inputs stay f32.
+    pub(super) float_layers: BTreeSet<NodeId>,
     /// Every setting that was tried; none where the options leave nothing open.
     pub(super) tried: Vec<Tried>,
 }
@@ -53,78 +59,87 @@ pub(super) fn setting(
         Some(one) => std::slice::from_ref(one),
         None => &OBSERVERS[..],
     };
-    let mut models = vec![(model.clone(), false)];
+    let mut models = vec![model.clone()];
     if options.equalization {
-        let few = crate::pictures::spread(pictures, super::layers::MOST_PICTURES);
+        let few = spread(pictures, super::layers::MOST_PICTURES);
         let graph = equalize::run(model, &few, pool, control, progress)?;
         if graph != *model.graph() {
-            models.insert(0, (model.with_graph(graph), true));
+            models.push(model.with_graph(graph));
         }
     }
-    if let ([_], [observer]) = (&models[..], observers) {
-        return Ok(Setting {
-            model: model.clone(),
-            equalized: false,
-            observer: *observer,
-            tried: Vec::new(),
-        });
+    let mut setting = Setting {
+        model: model.clone(),
+        equalized: false,
+        observer: observers[0],
+        float_layers: BTreeSet::new(),
+        tried: Vec::new(),
+    };
+    let keeps = options.keeps_float_layers(grid);
+    if models.len() * observers.len() == 1 && !keeps {
+        return Ok(setting);
     }
-    let few = crate::pictures::spread(pictures, RANGES);
-    let mut best: Option<(f64, Setting)> = None;
-    let mut tried = Vec::new();
-    for (candidate, equalized) in models {
-        // Equalized channels are nearly always better; without them only the observer that was best with them is tried.
-        let found = best.as_ref().map(|(_, setting)| setting.observer);
-        let observers = found.as_ref().map_or(observers, std::slice::from_ref);
+    let few = spread(pictures, RANGES);
+    let mut candidates = Vec::new();
+    for candidate in &models {
+        let plan = |o: &ObserverKind| annotate::plan(candidate.graph(), &options.request(grid, *o));
         let plans: Vec<annotate::Plan> = observers
             .iter()
-            .map(|o| annotate::plan(candidate.graph(), &options.request(grid, *o)))
+            .map(plan)
             .collect::<std::result::Result<_, _>>()?;
-        let all = calibrate::run(
-            &candidate,
-            &plans,
-            options.activation_tables,
-            &few,
-            pool,
-            control,
-            progress,
-        )?;
-        let mut inputs = Vec::new();
-        for ((observer, plan), calibrated) in observers.iter().zip(&plans).zip(&all) {
-            let stage = Stage {
-                model: &candidate,
-                edges: &calibrated.edges,
-                correction: options.correction,
-                rounding: options.rounding(),
-                pool,
-                control,
-            };
-            if inputs.is_empty() {
-                inputs = stage.inputs(pictures, COMPARED)?;
-            }
-            progress.at("choose observer", 0, 1);
-            let mut weights = weights::project(candidate.graph(), plan, &options.project)?;
-            let fitted = stage.run(plan, &mut weights, &inputs, &mut |_: &str, _, _| {})?;
-            tried.push(Tried {
-                observer: observer.to_string(),
-                equalization: equalized,
-                agreement: fitted.agreement,
-                output_error: fitted.output_error,
-            });
-            let harm = fitted.harm();
-            if best.as_ref().is_none_or(|(least, _)| harm < *least) {
-                let setting = Setting {
-                    model: candidate.clone(),
-                    equalized,
-                    observer: *observer,
-                    tried: Vec::new(),
-                };
-                best = Some((harm, setting));
-            }
+        let tables = options.activation_tables;
+        let all = calibrate::run(candidate, &plans, tables, &few, pool, control, progress)?;
+        candidates.extend(plans.into_iter().zip(all).map(|(plan, calibrated)| Candidate {
+            model: candidate,
+            plan,
+            edges: calibrated.edges,
+        }));
+    }
+    let compared = spread(pictures, COMPARED);
+    let ground = Ground {
+        float: model,
+        pictures: &compared,
+        pool,
+        control,
+    };
+    let trials = ground.run("choose ranges", &candidates, progress)?;
+    let harms = trials.iter().map(Trial::harm).enumerate();
+    let Some((best, _)) = harms.min_by(|a, b| a.1.total_cmp(&b.1)) else {
+        return Ok(setting);
+    };
+    let of = |i: usize| {
+        (
+            &models[i / observers.len()],
+            i >= observers.len(),
+            observers[i % observers.len()],
+        )
+    };
+    for (i, trial) in trials.iter().enumerate() {
+        let (_, equalized, observer) = of(i);
+        setting.tried.push(tried(observer, equalized, Vec::new(), trial));
+    }
+    let (chosen, equalized, observer) = of(best);
+    setting.model = chosen.clone();
+    (setting.equalized, setting.observer) = (equalized, observer);
+    if keeps {
+        let request = options.request(grid, observer);
+        let (layers, trials) =
+            float_layers::choose(&ground, &candidates[best], &trials[best], &request, progress)?;
+        setting.float_layers = layers;
+        for (names, trial) in trials {
+            setting.tried.push(tried(observer, equalized, names, &trial));
         }
     }
-    best.map(|(_, setting)| Setting { tried, ..setting })
-        .ok_or_else(|| Error::usage("no observer was given to choose from"))
+    Ok(setting)
+}
+
+fn tried(observer: ObserverKind, equalization: bool, float_layers: Vec<String>, trial: &Trial) -> Tried {
+    Tried {
+        observer: observer.to_string(),
+        equalization,
+        float_layers,
+        agreement: trial.agreement,
+        output_error: trial.output_error,
+    }
 }
 
 /// All grids of a width; the first is the uniform one where there is one.

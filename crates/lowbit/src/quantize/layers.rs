@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::Step;
 use graph::{EdgeQuantizer, Graph, Node, NodeId, Op, ValueId};
@@ -18,7 +19,7 @@ use super::weights::Layer;
 use super::{Rounding, agreement, patches};
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of, spread};
-use crate::{Control, Error, Model, Result};
+use crate::{Control, Error, Model, Result, side_by_side};
 
 mod shelf;
 
@@ -58,13 +59,6 @@ pub(crate) struct Fitted {
     pub(super) output_error: f64,
     /// 0…1: how well the quantized network's detections agree with the float one's; absent for models without detections.
     pub(super) agreement: Option<f64>,
-}
-
-impl Fitted {
-    /// What a choice makes small: detections that disagree, where there are any; else the error of the outputs.
-    pub(super) fn harm(&self) -> f64 {
-        self.agreement.map_or(self.output_error, |a| 1.0 - a)
-    }
 }
 
 /// A value of one picture in both networks.
@@ -131,6 +125,7 @@ impl Stage<'_> {
         let mut rounded = graph.clone();
         let (mut shelf, most_moments) = self.shelf()?;
         let mut values = self.start(pictures, input, &mut shelf)?;
+        let shelf = Mutex::new(shelf);
         let mut left = uses(graph);
         let mut fitted = Fitted::default();
         for (n, node) in graph.nodes.iter().enumerate() {
@@ -165,16 +160,14 @@ impl Stage<'_> {
                 }
             }
             let is_layer = layers.contains_key(&n);
-            let mut fit = None;
-            let mut outputs: Vec<Vec<Pair>> = node.outputs.iter().map(|_| Vec::new()).collect();
-            for picture in 0..pictures {
+            let step = |picture: usize| -> Result<(Vec<Pair>, Option<AffineFit>)> {
                 self.control.check()?;
                 let (mut float, mut quant) = (Vec::new(), Vec::new());
                 for v in &reads {
                     let pair = values.get(v).and_then(|all| all.get(picture));
                     let pair = pair.ok_or_else(|| at(Error::bad("an input was never computed")))?;
-                    float.push(shelf.look(&pair.float)?);
-                    quant.push(shelf.look(&pair.quant)?);
+                    float.push(look(&shelf, &pair.float)?);
+                    quant.push(look(&shelf, &pair.quant)?);
                 }
                 let run = |step: &Step, inputs: &[Cow<'_, Tensor>]| {
                     let inputs: Vec<&Tensor> = inputs.iter().map(|t| &**t).collect();
@@ -183,44 +176,65 @@ impl Stage<'_> {
                 let floats = run(&plain, &float)?;
                 let quants = run(quantized.as_ref().unwrap_or(&plain), &quant)?;
                 drop((float, quant));
+                let (mut pairs, mut fit) = (Vec::new(), None);
                 for (o, (float, mut quant)) in floats.into_iter().zip(quants).enumerate() {
                     match is_layer && o == 0 {
                         // Rounded once its correction is known.
-                        true if self.correction => observe(&node.op, &float, &quant, &mut fit),
+                        true if self.correction => fit = observe(&node.op, &float, &quant),
                         true => {}
                         false => self.round(node.outputs[o], &mut quant),
                     }
-                    outputs[o].push(Pair {
+                    let mut shelf = lock(&shelf);
+                    pairs.push(Pair {
                         float: shelf.keep(float)?,
                         quant: shelf.keep(quant)?,
                     });
                 }
+                Ok((pairs, fit))
+            };
+            let mut outputs: Vec<Vec<Pair>> = node.outputs.iter().map(|_| Vec::new()).collect();
+            let mut fit: Option<AffineFit> = None;
+            for (pairs, of_picture) in side_by_side::map(self.pool, self.control, pictures, &step)? {
+                outputs
+                    .iter_mut()
+                    .zip(pairs)
+                    .for_each(|(all, pair)| all.push(pair));
+                match (&mut fit, of_picture) {
+                    (Some(fit), Some(more)) => fit.merge(&more),
+                    (fit, more) => *fit = fit.take().or(more),
+                }
             }
             if let (Some(layer), Some(pairs)) = (layers.get_mut(&n), outputs.first_mut()) {
-                let affine = fit.map(|fit: AffineFit| fit.solve(&limits(layer)));
+                let affine = fit.map(|fit| fit.solve(&limits(layer)));
                 if let Some(affine) = &affine {
                     layer.fold(affine);
                 }
-                let mut squares = (0f64, 0f64);
-                for pair in pairs {
+                let finish = |_, pair: &mut Pair| {
                     let placeholder = Kept::Here(Tensor::scalar(0f32));
-                    let mut quant = shelf.take(std::mem::replace(&mut pair.quant, placeholder))?;
+                    let kept = std::mem::replace(&mut pair.quant, placeholder);
+                    let mut quant = lock(&shelf).take(kept)?;
                     if let Some(affine) = &affine {
                         apply(affine, AXIS, &mut quant);
                     }
-                    add_squares(&mut squares, &*shelf.look(&pair.float)?, &quant);
+                    let mut squares = (0f64, 0f64);
+                    add_squares(&mut squares, &*look(&shelf, &pair.float)?, &quant);
                     self.round(node.outputs[0], &mut quant);
-                    pair.quant = shelf.keep(quant)?;
-                }
-                fitted.sqnr_db.insert(n, sqnr(squares));
+                    pair.quant = lock(&shelf).keep(quant)?;
+                    Ok(squares)
+                };
+                let squares = side_by_side::change(self.pool, self.control, pairs, &finish)?;
+                let sum = squares.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+                fitted.sqnr_db.insert(n, sqnr(sum));
             }
             values.extend(node.outputs.iter().copied().zip(outputs));
+            let mut shelf = lock(&shelf);
             for pair in release(graph, n, &mut values, &mut left).into_iter().flatten() {
                 shelf.give_back(pair.float);
                 shelf.give_back(pair.quant);
             }
         }
         progress.at("correct", graph.nodes.len(), graph.nodes.len());
+        let shelf = shelf.into_inner().unwrap_or_else(PoisonError::into_inner);
         fitted.output_error = output_error(graph, &values, &shelf)?;
         fitted.agreement = self.agreement(&values, pictures, &shelf)?;
         Ok(fitted)
@@ -233,13 +247,13 @@ impl Stage<'_> {
         node: &Node,
         layer: &mut Layer,
         values: &Values,
-        shelf: &Shelf,
+        shelf: &Mutex<Shelf>,
         most_bytes: usize,
     ) -> Result<()> {
         let shape = layer.weight.shape.clone();
         let transposed = matches!(node.op, Op::Gemm { .. }) && layer.weight.axis != 0;
         let float = self.model.graph().constants.get(&layer.task.weight);
-        let (Some(mut groups), Some(float), false) = (
+        let (Some(groups), Some(float), false) = (
             patches::moments(&node.op, &shape, most_bytes),
             float,
             transposed || layer.stored_once,
@@ -247,16 +261,23 @@ impl Stage<'_> {
             return Ok(());
         };
         let inputs = values.get(&layer.task.input).map_or(&[][..], Vec::as_slice);
-        for (picture, pair) in inputs.iter().enumerate() {
-            self.control.check()?;
-            let (quant, plain) = (shelf.look(&pair.quant)?, shelf.look(&pair.float)?);
-            let at = (picture, inputs.len());
-            patches::add(&mut groups, &node.op, float, [&*quant, &*plain], at);
-        }
-        if self.correction {
-            let centred = |halves: Halves| halves.map(Moments::centred);
-            groups = groups.into_iter().map(centred).collect();
-        }
+        let add = |half: usize, moments: &mut Vec<Moments>| {
+            for (picture, pair) in inputs.iter().enumerate().skip(half).step_by(2) {
+                self.control.check()?;
+                let (quant, plain) = (look(shelf, &pair.quant)?, look(shelf, &pair.float)?);
+                let at = (picture, inputs.len());
+                patches::add(moments, &node.op, float, [&*quant, &*plain], at);
+            }
+            if self.correction {
+                moments.iter_mut().for_each(Moments::centre);
+            }
+            Ok(())
+        };
+        let (a, b): (Vec<Moments>, Vec<Moments>) = groups.into_iter().map(|[a, b]| (a, b)).unzip();
+        let mut halves = [a, b];
+        side_by_side::change(self.pool, self.control, &mut halves, &add)?;
+        let [a, b] = halves;
+        let groups: Vec<Halves> = a.into_iter().zip(b).map(|(a, b)| [a, b]).collect();
         quant::feedback::round(&mut layer.weight, float.as_f32().unwrap_or_default(), &groups);
         Ok(())
     }
@@ -313,9 +334,14 @@ impl Stage<'_> {
     /// The value after a trip through the edge's codes.
     fn round(&self, v: ValueId, tensor: &mut Tensor) {
         if let (Some(edge), Data::F32(values)) = (self.edges.get(&v), tensor.data_mut()) {
-            for x in values {
-                *x = edge.dequantize(edge.quantize(*x));
-            }
+            let edge = kernels::int::Edge {
+                scale: edge.scale,
+                zero: edge.zero_point,
+                hi: edge.max_code(),
+            };
+            let mut codes = vec![0; values.len()];
+            kernels::int::quantize(self.pool, Isa::best(), edge, values, &mut codes);
+            kernels::int::dequantize(self.pool, Isa::best(), edge, &codes, values);
         }
     }
 }
@@ -323,18 +349,26 @@ impl Stage<'_> {
 /// Axis of the channels in a product's output.
 const AXIS: usize = 1;
 
-/// Adds a picture to the fit of y_float ≈ g·y_quant + b for each channel.
-fn observe(op: &Op, float: &Tensor, quant: &Tensor, fit: &mut Option<AffineFit>) {
+/// A picture's part of the fit of y_float ≈ g·y_quant + b for each channel.
+fn observe(op: &Op, float: &Tensor, quant: &Tensor) -> Option<AffineFit> {
     // MatMul has no place for a bias.
     if matches!(op, Op::MatMul) {
-        return;
+        return None;
     }
-    let Some(&channels) = float.shape().get(AXIS) else {
-        return;
-    };
-    let fit = fit.get_or_insert_with(|| AffineFit::new(channels));
-    if let (Some(a), Some(b)) = (float.as_f32(), quant.as_f32()) {
-        fit.add(float.shape(), AXIS, a, b);
+    let mut fit = AffineFit::new(*float.shape().get(AXIS)?);
+    fit.add(float.shape(), AXIS, float.as_f32()?, quant.as_f32()?);
+    Some(fit)
+}
+
+fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A tensor that stays where it is; what lies in memory is lent, whoever works with the shelf.
+fn look<'k>(shelf: &Mutex<Shelf>, kept: &'k Kept) -> Result<Cow<'k, Tensor>> {
+    match kept {
+        Kept::Here(tensor) => Ok(Cow::Borrowed(tensor)),
+        Kept::There { .. } => lock(shelf).look(kept),
     }
 }
 
@@ -357,7 +391,7 @@ fn apply(affine: &[Affine], axis: usize, tensor: &mut Tensor) {
 }
 
 /// Adds Σ y² and Σ (y − ŷ)² of a picture.
-fn add_squares((signal, noise): &mut (f64, f64), float: &Tensor, quant: &Tensor) {
+pub(super) fn add_squares((signal, noise): &mut (f64, f64), float: &Tensor, quant: &Tensor) {
     if let (Some(float), Some(quant)) = (float.as_f32(), quant.as_f32()) {
         for (&f, &q) in float.iter().zip(quant) {
             let (f, d) = (f64::from(f), f64::from(f) - f64::from(q));
@@ -373,7 +407,7 @@ fn sqnr((signal, noise): (f64, f64)) -> f64 {
 }
 
 fn output_error(graph: &Graph, values: &Values, shelf: &Shelf) -> Result<f64> {
-    let mut errors = Vec::new();
+    let mut outputs = Vec::new();
     for pairs in graph.outputs.iter().filter_map(|v| values.get(v)) {
         let mut squares = (0f64, 0f64);
         for pair in pairs {
@@ -383,11 +417,16 @@ fn output_error(graph: &Graph, values: &Values, shelf: &Shelf) -> Result<f64> {
                 &*shelf.look(&pair.quant)?,
             );
         }
-        if squares.0 > 0.0 {
-            errors.push(squares.1 / squares.0);
-        }
+        outputs.push(squares);
     }
-    Ok(errors.iter().sum::<f64>() / errors.len().max(1) as f64)
+    Ok(relative(&outputs))
+}
+
+/// Mean over the outputs of Σ (y − ŷ)² / Σ y², from those sums.
+pub(super) fn relative(outputs: &[(f64, f64)]) -> f64 {
+    let errors = outputs.iter().filter(|s| s.0 > 0.0).map(|s| s.1 / s.0);
+    let count = errors.clone().count();
+    errors.sum::<f64>() / count.max(1) as f64
 }
 
 /// How many nodes still read each value.

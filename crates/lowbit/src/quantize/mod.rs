@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! equalize (channels of an edge) → plan (what becomes integer) → calibrate (ranges of edges, float plan) → project (weights to codes)
-//!      → layer by layer: answer for the errors in the inputs, round with error feedback, correct (y_float ≈ g·y_quant + b per channel, g into scales, b into biases) → annotated graph
+//!      → layer by layer: answer for the errors in the inputs, round with error feedback,
+//!        correct (y_float ≈ g·y_quant + b per channel, g into scales, b into biases) → annotated graph
 //! ```
 
 mod agreement;
 pub(crate) mod calibrate;
 mod choose;
 mod equalize;
+mod float_layers;
 pub(crate) mod layers;
 mod patches;
 mod report;
+mod trial;
 pub(crate) mod weights;
 
 use std::path::PathBuf;
@@ -66,6 +69,9 @@ pub struct QuantizeOptions {
     /// Compute activations such as LeakyRelu and SiLU by tables from codes to codes. Without it: on the convolution's f32 result, rounded once
     /// instead of twice.
     pub activation_tables: bool,
+    /// Every layer that can be integer is. Without it: with weights of 7 and more bits, a few early layers whose inputs' rounding makes much of
+    /// the outputs' error stay float.
+    pub integer_only: bool,
     /// Calibration pictures; labels are not needed.
     pub pictures: Vec<PathBuf>,
     /// At most this many of them are used, spread evenly over the list.
@@ -95,6 +101,7 @@ impl QuantizeOptions {
             rounding: None,
             equalization: true,
             activation_tables: false,
+            integer_only: false,
             pictures,
             subset: 300,
             threads: 0,
@@ -111,6 +118,12 @@ impl QuantizeOptions {
         }
     }
 
+    /// Whether early layers may stay float: with fewer bits the weights' own error is far larger than that of any edge.
+    fn keeps_float_layers(&self, grid: Grid) -> bool {
+        const BITS: u32 = 7;
+        self.correction && !self.integer_only && grid.bits() >= BITS
+    }
+
     fn request(&self, grid: Grid, observer: ObserverKind) -> Request {
         Request {
             grid,
@@ -118,6 +131,7 @@ impl QuantizeOptions {
             act_bits: self.act_bits,
             observer,
             rules: self.rules.clone(),
+            float_layers: Default::default(),
         }
     }
 }
@@ -153,7 +167,11 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     let float = model;
     let setting = choose::setting(model, first, options, &pictures, &pool, progress)?;
     let (model, observer) = (&setting.model, setting.observer);
-    let plan = annotate::plan(model.graph(), &options.request(first, observer))?;
+    let request = |grid| Request {
+        float_layers: setting.float_layers.clone(),
+        ..options.request(grid, observer)
+    };
+    let plan = annotate::plan(model.graph(), &request(first))?;
     let calibrated = calibrate::run(
         model,
         &[plan],
@@ -176,7 +194,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
         Choice::Grid(grid) => grid,
         Choice::Bits(bits) => choose::best(bits, &stage, options, observer, &pictures, progress)?,
     };
-    let plan = annotate::plan(model.graph(), &options.request(grid, observer))?;
+    let plan = annotate::plan(model.graph(), &request(grid))?;
     let mut weights = weights::project(model.graph(), &plan, &options.project)?;
     let inputs = stage.inputs(&pictures, layers::MOST_PICTURES)?;
     let fitted = stage.run(&plan, &mut weights, &inputs, progress)?;
@@ -184,6 +202,11 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     let mut record = Record::new(float, options, grid, &calibrated, inputs.len());
     record.observer = observer.to_string();
     record.equalization = setting.equalized;
+    record.float_layers = setting
+        .float_layers
+        .iter()
+        .map(|&n| model.graph().nodes[n].name.clone())
+        .collect();
     graph.metadata.extend(record.metadata());
     let mut quantized = model.with_graph(graph);
     // Results made with it name the bytes that it is written as.
@@ -258,6 +281,8 @@ pub struct Record {
     pub correction: bool,
     /// Whether activations are tables of codes.
     pub activation_tables: bool,
+    /// Layers that stay float because rounding their inputs costs too much.
+    pub float_layers: Vec<String>,
     /// Pictures that chose the ranges.
     pub calibration_pictures: usize,
     /// Pictures that the correction was fitted on.
@@ -289,6 +314,7 @@ impl Record {
             equalization: options.equalization,
             correction: options.correction,
             activation_tables: options.activation_tables,
+            float_layers: Vec::new(),
             calibration_pictures: calibrated.pictures,
             correction_pictures: corrected,
             calibration_sha256: calibrated.sha256.clone(),

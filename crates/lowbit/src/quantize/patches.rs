@@ -40,10 +40,10 @@ fn inputs_of(dim: usize, channels: usize, groups: usize) -> usize {
     (PER_WEIGHT * dim).max(LEAST).min(most)
 }
 
-/// Adds the inputs of one picture, `(index, count)` of all, to the moments of its half, from positions spread over the picture.
+/// Adds the inputs of one picture, `(index, count)` of all, to the moments of its half of the pictures, from positions spread over it.
 /// `inputs`: in the quantized and in the float network.
 pub(super) fn add(
-    groups: &mut [Halves],
+    groups: &mut [Moments],
     op: &Op,
     weight: &Tensor,
     [input, float]: [&Tensor; 2],
@@ -53,12 +53,9 @@ pub(super) fn add(
     else {
         return;
     };
-    let half = picture % 2;
     let shape = weight.shape();
     let Op::Conv(conv) = op else {
-        return groups
-            .iter_mut()
-            .for_each(|g| g[half].add(values, floats, weights));
+        return groups.iter_mut().for_each(|g| g.add(values, floats, weights));
     };
     let Some(window) = Window::new(conv, shape, input.shape()) else {
         return;
@@ -73,7 +70,7 @@ pub(super) fn add(
     // All groups look at the same places.
     let offsets: Vec<_> = positions.iter().map(|&p| window.offsets(p)).collect();
     let image: usize = input.shape()[1..].iter().product::<usize>().max(1);
-    for (group, halves) in groups.iter_mut().enumerate() {
+    for (group, moments) in groups.iter_mut().enumerate() {
         let weights = &weights[group * channels * dim..][..channels * dim];
         for (values, floats) in values.chunks_exact(image).zip(floats.chunks_exact(image)) {
             let rows = |image: &[f32]| {
@@ -83,7 +80,7 @@ pub(super) fn add(
                 }
                 rows
             };
-            halves[half].add(&rows(values), &rows(floats), weights);
+            moments.add(&rows(values), &rows(floats), weights);
         }
     }
 }

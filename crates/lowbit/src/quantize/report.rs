@@ -58,6 +58,8 @@ pub struct Tried {
     pub observer: String,
     /// Whether channels were brought to like ranges.
     pub equalization: bool,
+    /// Layers that stayed float.
+    pub float_layers: Vec<String>,
     /// Agreement of the detections with the float model's, 0…1; absent without detections.
     pub agreement: Option<f64>,
     /// Mean over the model's outputs of Σ(y − ŷ)² / Σy².

@@ -83,6 +83,7 @@ pub(super) fn plan(
         act_bits: if bits == 0 { 8 } else { bits },
         observer: ObserverKind::Mse,
         rules,
+        float_layers: Default::default(),
     };
     let graph = folded.graph();
     let plan = annotate::plan(graph, &request)?;

@@ -51,6 +51,8 @@ pub struct Request {
     pub observer: ObserverKind,
     /// Overrides; later ones win.
     pub rules: Vec<Rule>,
+    /// Layers that stay float because their inputs, rounded to codes, would cost too much. Overrides are stronger.
+    pub float_layers: BTreeSet<NodeId>,
 }
 
 /// A weight to project.
@@ -112,6 +114,8 @@ pub enum AnnotateError {
     NonFinite { edge: String, count: u64 },
 }
 
+const FLOAT_INPUT: &str = "rounding its input to codes makes a large part of the outputs' error";
+
 /// Decides what becomes integer.
 ///
 /// # Errors
@@ -142,11 +146,12 @@ pub fn plan(graph: &Graph, request: &Request) -> Result<Plan, AnnotateError> {
         let last = request.rules.iter().rev().find(|r| r.matches(name, op, role));
         let outcome = match (flow.product(node), last) {
             (Err(reason), _) => Err(reason),
-            (Ok(_), Some(rule)) if rule.action() == Action::Float => Err(format!("kept float by \"{rule}\"")),
-            (Ok(parts), _) => match last.map(Rule::action) {
-                Some(Action::Grid(grid)) => Ok((parts, grid)),
-                _ => Ok((parts, request.grid)),
+            (Ok(parts), Some(rule)) => match rule.action() {
+                Action::Grid(grid) => Ok((parts, grid)),
+                Action::Float => Err(format!("kept float by \"{rule}\"")),
             },
+            (Ok(_), None) if request.float_layers.contains(&node) => Err(FLOAT_INPUT.into()),
+            (Ok(parts), None) => Ok((parts, request.grid)),
         };
         match outcome {
             Ok((parts, grid)) => drop(chosen.insert(node, (parts, role, grid))),

@@ -69,6 +69,7 @@ fn request(rules: &[&str]) -> Request {
         act_bits: 6,
         observer: ObserverKind::Mse,
         rules: rules.iter().map(|r| r.parse().unwrap()).collect(),
+        float_layers: BTreeSet::new(),
     }
 }
 

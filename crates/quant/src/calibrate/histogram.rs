@@ -3,6 +3,9 @@
 /// Bins on each side of zero.
 pub(super) const HALF: usize = 4096;
 
+/// Places behind the bins for what is not counted.
+const ASIDE: usize = 8;
+
 /// Counts over −R … R in equal bins, R a power of two.
 #[derive(Debug, Clone)]
 pub(super) struct Histogram {
@@ -17,7 +20,7 @@ impl Histogram {
     pub(super) fn new() -> Self {
         Histogram {
             exponent: None,
-            counts: vec![0; 2 * HALF],
+            counts: vec![0; 2 * HALF + ASIDE],
             zeros: 0,
         }
     }
@@ -44,16 +47,31 @@ impl Histogram {
         let exponent = self.grow_to(crate::methods::floor_log2(f64::from(largest)) + 1);
         // In f64: subnormal ranges would overflow an f32 reciprocal.
         let per_unit = HALF as f64 / f64::from(exponent).exp2();
-        let mut zeros = 0;
-        for &x in values {
-            if x == 0.0 {
-                zeros += 1;
-            } else if x.is_finite() {
-                let k = (f64::from(x) * per_unit + HALF as f64) as usize;
-                self.counts[k.min(2 * HALF - 1)] += 1;
+        // Bins first, so that the compiler makes vectors of them; then the counts, without a branch: zeros and values that are not finite go to
+        // bins behind the last, several of them, because one would wait for itself.
+        const PART: usize = 1024;
+        let mut bins = [0u32; PART];
+        let mut zeros = 0u32;
+        for values in values.chunks(PART) {
+            for (i, (bin, &x)) in bins.iter_mut().zip(values).enumerate() {
+                let finite = x.abs() <= f32::MAX;
+                let inside = if finite { x } else { 0.0 };
+                // Within −R … R: no cast saturates.
+                let k = (f64::from(inside) * per_unit + HALF as f64) as i32 as u32;
+                let counted = inside != 0.0;
+                zeros += u32::from(x == 0.0);
+                *bin = if counted {
+                    k.min(2 * HALF as u32 - 1)
+                } else {
+                    (2 * HALF + i % ASIDE) as u32
+                };
             }
+            for &bin in &bins[..values.len()] {
+                self.counts[bin as usize] += 1;
+            }
+            self.zeros += u64::from(std::mem::take(&mut zeros));
         }
-        self.zeros += zeros;
+        self.counts[2 * HALF..].fill(0);
     }
 
     pub(super) fn merge(&mut self, other: &Histogram) {
@@ -75,7 +93,7 @@ impl Histogram {
         if exponent <= now {
             return now;
         }
-        let old = std::mem::replace(&mut self.counts, vec![0; 2 * HALF]);
+        let old = std::mem::replace(&mut self.counts, vec![0; 2 * HALF + ASIDE]);
         for (k, count) in old.into_iter().enumerate() {
             self.counts[coarser(k, (exponent - now) as u32)] += count;
         }

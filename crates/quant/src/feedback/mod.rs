@@ -286,10 +286,9 @@ mod tests {
                 .for_each(|(i, x)| *x += [0.0, 2.0, 5.0][i % 12 % 3]);
             let moments = moments(&x, &float, 12);
             let weight = projected("int3", &float, &[1, 12]);
-            for (sum, moments) in [
-                (&mut whole, moments.clone()),
-                (&mut centred, moments.map(Moments::centred)),
-            ] {
+            let mut spread_only = moments.clone();
+            spread_only.iter_mut().for_each(Moments::centre);
+            for (sum, moments) in [(&mut whole, moments), (&mut centred, spread_only)] {
                 let mut weight = weight.clone();
                 round(&mut weight, &float, &[moments]);
                 *sum += spread(&float, &weight, &x);

@@ -1,0 +1,191 @@
+//! Networks tried in the integer engine beside the float one: activations rounded, weights nearly exact, so that what the ranges of edges cost
+//! is seen apart from the weights' own error, and in a fraction of the time that fitting weights takes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use graph::{EdgeQuantizer, Graph, ValueId};
+use kernels::Pool;
+use quant::ProjectOptions;
+use quant::annotate::Plan;
+use tasks::detect::{Detection, Placement, postprocess};
+use tensor::Tensor;
+
+use super::layers::{add_squares, relative};
+use super::{Grid, agreement, weights};
+use crate::control::Progress;
+use crate::pictures::{Reader, input_of};
+use crate::runtime::{Outputs, RunOptions, Runner, borrowed};
+use crate::{Control, ErrorKind, Model, Result, side_by_side};
+
+/// What a network was found to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Trial {
+    /// 0…1: how well its detections agree with the float network's; absent for models without detections.
+    pub(super) agreement: Option<f64>,
+    /// Mean over the outputs of Σ(y − ŷ)² / Σy².
+    pub(super) output_error: f64,
+}
+
+impl Trial {
+    /// What a choice makes small: detections that disagree, where there are any; else the error of the outputs.
+    pub(super) fn harm(&self) -> f64 {
+        self.agreement.map_or(self.output_error, |a| 1.0 - a)
+    }
+}
+
+/// What every trial shares.
+pub(super) struct Ground<'a> {
+    /// The network that the others are compared with.
+    pub(super) float: &'a Model,
+    pub(super) pictures: &'a [PathBuf],
+    pub(super) pool: &'a Arc<Pool>,
+    pub(super) control: &'a Control,
+}
+
+/// A network to try: codes on the edges of its plan, and weights of 8 bits whatever the plan's grids are.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate<'a> {
+    pub(super) model: &'a Model,
+    pub(super) plan: Plan,
+    pub(super) edges: BTreeMap<ValueId, EdgeQuantizer>,
+}
+
+impl Candidate<'_> {
+    fn graph(&self) -> Result<Graph> {
+        let mut plan = self.plan.clone();
+        let grid: Grid = "int8".parse()?;
+        plan.weights.iter_mut().for_each(|task| task.grid = grid);
+        let graph = self.model.graph();
+        let layers = weights::project(graph, &plan, &ProjectOptions::default())?;
+        Ok(weights::annotated(graph, &plan, &layers, self.edges.clone()))
+    }
+}
+
+/// Bytes that networks in one run take together, where no limit is given.
+const ROOM: usize = 512 << 20;
+
+/// Pictures between two reports of progress.
+const PART: usize = 8;
+
+impl Ground<'_> {
+    /// Runs all networks on all pictures, beside each other as far as the memory allows.
+    pub(super) fn run(
+        &self,
+        what: &str,
+        networks: &[Candidate<'_>],
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Trial>> {
+        let control = match (networks, self.control.memory()) {
+            ([_, _, ..], None) => self.control.clone().with_memory(ROOM),
+            _ => self.control.clone(),
+        };
+        match self.together(what, networks, control, progress) {
+            Err(e) if e.kind() == ErrorKind::Limit && networks.len() > 1 => {
+                self.control.check()?;
+                let (a, b) = networks.split_at(networks.len() / 2);
+                let mut trials = self.run(what, a, progress)?;
+                trials.extend(self.run(what, b, progress)?);
+                Ok(trials)
+            }
+            other => other,
+        }
+    }
+
+    fn together(
+        &self,
+        what: &str,
+        networks: &[Candidate<'_>],
+        mut control: Control,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Trial>> {
+        let mut compile = |graph: &Graph| -> Result<Runner> {
+            let options = RunOptions {
+                control: control.clone(),
+                ..RunOptions::default()
+            };
+            let runner = Runner::on_graph(graph, self.pool.clone(), &options, false)?;
+            control = control.less(runner.memory().total(), "comparing networks")?;
+            Ok(runner)
+        };
+        let float = compile(self.float.graph())?;
+        let networks: Vec<Runner> = networks
+            .iter()
+            .map(|n| compile(&n.graph()?))
+            .collect::<Result<_>>()?;
+        let mut sums = vec![Sums::default(); networks.len()];
+        let picture = |i: usize| -> Result<Vec<Sums>> {
+            let path = &self.pictures[i];
+            let (name, input) = input_of(self.float, &mut Reader::new(self.control), path)?;
+            let run = |runner: &Runner| runner.run(&[(&name, &input)]).map_err(|e| e.at(path.display()));
+            let outputs = run(&float)?;
+            let boxes = self.boxes(&outputs);
+            let one = |network: &Runner| {
+                let low = run(network)?;
+                Ok(Sums::of(
+                    (&outputs, boxes.as_deref()),
+                    (&low, self.boxes(&low).as_deref()),
+                ))
+            };
+            networks.iter().map(one).collect()
+        };
+        for first in (0..self.pictures.len()).step_by(PART) {
+            progress.at(what, first, self.pictures.len());
+            let count = PART.min(self.pictures.len() - first);
+            for parts in side_by_side::map(self.pool, self.control, count, &|i| picture(first + i))? {
+                sums.iter_mut().zip(&parts).for_each(|(sum, part)| sum.add(part));
+            }
+        }
+        progress.at(what, self.pictures.len(), self.pictures.len());
+        Ok(sums.iter().map(Sums::trial).collect())
+    }
+
+    /// Boxes in the input's own pixels; `None` for models without detections.
+    fn boxes(&self, outputs: &Outputs) -> Option<Vec<Detection>> {
+        let head = self.float.detector_head().ok()?;
+        let placement = Placement::identity(head.input.width, head.input.height);
+        postprocess(head, &borrowed(outputs), 0, &placement, &agreement::BOXES).ok()
+    }
+}
+
+/// Sums over pictures.
+#[derive(Debug, Clone, Default)]
+struct Sums {
+    /// Σ y² and Σ (y − ŷ)² of each output.
+    squares: Vec<(f64, f64)>,
+    agreement: agreement::Agreement,
+}
+
+impl Sums {
+    fn of(float: (&Outputs, Option<&[Detection]>), low: (&Outputs, Option<&[Detection]>)) -> Sums {
+        let pair = |((_, float), (_, low)): (&(String, Tensor), &(String, Tensor))| {
+            let mut squares = (0.0, 0.0);
+            add_squares(&mut squares, float, low);
+            squares
+        };
+        let mut agreement = agreement::Agreement::default();
+        if let (Some(float), Some(low)) = (float.1, low.1) {
+            agreement.add(float, low);
+        }
+        Sums {
+            squares: float.0.iter().zip(low.0).map(pair).collect(),
+            agreement,
+        }
+    }
+
+    fn add(&mut self, other: &Sums) {
+        self.squares.resize(other.squares.len(), (0.0, 0.0));
+        for (mine, theirs) in self.squares.iter_mut().zip(&other.squares) {
+            *mine = (mine.0 + theirs.0, mine.1 + theirs.1);
+        }
+        self.agreement.merge(&other.agreement);
+    }
+
+    fn trial(&self) -> Trial {
+        Trial {
+            agreement: self.agreement.value(),
+            output_error: relative(&self.squares),
+        }
+    }
+}
