@@ -122,10 +122,9 @@ pub(super) fn setting(
     (setting.equalized, setting.observer) = (equalized, observer);
     if keeps {
         let request = options.request(grid, observer);
-        let (layers, trials) =
-            float_layers::choose(&ground, &candidates[best], &trials[best], &request, progress)?;
-        setting.float_layers = layers;
-        for (names, trial) in trials {
+        let kept = float_layers::choose(&ground, &candidates[best], &trials[best], &request, progress)?;
+        setting.float_layers = kept.layers;
+        for (names, trial) in kept.rounds {
             setting.tried.push(tried(observer, equalized, names, &trial));
         }
     }

@@ -28,14 +28,22 @@ const ROUNDS: usize = 3;
 /// Pictures of a trial: an error of outputs, the same pictures for all, needs few.
 const PICTURES: usize = 16;
 
-/// The layers, and every set of names that was accepted, with what it did.
+/// Layers that stay float.
+#[derive(Debug, Default)]
+pub(super) struct FloatLayers {
+    pub(super) layers: BTreeSet<NodeId>,
+    /// Names of the layers after each round, and what the network then did.
+    pub(super) rounds: Vec<(Vec<String>, Trial)>,
+}
+
+/// Adds layers as long as one takes enough of the error away.
 pub(super) fn choose(
     ground: &Ground<'_>,
     rounded: &Candidate<'_>,
     found: &Trial,
     request: &Request,
     progress: &mut dyn Progress,
-) -> Result<(BTreeSet<NodeId>, Vec<(Vec<String>, Trial)>)> {
+) -> Result<FloatLayers> {
     let graph = rounded.model.graph();
     let few = Ground {
         pictures: &spread(ground.pictures, PICTURES),
@@ -61,15 +69,15 @@ pub(super) fn choose(
         layers.iter().map(|&n| shape::macs(graph, &graph.nodes[n])).sum()
     };
     let most = macs(&(0..graph.nodes.len()).collect()) / MULTIPLICATIONS;
-    let mut kept = BTreeSet::new();
-    let (mut best, mut accepted) = (*found, Vec::new());
+    let mut kept = FloatLayers::default();
+    let mut best = *found;
     for _ in 0..ROUNDS {
-        let mut sets: Vec<BTreeSet<NodeId>> = vec![kept.clone()];
+        let mut sets: Vec<BTreeSet<NodeId>> = vec![kept.layers.clone()];
         sets.extend(
             readers
                 .values()
-                .filter(|r| !r.is_subset(&kept))
-                .map(|r| r | &kept),
+                .filter(|r| !r.is_subset(&kept.layers))
+                .map(|r| r | &kept.layers),
         );
         sets.retain(|set| macs(set) <= most);
         let candidates = sets.iter().map(with).collect::<Result<Vec<_>>>()?;
@@ -86,11 +94,12 @@ pub(super) fn choose(
         if trial.harm() > best.harm() {
             break;
         }
-        (kept, best) = (sets.swap_remove(i), trial);
-        let names = kept.iter().map(|&n| graph.nodes[n].name.clone()).collect();
-        accepted.push((names, trial));
+        best = trial;
+        kept.layers = sets.swap_remove(i);
+        let name = |n: &NodeId| graph.nodes[*n].name.clone();
+        kept.rounds.push((kept.layers.iter().map(name).collect(), trial));
     }
-    Ok((kept, accepted))
+    Ok(kept)
 }
 
 /// The first layers whose inputs carry codes, by those inputs. Pictures are codes already.

@@ -125,6 +125,24 @@ fn heads_write_floats_and_decode_stays_float() {
 }
 
 #[test]
+fn a_layer_whose_input_stays_f32_is_float_unless_an_override_names_it() {
+    let net = detector();
+    let of = |rules: &[&str]| {
+        let layers = net.plan().weights;
+        let request = Request {
+            float_layers: BTreeSet::from([layers[1].node]),
+            ..request(rules)
+        };
+        super::plan(&net.0, &request).unwrap()
+    };
+    let plan = of(&[]);
+    // Its input, `a`, carries no codes.
+    assert_eq!(net.groups(&plan), ["x", "b", "b.silu", "c c.relu"]);
+    assert!(plan.weights[0].float_output && plan.floats[0].reason.contains("input"));
+    assert_eq!(of(&["depthwise=int4"]).floats, []);
+}
+
+#[test]
 fn moved_codes_share_and_concats_join_where_it_costs_little() {
     let (mut net, x) = Net::new();
     let a = net.conv(x, "a");

@@ -154,3 +154,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_histogram_serves_every_kind() {
+    let values: Vec<f32> = (0..50_000)
+        .map(|i| match i % 3 {
+            0 => 0.0,
+            1 => (i as f32 * 0.37).sin() * 4.0 + (i % 7) as f32,
+            _ => f32::NAN,
+        })
+        .collect();
+    let mut shared = Observer::new(ObserverKind::Mse);
+    shared.observe(&values);
+    for kind in [
+        ObserverKind::MinMax,
+        ObserverKind::Percentile { tail: 1e-3 },
+        ObserverKind::Mse,
+        ObserverKind::Kl,
+    ] {
+        let mut own = Observer::new(kind);
+        own.observe(&values);
+        assert_eq!(shared.of_kind(kind).finish(8), own.finish(8), "{kind}");
+        assert_eq!(own.non_finite(), 16_666);
+    }
+    // What is not counted leaves no trace: a third of the values is zero.
+    let q = shared.finish(8);
+    let own: f64 = values
+        .iter()
+        .filter(|x| x.is_finite())
+        .map(|x| f64::from(x - q.dequantize(q.quantize(*x))).powi(2))
+        .sum();
+    let seen = shared.error(&q, None).unwrap() * 50_000.0;
+    assert!((seen / own - 1.0).abs() < 0.1, "{seen} {own}");
+}
