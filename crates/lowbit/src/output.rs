@@ -198,18 +198,27 @@ impl Folder {
             return Ok(path);
         }
         if let Some(parent) = path.parent().filter(|p| *p != self.path) {
+            self.refuse_links(parent)?;
             if !parent.is_dir() {
                 boundary()
                     .and_then(|()| fs::create_dir_all(parent))
                     .map_err(|e| Error::io(parent, &e))?;
             }
-            let meta = fs::symlink_metadata(parent).map_err(|e| Error::io(parent, &e))?;
-            if meta.file_type().is_symlink() {
-                return Err(Error::usage("the output folder is a symbolic link").at(parent.display()));
-            }
         }
         file(&path, bytes, inputs)?;
         Ok(path)
+    }
+
+    /// No folder on the way down is a link, which would lead out of the folder of results.
+    fn refuse_links(&self, inside: &Path) -> Result<()> {
+        for folder in inside.ancestors().take_while(|f| *f != self.path) {
+            if fs::symlink_metadata(folder).is_ok_and(|meta| meta.file_type().is_symlink()) {
+                return Err(Error::usage("the output folder is a symbolic link")
+                    .at(folder.display())
+                    .help("give a new folder, or remove the link"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -440,6 +449,22 @@ mod tests {
         file(&dir.path().join("out"), b"x", &[]).unwrap();
         assert!(!dead.exists());
         assert!(live.path().exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_inside_a_folder_leads_out_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, outside) = (dir.path().join("out"), dir.path().join("outside"));
+        fs::create_dir_all(outside.join("deep")).unwrap();
+        let folder = Folder::create(&out, false).unwrap();
+        std::os::unix::fs::symlink(&outside, out.join("link")).unwrap();
+        for name in ["link/x", "link/deep/x", "link/new/x"] {
+            let e = folder.write(name, b"1", &[]).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Usage, "{name}: {e}");
+        }
+        assert!(!outside.join("x").exists() && !outside.join("deep/x").exists());
+        assert!(!outside.join("new").exists());
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     /// A picture, a folder of pictures, or - for a picture on stdin
     #[arg(value_name = "PICTURE|DIR|-")]
     input: PathBuf,
-    /// Folder for pictures with boxes, predictions.json (COCO results) and predictions.csv
+    /// Folder for pictures with boxes (in folders like those of DIR), predictions.json (COCO results) and predictions.csv
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
     /// Lowest confidence
@@ -67,7 +67,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         }
         Source::Bytes(bytes)
     } else {
-        Source::Files(lowbit::pictures::find(&a.input, None)?)
+        Source::Path(a.input.clone())
     };
     let options = DetectOptions {
         nms: NmsOptions {
