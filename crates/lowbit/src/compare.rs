@@ -12,6 +12,7 @@ use data::read::{Dataset, Entry, PictureId, ReadFault};
 use crate::control::Progress;
 use crate::detect::Detector;
 use crate::evaluate::{DataSource, EvalOptions, scene};
+use crate::names::{Names, common_folder};
 use crate::pictures::Reader;
 use crate::{Error, Model, Result};
 
@@ -27,8 +28,10 @@ pub struct CompareSettings {
 /// One picture.
 #[derive(Debug, Clone, Serialize)]
 pub struct ComparedPicture {
-    /// Which.
+    /// Its id in the data set: a number where its name consists of digits alone.
     pub picture: PictureId,
+    /// Its file, by the path from the folder that holds all pictures: `000123.jpg`.
+    pub file: String,
     /// What changed.
     #[serde(flatten)]
     pub change: PictureChange,
@@ -112,6 +115,8 @@ pub fn compare(
         top: protocol.max_det.max(300),
     };
     let map = ClassMap::new(classes, &set.names);
+    let paths: Vec<_> = set.pictures.iter().map(|entry| entry.path.clone()).collect();
+    let names = Names::of(common_folder(&paths), &paths);
     let mut reader = Reader::new(&run.control);
     let mut pictures = Vec::with_capacity(set.pictures.len());
     let (mut scenes_a, mut scenes_b) = (Vec::new(), Vec::new());
@@ -125,6 +130,7 @@ pub fn compare(
         let change = tasks::detect::compare::compare(&found_a, &found_b, objects.as_deref(), &settings.boxes);
         pictures.push(ComparedPicture {
             picture: entry.id.clone(),
+            file: names.0[i].file.clone(),
             change,
         });
         if truth {

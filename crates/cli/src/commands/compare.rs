@@ -82,7 +82,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         .take(a.top)
         .map(|p| {
             vec![
-                printable(&p.picture.to_string()).into_owned(),
+                printable(&p.file).into_owned(),
                 count(p, &|c| matches!(c, Change::Lost { .. })),
                 count(p, &|c| matches!(c, Change::Gained { .. })),
                 count(p, &|c| matches!(c, Change::Shifted { .. })),
