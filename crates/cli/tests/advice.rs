@@ -211,3 +211,54 @@ fn a_run_does_not_begin_in_a_folder_of_other_files() {
         ran.stderr
     );
 }
+
+#[test]
+fn networks_of_our_own_are_listed_and_only_training_takes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = dir.path().join("r.toml");
+    std::fs::write(&recipe, "model = \"zoo:smal\"\nsteps = 1\n").unwrap();
+    let output = format!("--set output={}", dir.path().join("out").display());
+    let ran = run(&format!("train {output}"), &[&recipe]).code(2);
+    assert!(
+        ran.stderr
+            .contains("zoo:tiny and zoo:small; did you mean \"zoo:small\"?"),
+        "{}",
+        ran.stderr
+    );
+    let ran = run(&format!("train {output} --set model=zoo:gigantic"), &[&recipe]).code(2);
+    assert!(
+        ran.stderr.contains("there are zoo:tiny and zoo:small;"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("did you mean"), "{}", ran.stderr);
+    for words in ["inspect zoo:tiny", "bench zoo:huge", "verify zoo:small"] {
+        let ran = run(words, &[]).code(2);
+        assert!(
+            ran.stderr.contains("a model file is needed here") && ran.stderr.contains("lowbit train"),
+            "{words}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn help_tells_the_two_confidences_of_compare_apart() {
+    let help = run("compare --help", &[]).code(0).stdout;
+    let of = |flag: &str| {
+        let (_, rest) = help.split_once(&format!("{flag} ")).unwrap();
+        rest.split("--")
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert!(of("--conf").contains("do not enter mAP"), "{help}");
+    assert!(of("--box-conf").contains("matched between the models"), "{help}");
+    let help = run("eval --help", &[]).code(0).stdout;
+    assert!(
+        help.contains("do not enter mAP") && !help.contains("--box-conf"),
+        "{help}"
+    );
+}

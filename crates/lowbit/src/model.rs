@@ -15,6 +15,9 @@ pub use graph::onnx::{Form, Limits};
 use crate::provenance::{TOOL_VERSION, read_capped, sha256};
 use crate::{Control, Error, Result};
 
+/// What names of our own networks begin with.
+pub(crate) const ZOO: &str = "zoo:";
+
 /// How to load a model.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
@@ -111,7 +114,16 @@ impl Model {
             None => options.limits.model_bytes,
         };
         if path.is_dir() {
-            return Err(Error::new(crate::ErrorKind::Io, "this is a folder, not a model").at(path.display()));
+            return Err(Error::new(crate::ErrorKind::Io, "this is a folder, not a model")
+                .at(path.display())
+                .help("give the ONNX file in it"));
+        }
+        if path.to_string_lossy().starts_with(ZOO) && !path.exists() {
+            return Err(Error::usage(
+                "networks of our own have random weights, which training alone can start from: a model file is needed here",
+            )
+            .at(path.display())
+            .help("`lowbit train` with --set model=zoo:… makes one, `lowbit demo --write-models DIR` gives trained ones"));
         }
         let bytes = read_capped(path, most, &options.control)?;
         let base = path
