@@ -262,3 +262,113 @@ fn help_tells_the_two_confidences_of_compare_apart() {
         "{help}"
     );
 }
+
+#[test]
+fn what_is_not_there_or_of_another_kind_is_told_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let (text, empty) = (dir.path().join("text.txt"), dir.path().join("empty"));
+    std::fs::write(&text, "not a model\n").unwrap();
+    std::fs::create_dir(&empty).unwrap();
+    let told = |words: &str, paths: &[&Path], code: i32, parts: &[&str]| {
+        let ran = run(words, paths).code(code);
+        for part in parts {
+            assert!(
+                ran.stderr.contains(part),
+                "{words} lacks {part:?}: {}",
+                ran.stderr
+            );
+        }
+    };
+    let missing = dir.path().join("missing");
+    told("inspect", &[&missing], 5, &["missing", "check the path"]);
+    told(
+        "inspect",
+        &[&text],
+        3,
+        &["text.txt", "it holds text, and no ONNX model does"],
+    );
+    told(
+        "inspect",
+        &[&empty],
+        5,
+        &["this is a folder, not a model; give the ONNX file"],
+    );
+    told(
+        "inspect --head",
+        &[&missing, &model],
+        5,
+        &["head description: ", "missing", "check the path"],
+    );
+    told(
+        "inspect --head",
+        &[&empty, &model],
+        5,
+        &["head description: ", "give a file, not a folder"],
+    );
+    told(
+        "inspect --head",
+        &[&text, &model],
+        3,
+        &["text.txt", "lowbit inspect --template"],
+    );
+    told(
+        "inspect --config",
+        &[&missing, &model],
+        5,
+        &["missing", "--config takes a TOML file"],
+    );
+    told(
+        "eval --data",
+        &[&missing, &model],
+        5,
+        &["missing", "check the path"],
+    );
+    let out = dir.path().join("out");
+    told(
+        "detect -o",
+        &[&out, &model, &missing],
+        5,
+        &["missing", "check the path"],
+    );
+    told(
+        "detect -o",
+        &[&out, &model, &empty],
+        3,
+        &["empty: no picture in this folder"],
+    );
+    told(
+        "detect -o",
+        &[&text, &model, &model],
+        2,
+        &["a folder is needed; give a new folder"],
+    );
+    assert!(!out.exists());
+    let set = pictures(dir.path(), 1);
+    let both = [set.as_path(), &model, &model];
+    told(
+        "compare --split val --data",
+        &both,
+        3,
+        &["pictures are compared without ground truth"],
+    );
+}
+
+#[test]
+fn negative_numbers_are_answered_with_the_range() {
+    for (words, want) in [
+        ("doctor --threads -1", "0…1024"),
+        ("doctor -t -1", "0…1024"),
+        ("doctor --seed -1", "expected a whole number"),
+        ("doctor --limit-mem -1", "expected a size"),
+        (
+            "detect --conf -1 -o out model picture",
+            "expected a number in 0…1",
+        ),
+        ("eval --conf 2 --data d model", "expected a number in 0…1"),
+        ("compare --box-conf -0.5 --data d a b", "expected a number in 0…1"),
+    ] {
+        let ran = run(words, &[]).code(2);
+        assert!(ran.stderr.contains(want), "{words}: {}", ran.stderr);
+    }
+}

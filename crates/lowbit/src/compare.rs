@@ -14,6 +14,7 @@ use crate::detect::Detector;
 use crate::evaluate::{DataSource, EvalOptions, scene};
 use crate::names::{Names, common_folder};
 use crate::pictures::Reader;
+use crate::text::counted;
 use crate::{Error, Model, Result};
 
 /// What is compared.
@@ -98,14 +99,11 @@ pub fn compare(
     let run = &settings.eval.run;
     let (first, second) = (Detector::new(a, run)?, Detector::new(b, run)?);
     let classes = &first.head().classes;
-    let same = classes.len() == second.head().classes.len()
-        && classes
-            .iter()
-            .zip(&second.head().classes)
-            .all(|(x, y)| canonical(x) == canonical(y));
-    if !same {
-        return Err(Error::bad("the two models have different classes")
-            .help("compare a model with one that was made from it"));
+    if let Some(difference) = difference(classes, &second.head().classes) {
+        return Err(
+            Error::bad(format!("the two models have different classes: {difference}"))
+                .help("compare a model with one that was made from it"),
+        );
     }
     let (set, truth) = open(source)?;
     let protocol = settings.eval.protocol(set.format);
@@ -189,6 +187,15 @@ pub fn compare(
     })
 }
 
+/// Where two lists of class names part.
+fn difference(a: &[String], b: &[String]) -> Option<String> {
+    if a.len() != b.len() {
+        return Some(format!("{} and {}", counted(a.len(), "class"), b.len()));
+    }
+    let (k, (x, y)) = (a.iter().zip(b).enumerate()).find(|(_, (x, y))| canonical(x) != canonical(y))?;
+    Some(format!("class {k} is \"{x}\" and \"{y}\""))
+}
+
 /// The data set, or the pictures of a folder alone.
 fn open(source: &DataSource) -> Result<(Dataset, bool)> {
     let limits = data::read::Limits::default();
@@ -219,7 +226,16 @@ fn open(source: &DataSource) -> Result<(Dataset, bool)> {
             };
             Ok((set, false))
         }
-        Err(e) => Err(e.into()),
+        Err(e) => {
+            let needs_truth = matches!(e.fault, ReadFault::Missing(_));
+            let e = Error::from(e);
+            match needs_truth {
+                true => {
+                    Err(e.help("without --split and --format pictures are compared without ground truth"))
+                }
+                false => Err(e),
+            }
+        }
     }
 }
 

@@ -126,17 +126,17 @@ pub fn detect_files(
         Source::Files(files) => (common_folder(files), files.clone()),
         Source::Bytes(_) => (Path::new(""), Vec::new()),
     };
-    let names = Names::of(root, &files);
+    let names = match source {
+        Source::Bytes(_) => vec![Name::stdin()],
+        _ => Names::of(root, &files).0,
+    };
     let detector = Detector::new(model, &options.run)?;
     let classes = detector.head().classes.clone();
     let folder = Folder::create(folder, options.exist_ok)?;
     let mut reader = Reader::new(&options.run.control);
     let mut inputs = model.files();
     inputs.extend(files.iter().map(PathBuf::as_path));
-    let total = match source {
-        Source::Bytes(_) => 1,
-        _ => files.len(),
-    };
+    let total = names.len();
     let mut out = DetectedFiles {
         pictures: Vec::new(),
         skipped: 0,
@@ -148,11 +148,11 @@ pub fn detect_files(
     };
     let mut raw: Vec<(PictureId, Vec<Detection>)> = Vec::new();
     let mut times = Times::default();
-    for i in 0..total {
+    for (i, Name { id, file, jpeg }) in names.into_iter().enumerate() {
         progress.at("detect", i, total);
-        let (name, picture) = match source {
-            Source::Bytes(bytes) => (Name::stdin(), reader.decode("-", bytes).map_err(|e| e.at("-"))),
-            _ => (names.0[i].clone(), reader.read(&files[i])),
+        let picture = match source {
+            Source::Bytes(bytes) => reader.decode("-", bytes).map_err(|e| e.at("stdin")),
+            _ => reader.read(&files[i]),
         };
         let mut picture = match picture {
             Ok(picture) => picture,
@@ -163,7 +163,6 @@ pub fn detect_files(
             }
             Err(e) => return Err(e),
         };
-        let Name { id, file, jpeg } = name;
         let (found, spent) = detector
             .detect_timed(&picture, &options.nms)
             .map_err(|e| e.at(&file))?;

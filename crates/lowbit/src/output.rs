@@ -36,7 +36,7 @@ pub fn file(path: &Path, bytes: &[u8], inputs: &[&Path]) -> Result<()> {
         let needed = format!("writing {} bytes: {e}", bytes.len());
         Error::new(crate::ErrorKind::Io, needed)
             .at(path.display())
-            .help("nothing was changed; give another path with -o, or make room")
+            .help("nothing was changed; give another path, or make room")
     })
 }
 
@@ -47,21 +47,23 @@ pub fn file(path: &Path, bytes: &[u8], inputs: &[&Path]) -> Result<()> {
 pub fn check(path: &Path, inputs: &[&Path]) -> Result<()> {
     let refuse = |why: &str| Error::usage(format!("the output {why}")).at(path.display());
     if path.file_name().is_none() {
-        return Err(refuse("is no file name").help("give a file with -o"));
+        return Err(refuse("is no file name").help("give the path of a file"));
     }
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.file_type().is_symlink() => {
             return Err(refuse("is a symbolic link").help("give the path it points to, or remove it"));
         }
-        Ok(meta) if meta.is_dir() => return Err(refuse("is a folder").help("give a file with -o")),
+        Ok(meta) if meta.is_dir() => return Err(refuse("is a folder").help("give the path of a file in it")),
         Ok(meta) if !meta.is_file() => {
-            return Err(refuse("is not a regular file").help("give a file with -o"));
+            return Err(refuse("is not a regular file").help("give the path of another"));
         }
         Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let folder = folder_of(path);
             let meta = fs::metadata(folder).map_err(|e| {
-                Error::io(folder, &e).help("the folder of the output must exist: create it first")
+                Error::new(crate::ErrorKind::Io, e.to_string())
+                    .at(folder.display())
+                    .help("the folder of the output must exist: create it first")
             })?;
             if !meta.is_dir() {
                 return Err(refuse("lies in something that is no folder"));
@@ -71,9 +73,7 @@ pub fn check(path: &Path, inputs: &[&Path]) -> Result<()> {
     }
     for input in inputs {
         if same_file(path, input) {
-            return Err(
-                refuse("is the input itself, which is never overwritten").help("give another path with -o")
-            );
+            return Err(refuse("is the input itself, which is never overwritten").help("give another path"));
         }
     }
     Ok(())
@@ -138,7 +138,9 @@ impl Folder {
                     .help("give the path it points to"));
             }
             Ok(meta) if !meta.is_dir() => {
-                return Err(Error::usage("the output is a file, a folder is needed").at(path.display()));
+                return Err(Error::usage("the output is a file, a folder is needed")
+                    .at(path.display())
+                    .help("give a new folder"));
             }
             Ok(_) => {
                 if holds_files(path).map_err(io)? && !exist_ok {
