@@ -352,6 +352,9 @@ fn what_is_not_there_or_of_another_kind_is_told_with_the_way_out() {
         3,
         &["pictures are compared without ground truth"],
     );
+    let words = "quantize --grid int8 --calib-split val --calib";
+    let split = [set.as_path(), &model];
+    told(words, &split, 3, &["all pictures below the folder are taken"]);
 }
 
 #[test]

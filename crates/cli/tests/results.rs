@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{detector, pictures, run};
+use common::{detector, pictures, run, yolo_data};
 
 /// A folder with pictures of these names, all of one content.
 fn named(folder: &Path, names: &[&str]) -> std::path::PathBuf {
@@ -54,6 +54,18 @@ fn detect_keeps_the_folders_of_pictures_that_have_one_name() {
     let alone = [&dir.path().join("alone"), &model, &set.join("a/x.bmp")];
     let json = run(words, &alone.map(|p| p.as_path())).code(0).json();
     assert_eq!(json["pictures"][0]["file"], "x.bmp");
+}
+
+#[test]
+fn a_mean_over_no_class_is_no_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let data = yolo_data(dir.path(), 1);
+    std::fs::write(data.parent().unwrap().join("labels/p00.txt"), "").unwrap();
+    let text = run("eval --threads 1 --data", &[&data, &model]).code(0).stdout;
+    let all = text.lines().find(|line| line.starts_with("all ")).unwrap();
+    let cells: Vec<&str> = all.split_whitespace().collect();
+    assert_eq!(cells, ["all", "1", "0", "-", "-", "-", "-", "-"], "{text}");
 }
 
 #[test]

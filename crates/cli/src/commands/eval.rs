@@ -164,14 +164,14 @@ fn text(e: &Evaluated) -> String {
     let maybe = |x: Option<f64>| x.map_or("-".into(), number);
     let judged: Vec<_> = r.classes.iter().filter(|c| c.counted).collect();
     let mean = |f: &dyn Fn(&lowbit::evaluate::ClassReport) -> f64| {
-        judged.iter().map(|c| f(c)).sum::<f64>() / judged.len().max(1) as f64
+        (!judged.is_empty()).then(|| judged.iter().map(|c| f(c)).sum::<f64>() / judged.len() as f64)
     };
     let mut rows = vec![vec![
         "all".to_string(),
         r.pictures.to_string(),
         judged.iter().map(|c| c.instances).sum::<usize>().to_string(),
-        number(mean(&|c| c.precision)),
-        number(mean(&|c| c.recall)),
+        maybe(mean(&|c| c.precision)),
+        maybe(mean(&|c| c.recall)),
         maybe(r.map50),
         maybe(r.map50_voc07),
         maybe(r.map50_95),

@@ -63,7 +63,7 @@ pub(super) fn choose(root: &Path, split: Option<&str>) -> Result<PathBuf, ReadEr
         root,
         split,
         found,
-        "annotation file (annotations/instances_NAME.json: give the folder above it, or the file itself)",
+        "annotation file (annotations/instances_NAME.json)",
     )
 }
 
