@@ -24,8 +24,12 @@ pub(crate) fn merged(root: &Command, given: Vec<OsString>) -> Result<Vec<OsStrin
         return Ok(given);
     };
     let wrong = |message: String| Error::new(ErrorKind::Usage, format!("{}: {message}", path.display()));
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::new(ErrorKind::Io, format!("{}: {e}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::new(
+            ErrorKind::Io,
+            format!("{}: {e}; --config takes a TOML file", path.display()),
+        )
+    })?;
     let mut extra: Vec<OsString> = Vec::new();
     for (key, setting) in config::read(&text, command.get_name(), &keys(command)).map_err(wrong)? {
         let argument = argument(command, &key);

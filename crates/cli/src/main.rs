@@ -49,13 +49,12 @@ fn main() -> ExitCode {
 
 fn run(signals: &signals::Signals) -> lowbit::Result<u8> {
     let given: Vec<_> = std::env::args_os().collect();
-    let merged = config::merged(&Cli::command(), given)?;
+    let merged = config::merged(&command(), given)?;
     // Help and usage errors end here, with clap's exit codes 0 and 2.
-    let matches = Cli::command().get_matches_from(merged);
+    let matches = command().get_matches_from(merged);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     if cli.command.common().print_config {
-        let command = Cli::command();
-        print(&config::printed(&command, &matches))?;
+        print(&config::printed(&command(), &matches))?;
         return Ok(0);
     }
     lowbit::doctor::check_isa()?;
@@ -73,6 +72,18 @@ fn run(signals: &signals::Signals) -> lowbit::Result<u8> {
         }
         None => Ok(0),
     }
+}
+
+/// The arguments. `-1` behind a flag is its value: then the flag itself says which numbers it takes.
+fn command() -> clap::Command {
+    let takes_number = |a: clap::Arg| {
+        let flag = a.get_long().is_some() && a.get_action().takes_values();
+        a.allow_negative_numbers(flag)
+    };
+    let all = Cli::command();
+    let names: Vec<String> = all.get_subcommands().map(|c| c.get_name().to_string()).collect();
+    let each = |all: clap::Command, name| all.mut_subcommand(name, |c| c.mut_args(takes_number));
+    names.into_iter().fold(all, each)
 }
 
 /// The only writes to stdout. A closed pipe ends quietly, as `head` expects; a full disk is an error.

@@ -211,3 +211,167 @@ fn a_run_does_not_begin_in_a_folder_of_other_files() {
         ran.stderr
     );
 }
+
+#[test]
+fn networks_of_our_own_are_listed_and_only_training_takes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = dir.path().join("r.toml");
+    std::fs::write(&recipe, "model = \"zoo:smal\"\nsteps = 1\n").unwrap();
+    let output = format!("--set output={}", dir.path().join("out").display());
+    let ran = run(&format!("train {output}"), &[&recipe]).code(2);
+    assert!(
+        ran.stderr
+            .contains("zoo:tiny and zoo:small; did you mean \"zoo:small\"?"),
+        "{}",
+        ran.stderr
+    );
+    let ran = run(&format!("train {output} --set model=zoo:gigantic"), &[&recipe]).code(2);
+    assert!(
+        ran.stderr.contains("there are zoo:tiny and zoo:small;"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("did you mean"), "{}", ran.stderr);
+    for words in ["inspect zoo:tiny", "bench zoo:huge", "verify zoo:small"] {
+        let ran = run(words, &[]).code(2);
+        assert!(
+            ran.stderr.contains("a model file is needed here") && ran.stderr.contains("lowbit train"),
+            "{words}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn help_tells_the_two_confidences_of_compare_apart() {
+    let help = run("compare --help", &[]).code(0).stdout;
+    let of = |flag: &str| {
+        let (_, rest) = help.split_once(&format!("{flag} ")).unwrap();
+        rest.split("--")
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert!(of("--conf").contains("do not enter mAP"), "{help}");
+    assert!(of("--box-conf").contains("matched between the models"), "{help}");
+    let help = run("eval --help", &[]).code(0).stdout;
+    assert!(
+        help.contains("do not enter mAP") && !help.contains("--box-conf"),
+        "{help}"
+    );
+}
+
+#[test]
+fn what_is_not_there_or_of_another_kind_is_told_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let (text, empty) = (dir.path().join("text.txt"), dir.path().join("empty"));
+    std::fs::write(&text, "not a model\n").unwrap();
+    std::fs::create_dir(&empty).unwrap();
+    let told = |words: &str, paths: &[&Path], code: i32, parts: &[&str]| {
+        let ran = run(words, paths).code(code);
+        for part in parts {
+            assert!(
+                ran.stderr.contains(part),
+                "{words} lacks {part:?}: {}",
+                ran.stderr
+            );
+        }
+    };
+    let missing = dir.path().join("missing");
+    told("inspect", &[&missing], 5, &["missing", "check the path"]);
+    told(
+        "inspect",
+        &[&text],
+        3,
+        &["text.txt", "it holds text, and no ONNX model does"],
+    );
+    told(
+        "inspect",
+        &[&empty],
+        5,
+        &["this is a folder, not a model; give the ONNX file"],
+    );
+    told(
+        "inspect --head",
+        &[&missing, &model],
+        5,
+        &["head description: ", "missing", "check the path"],
+    );
+    told(
+        "inspect --head",
+        &[&empty, &model],
+        5,
+        &["head description: ", "give a file, not a folder"],
+    );
+    told(
+        "inspect --head",
+        &[&text, &model],
+        3,
+        &["text.txt", "lowbit inspect --template"],
+    );
+    told(
+        "inspect --config",
+        &[&missing, &model],
+        5,
+        &["missing", "--config takes a TOML file"],
+    );
+    told(
+        "eval --data",
+        &[&missing, &model],
+        5,
+        &["missing", "check the path"],
+    );
+    let out = dir.path().join("out");
+    told(
+        "detect -o",
+        &[&out, &model, &missing],
+        5,
+        &["missing", "check the path"],
+    );
+    told(
+        "detect -o",
+        &[&out, &model, &empty],
+        3,
+        &["empty: no picture in this folder"],
+    );
+    told(
+        "detect -o",
+        &[&text, &model, &model],
+        2,
+        &["a folder is needed; give a new folder"],
+    );
+    assert!(!out.exists());
+    let set = pictures(dir.path(), 1);
+    let both = [set.as_path(), &model, &model];
+    told(
+        "compare --split val --data",
+        &both,
+        3,
+        &["pictures are compared without ground truth"],
+    );
+    let words = "quantize --grid int8 --calib-split val --calib";
+    let split = [set.as_path(), &model];
+    told(words, &split, 3, &["all pictures below the folder are taken"]);
+}
+
+#[test]
+fn negative_numbers_are_answered_with_the_range() {
+    for (words, want) in [
+        ("doctor --threads -1", "0…1024"),
+        ("doctor -t -1", "0…1024"),
+        ("doctor --seed -1", "expected a whole number"),
+        ("doctor --limit-mem -1", "expected a size"),
+        (
+            "detect --conf -1 -o out model picture",
+            "expected a number in 0…1",
+        ),
+        ("eval --conf 2 --data d model", "expected a number in 0…1"),
+        ("compare --box-conf -0.5 --data d a b", "expected a number in 0…1"),
+    ] {
+        let ran = run(words, &[]).code(2);
+        assert!(ran.stderr.contains(want), "{words}: {}", ran.stderr);
+    }
+}

@@ -12,7 +12,9 @@ use data::read::{Dataset, Entry, PictureId, ReadFault};
 use crate::control::Progress;
 use crate::detect::Detector;
 use crate::evaluate::{DataSource, EvalOptions, scene};
+use crate::names::{Names, common_folder};
 use crate::pictures::Reader;
+use crate::text::counted;
 use crate::{Error, Model, Result};
 
 /// What is compared.
@@ -27,8 +29,10 @@ pub struct CompareSettings {
 /// One picture.
 #[derive(Debug, Clone, Serialize)]
 pub struct ComparedPicture {
-    /// Which.
+    /// Its id in the data set: a number where its name consists of digits alone.
     pub picture: PictureId,
+    /// Its file, by the path from the folder that holds all pictures: `000123.jpg`.
+    pub file: String,
     /// What changed.
     #[serde(flatten)]
     pub change: PictureChange,
@@ -95,14 +99,11 @@ pub fn compare(
     let run = &settings.eval.run;
     let (first, second) = (Detector::new(a, run)?, Detector::new(b, run)?);
     let classes = &first.head().classes;
-    let same = classes.len() == second.head().classes.len()
-        && classes
-            .iter()
-            .zip(&second.head().classes)
-            .all(|(x, y)| canonical(x) == canonical(y));
-    if !same {
-        return Err(Error::bad("the two models have different classes")
-            .help("compare a model with one that was made from it"));
+    if let Some(difference) = difference(classes, &second.head().classes) {
+        return Err(
+            Error::bad(format!("the two models have different classes: {difference}"))
+                .help("compare a model with one that was made from it"),
+        );
     }
     let (set, truth) = open(source)?;
     let protocol = settings.eval.protocol(set.format);
@@ -112,6 +113,8 @@ pub fn compare(
         top: protocol.max_det.max(300),
     };
     let map = ClassMap::new(classes, &set.names);
+    let paths: Vec<_> = set.pictures.iter().map(|entry| entry.path.clone()).collect();
+    let names = Names::of(common_folder(&paths), &paths);
     let mut reader = Reader::new(&run.control);
     let mut pictures = Vec::with_capacity(set.pictures.len());
     let (mut scenes_a, mut scenes_b) = (Vec::new(), Vec::new());
@@ -125,6 +128,7 @@ pub fn compare(
         let change = tasks::detect::compare::compare(&found_a, &found_b, objects.as_deref(), &settings.boxes);
         pictures.push(ComparedPicture {
             picture: entry.id.clone(),
+            file: names.0[i].file.clone(),
             change,
         });
         if truth {
@@ -183,6 +187,15 @@ pub fn compare(
     })
 }
 
+/// Where two lists of class names part.
+fn difference(a: &[String], b: &[String]) -> Option<String> {
+    if a.len() != b.len() {
+        return Some(format!("{} and {}", counted(a.len(), "class"), b.len()));
+    }
+    let (k, (x, y)) = (a.iter().zip(b).enumerate()).find(|(_, (x, y))| canonical(x) != canonical(y))?;
+    Some(format!("class {k} is \"{x}\" and \"{y}\""))
+}
+
 /// The data set, or the pictures of a folder alone.
 fn open(source: &DataSource) -> Result<(Dataset, bool)> {
     let limits = data::read::Limits::default();
@@ -213,7 +226,16 @@ fn open(source: &DataSource) -> Result<(Dataset, bool)> {
             };
             Ok((set, false))
         }
-        Err(e) => Err(e.into()),
+        Err(e) => {
+            let needs_truth = matches!(e.fault, ReadFault::Missing(_));
+            let e = Error::from(e);
+            match needs_truth {
+                true => {
+                    Err(e.help("without --split and --format pictures are compared without ground truth"))
+                }
+                false => Err(e),
+            }
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Pictures in, annotated pictures and lists of boxes out.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use data::picture::encode_jpeg;
@@ -11,7 +10,8 @@ use tasks::detect::{BBox, Detection, NmsOptions};
 
 use crate::control::Progress;
 use crate::detect::{Detector, Speed, Times};
-use crate::output::{Folder, safe_name};
+use crate::names::{Name, Names, common_folder, folder_of};
+use crate::output::Folder;
 use crate::pictures::{Reader, is_of_the_picture};
 use crate::runtime::RunOptions;
 use crate::{Error, Model, Result};
@@ -19,7 +19,9 @@ use crate::{Error, Model, Result};
 /// What to look at.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// Files.
+    /// A picture, or a folder: all pictures below it, named by their path from there.
+    Path(PathBuf),
+    /// Files, named by their path from the folder that holds them all.
     Files(Vec<PathBuf>),
     /// The bytes of one picture, from a pipe.
     Bytes(Vec<u8>),
@@ -70,11 +72,11 @@ pub struct Found {
 /// One picture.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DetectedPicture {
-    /// Id in the results.
+    /// Id in the results: the file's name without ending; where two pictures would share one, [`file`](Self::file) for all.
     pub picture: PictureId,
-    /// The file it came from.
+    /// The file it came from, by its path from the folder that was looked at: `a/x.jpg`.
     pub file: String,
-    /// The file with boxes drawn in, in the folder.
+    /// The file with boxes drawn in, in the folder of the results: `a/x.jpg` too.
     pub drawn: Option<String>,
     /// Boxes, best first.
     pub detections: Vec<Found>,
@@ -104,7 +106,8 @@ pub struct DetectedFiles {
 /// Names of the lists that [`detect_files`] writes.
 pub const LISTS: [&str; 2] = ["predictions.json", "predictions.csv"];
 
-/// Detects on every picture and writes into `folder`: `NAME.jpg` with boxes, `predictions.json` (COCO results), `predictions.csv`.
+/// Detects on every picture and writes into `folder`: `NAME.jpg` with boxes, in folders like those of the pictures, `predictions.json`
+/// (COCO results), `predictions.csv`.
 ///
 /// # Errors
 /// Pictures that cannot be read (unless skips are allowed), a folder that cannot be written, what running refuses.
@@ -115,20 +118,25 @@ pub fn detect_files(
     options: &DetectOptions,
     progress: &mut dyn Progress,
 ) -> Result<DetectedFiles> {
+    let (root, files) = match source {
+        Source::Path(path) => {
+            let root = if path.is_dir() { path } else { folder_of(path) };
+            (root, crate::pictures::find(path, None)?)
+        }
+        Source::Files(files) => (common_folder(files), files.clone()),
+        Source::Bytes(_) => (Path::new(""), Vec::new()),
+    };
+    let names = match source {
+        Source::Bytes(_) => vec![Name::stdin()],
+        _ => Names::of(root, &files).0,
+    };
     let detector = Detector::new(model, &options.run)?;
     let classes = detector.head().classes.clone();
     let folder = Folder::create(folder, options.exist_ok)?;
     let mut reader = Reader::new(&options.run.control);
     let mut inputs = model.files();
-    let files: &[PathBuf] = match source {
-        Source::Files(files) => files,
-        Source::Bytes(_) => &[],
-    };
     inputs.extend(files.iter().map(PathBuf::as_path));
-    let total = match source {
-        Source::Files(files) => files.len(),
-        Source::Bytes(_) => 1,
-    };
+    let total = names.len();
     let mut out = DetectedFiles {
         pictures: Vec::new(),
         skipped: 0,
@@ -140,20 +148,11 @@ pub fn detect_files(
     };
     let mut raw: Vec<(PictureId, Vec<Detection>)> = Vec::new();
     let mut times = Times::default();
-    let mut taken: BTreeSet<String> = BTreeSet::new();
-    for i in 0..total {
+    for (i, Name { id, file, jpeg }) in names.into_iter().enumerate() {
         progress.at("detect", i, total);
-        let (file, stem, picture) = match source {
-            Source::Bytes(bytes) => (
-                "-".to_string(),
-                "stdin".to_string(),
-                reader.decode("-", bytes).map_err(|e| e.at("-")),
-            ),
-            Source::Files(files) => {
-                let stem = files[i].file_stem().unwrap_or_default().to_string_lossy();
-                let name = data::write::file_name(&files[i]);
-                (name, stem.into_owned(), reader.read(&files[i]))
-            }
+        let picture = match source {
+            Source::Bytes(bytes) => reader.decode("-", bytes).map_err(|e| e.at("stdin")),
+            _ => reader.read(&files[i]),
         };
         let mut picture = match picture {
             Ok(picture) => picture,
@@ -168,16 +167,13 @@ pub fn detect_files(
             .detect_timed(&picture, &options.nms)
             .map_err(|e| e.at(&file))?;
         times += spent;
-        let name = unused(&safe_name(&stem), &mut taken);
         let mut drawn = None;
         if options.draw {
             data::draw::annotate(&mut picture, &found, &classes);
             let bytes = encode_jpeg(&picture, 90).map_err(|e| Error::bad(e.to_string()).at(&file))?;
-            let jpeg = format!("{name}.jpg");
             out.files.push(folder.write(&jpeg, &bytes, &inputs)?);
             drawn = Some(jpeg);
         }
-        let id = PictureId::of_name(&stem);
         let named = |d: &Detection| Found {
             class: classes
                 .get(d.class)
@@ -210,15 +206,4 @@ pub fn detect_files(
     out.speed = times.mean(raw.len());
     out.data_sha256 = reader.finish();
     Ok(out)
-}
-
-/// A name that no other picture of the run has.
-fn unused(name: &str, taken: &mut BTreeSet<String>) -> String {
-    let mut unique = name.to_string();
-    let mut k = 2;
-    while !taken.insert(unique.clone()) {
-        unique = format!("{name}-{k}");
-        k += 1;
-    }
-    unique
 }

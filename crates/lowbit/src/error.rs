@@ -85,7 +85,11 @@ impl Error {
 
     /// A fault of the operating system at a path.
     pub(crate) fn io(path: &Path, error: &std::io::Error) -> Self {
-        Error::new(ErrorKind::Io, error.to_string()).at(path.display())
+        let e = Error::new(ErrorKind::Io, error.to_string()).at(path.display());
+        match data::read::way_out(error.kind()) {
+            Some(help) => e.help(help),
+            None => e,
+        }
     }
 
     /// Puts a place before the sentence; the outermost comes first.

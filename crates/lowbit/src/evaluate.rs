@@ -321,7 +321,8 @@ pub(crate) fn detect_all(
     let absent = set.notes.skipped_pictures();
     if absent > 0 && !allow_skips {
         return Err(Error::bad(format!(
-            "{absent} pictures of the list cannot be read: {}",
+            "{} of the list cannot be read: {}",
+            crate::text::counted(absent, "picture"),
             set.notes.lines().join("; ")
         ))
         .help("complete the data, or count the skipped ones with --allow-skips"));

@@ -49,6 +49,7 @@ mod error;
 pub mod evaluate;
 pub mod inspect;
 pub mod model;
+mod names;
 pub mod output;
 pub mod pictures;
 pub mod provenance;

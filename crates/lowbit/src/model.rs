@@ -15,6 +15,9 @@ pub use graph::onnx::{Form, Limits};
 use crate::provenance::{TOOL_VERSION, read_capped, sha256};
 use crate::{Control, Error, Result};
 
+/// What names of our own networks begin with.
+pub(crate) const ZOO: &str = "zoo:";
+
 /// How to load a model.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
@@ -111,7 +114,16 @@ impl Model {
             None => options.limits.model_bytes,
         };
         if path.is_dir() {
-            return Err(Error::new(crate::ErrorKind::Io, "this is a folder, not a model").at(path.display()));
+            return Err(Error::new(crate::ErrorKind::Io, "this is a folder, not a model")
+                .at(path.display())
+                .help("give the ONNX file in it"));
+        }
+        if path.to_string_lossy().starts_with(ZOO) && !path.exists() {
+            return Err(Error::usage(
+                "networks of our own have random weights, which training alone can start from: a model file is needed here",
+            )
+            .at(path.display())
+            .help("`lowbit train` with --set model=zoo:… makes one, `lowbit demo --write-models DIR` gives trained ones"));
         }
         let bytes = read_capped(path, most, &options.control)?;
         let base = path
@@ -120,9 +132,12 @@ impl Model {
             .unwrap_or(Path::new("."));
         Model::read(&bytes, Some(path), Some(base), options).map_err(|e| {
             let e = e.at(path.display());
-            match data::picture::has_picture_name(path) {
-                true => e.help("it has the name of a picture: the model comes first"),
-                false => e,
+            if data::picture::has_picture_name(path) {
+                e.help("it has the name of a picture: the model comes first")
+            } else if is_text(&bytes) {
+                e.help("it holds text, and no ONNX model does")
+            } else {
+                e
             }
         })
     }
@@ -285,7 +300,8 @@ impl Model {
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where none was found: with the outputs' shapes and a template.
     pub fn head(&self) -> Result<&Head> {
         self.head.as_ref().ok_or_else(|| {
-            Error::unsupported(format!("the model's head is not known: {}", self.guess.why))
+            let why = format!("the model's head is not known: {}", self.guess.why);
+            self.at_file(Error::unsupported(why))
                 .help("`lowbit inspect --template` prints it, --head takes it")
         })
     }
@@ -294,11 +310,17 @@ impl Model {
     pub(crate) fn detector_head(&self) -> Result<&Head> {
         let head = self.head()?;
         match head.family {
-            tasks::detect::Family::Classifier(_) => {
-                Err(Error::unsupported("the model is a classifier: it has no boxes")
-                    .help("use a detector, or `bench`, `verify` and `inspect`, which need no boxes"))
-            }
+            tasks::detect::Family::Classifier(_) => Err(self
+                .at_file(Error::unsupported("the model is a classifier: it has no boxes"))
+                .help("use a detector, or `bench`, `verify` and `inspect`, which need no boxes")),
             _ => Ok(head),
+        }
+    }
+
+    fn at_file(&self, e: Error) -> Error {
+        match &self.path {
+            Some(path) => e.at(path.display()),
+            None => e,
         }
     }
 
@@ -418,6 +440,12 @@ impl Model {
     }
 }
 
+/// Whether a file that was no model is text: the page of an error, a recipe, a list.
+fn is_text(bytes: &[u8]) -> bool {
+    let odd = |c: char| c.is_control() && !c.is_ascii_whitespace();
+    !bytes.is_empty() && std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(odd))
+}
+
 /// The head that somebody stated: given, in the metadata, beside the file; in this order.
 fn stated_head(
     graph: &Graph,
@@ -431,7 +459,7 @@ fn stated_head(
             .map_err(|_| Error::bad("the head description is not UTF-8").at(path.display()))
     };
     if let Some(path) = &options.head {
-        let text = read(path)?;
+        let text = read(path).map_err(|e| e.at("head description"))?;
         let head = Head::from_json(&text).map_err(|e| Error::from(e).at(path.display()))?;
         return Ok((Some(head), HeadSource::Given { path: path.clone() }));
     }

@@ -36,7 +36,7 @@ pub fn file(path: &Path, bytes: &[u8], inputs: &[&Path]) -> Result<()> {
         let needed = format!("writing {} bytes: {e}", bytes.len());
         Error::new(crate::ErrorKind::Io, needed)
             .at(path.display())
-            .help("nothing was changed; give another path with -o, or make room")
+            .help("nothing was changed; give another path, or make room")
     })
 }
 
@@ -47,21 +47,23 @@ pub fn file(path: &Path, bytes: &[u8], inputs: &[&Path]) -> Result<()> {
 pub fn check(path: &Path, inputs: &[&Path]) -> Result<()> {
     let refuse = |why: &str| Error::usage(format!("the output {why}")).at(path.display());
     if path.file_name().is_none() {
-        return Err(refuse("is no file name").help("give a file with -o"));
+        return Err(refuse("is no file name").help("give the path of a file"));
     }
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.file_type().is_symlink() => {
             return Err(refuse("is a symbolic link").help("give the path it points to, or remove it"));
         }
-        Ok(meta) if meta.is_dir() => return Err(refuse("is a folder").help("give a file with -o")),
+        Ok(meta) if meta.is_dir() => return Err(refuse("is a folder").help("give the path of a file in it")),
         Ok(meta) if !meta.is_file() => {
-            return Err(refuse("is not a regular file").help("give a file with -o"));
+            return Err(refuse("is not a regular file").help("give the path of another"));
         }
         Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let folder = folder_of(path);
             let meta = fs::metadata(folder).map_err(|e| {
-                Error::io(folder, &e).help("the folder of the output must exist: create it first")
+                Error::new(crate::ErrorKind::Io, e.to_string())
+                    .at(folder.display())
+                    .help("the folder of the output must exist: create it first")
             })?;
             if !meta.is_dir() {
                 return Err(refuse("lies in something that is no folder"));
@@ -71,9 +73,7 @@ pub fn check(path: &Path, inputs: &[&Path]) -> Result<()> {
     }
     for input in inputs {
         if same_file(path, input) {
-            return Err(
-                refuse("is the input itself, which is never overwritten").help("give another path with -o")
-            );
+            return Err(refuse("is the input itself, which is never overwritten").help("give another path"));
         }
     }
     Ok(())
@@ -138,7 +138,9 @@ impl Folder {
                     .help("give the path it points to"));
             }
             Ok(meta) if !meta.is_dir() => {
-                return Err(Error::usage("the output is a file, a folder is needed").at(path.display()));
+                return Err(Error::usage("the output is a file, a folder is needed")
+                    .at(path.display())
+                    .help("give a new folder"));
             }
             Ok(_) => {
                 if holds_files(path).map_err(io)? && !exist_ok {
@@ -198,18 +200,27 @@ impl Folder {
             return Ok(path);
         }
         if let Some(parent) = path.parent().filter(|p| *p != self.path) {
+            self.refuse_links(parent)?;
             if !parent.is_dir() {
                 boundary()
                     .and_then(|()| fs::create_dir_all(parent))
                     .map_err(|e| Error::io(parent, &e))?;
             }
-            let meta = fs::symlink_metadata(parent).map_err(|e| Error::io(parent, &e))?;
-            if meta.file_type().is_symlink() {
-                return Err(Error::usage("the output folder is a symbolic link").at(parent.display()));
-            }
         }
         file(&path, bytes, inputs)?;
         Ok(path)
+    }
+
+    /// No folder on the way down is a link, which would lead out of the folder of results.
+    fn refuse_links(&self, inside: &Path) -> Result<()> {
+        for folder in inside.ancestors().take_while(|f| *f != self.path) {
+            if fs::symlink_metadata(folder).is_ok_and(|meta| meta.file_type().is_symlink()) {
+                return Err(Error::usage("the output folder is a symbolic link")
+                    .at(folder.display())
+                    .help("give a new folder, or remove the link"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -440,6 +451,22 @@ mod tests {
         file(&dir.path().join("out"), b"x", &[]).unwrap();
         assert!(!dead.exists());
         assert!(live.path().exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_inside_a_folder_leads_out_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, outside) = (dir.path().join("out"), dir.path().join("outside"));
+        fs::create_dir_all(outside.join("deep")).unwrap();
+        let folder = Folder::create(&out, false).unwrap();
+        std::os::unix::fs::symlink(&outside, out.join("link")).unwrap();
+        for name in ["link/x", "link/deep/x", "link/new/x"] {
+            let e = folder.write(name, b"1", &[]).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Usage, "{name}: {e}");
+        }
+        assert!(!outside.join("x").exists() && !outside.join("deep/x").exists());
+        assert!(!outside.join("new").exists());
     }
 
     #[test]

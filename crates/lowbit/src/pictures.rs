@@ -18,7 +18,10 @@ pub fn find(path: &Path, split: Option<&str>) -> Result<Vec<PathBuf>> {
     match split {
         None => Ok(data::read::pictures_in(path)?),
         Some(split) => {
-            let set = data::read::open(path, Some(split), None, &data::read::Limits::default())?;
+            let set = data::read::open(path, Some(split), None, &data::read::Limits::default());
+            let set = set.map_err(|e| {
+                Error::from(e).help("without the name of a split all pictures below the folder are taken")
+            })?;
             Ok(set.pictures.into_iter().map(|p| p.path).collect())
         }
     }
@@ -54,6 +57,9 @@ pub(crate) fn check(pictures: &[PathBuf], control: &Control) -> Result<()> {
         }
     }
     let Some(first) = first else { return Ok(()) };
+    if pictures.len() == 1 {
+        return Err(first);
+    }
     let more = if others.len() > NAMED { ", …" } else { "" };
     let named = others[..others.len().min(NAMED)].join(", ");
     Err(first.help(match others.len() {

@@ -147,9 +147,34 @@ pub fn count(n: u64) -> String {
     }
 }
 
+/// A number with what is counted, in the singular where it is one: the noun is given as such.
+///
+/// ```
+/// assert_eq!(lowbit::text::counted(1, "picture"), "1 picture");
+/// assert_eq!(lowbit::text::counted(0, "box"), "0 boxes");
+/// ```
+pub fn counted(n: usize, noun: &str) -> String {
+    let ending = match noun {
+        _ if n == 1 => "",
+        _ if noun.ends_with(['s', 'x']) || noun.ends_with("ch") || noun.ends_with("sh") => "es",
+        _ => "s",
+    };
+    format!("{n} {noun}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular_and_all_else_plural() {
+        let one = ["picture", "box", "class", "layer"].map(|noun| counted(1, noun));
+        assert_eq!(one, ["1 picture", "1 box", "1 class", "1 layer"]);
+        let two = ["picture", "box", "class", "patch"].map(|noun| counted(2, noun));
+        assert_eq!(two, ["2 pictures", "2 boxes", "2 classes", "2 patches"]);
+        assert_eq!(counted(0, "layer"), "0 layers");
+        assert_eq!(counted(21, "calibration picture"), "21 calibration pictures");
+    }
 
     #[test]
     fn long_names_keep_both_ends() {

@@ -6,10 +6,10 @@ use testing::SplitMix64;
 use train::exchange::Ranks;
 use train::loss::classify::{CrossEntropy, Follow};
 use train::loss::distill::Distill;
-use train::loss::yolo_v3::{Options, Role, YoloV3};
+use train::loss::yolo_v3::{Options, YoloV3};
 use train::loss::yolo_v8::{self, YoloV8};
 use train::loss::yolox::YoloX;
-use train::loss::{AssignedLoss, Loss, LossError, LossParts, Output, Target, ciou};
+use train::loss::{AssignedLoss, Loss, LossError, LossParts, Output, Role, Target, ciou};
 
 fn goldens() -> Value {
     serde_json::from_str(include_str!("vectors/losses.json")).unwrap()

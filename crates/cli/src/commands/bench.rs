@@ -51,10 +51,10 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let b = lowbit::bench(&model, versus.as_ref(), &options, &mut context.bar())?;
     let p = context.provenance(Some(model.sha256()), None);
     let mut out = format!(
-        "{}, {}, {} threads, input {}\n",
+        "{}, {}, {}, input {}\n",
         printable(&p.cpu),
         p.isa,
-        p.threads,
+        text::counted(p.threads, "thread"),
         printable(&b.input)
     );
     let all: Vec<&Timing> = std::iter::once(&b.a).chain(&b.b).collect();

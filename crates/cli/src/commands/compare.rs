@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lowbit::CompareSettings;
 use lowbit::compare::{Change, CompareOptions};
-use lowbit::text::{printable, table};
+use lowbit::text::{counted, printable, table};
 
 use super::eval::{DataFlags, ProtocolFlags};
 use crate::context::{Common, Context, ModelFlags, Outcome, RunFlags};
@@ -24,10 +24,10 @@ pub(crate) struct Arguments {
     data: DataFlags,
     #[command(flatten)]
     protocol: ProtocolFlags,
-    /// Boxes from this confidence on are compared
+    /// Boxes from this confidence on are matched between the models: lost, gained, shifted, F1 (mAP takes those of --conf)
     #[arg(long, default_value_t = 0.25, value_parser = values::share::<f64>)]
     box_conf: f64,
-    /// Two boxes of a class belong together from this overlap on
+    /// Two matched boxes of a class belong together from this overlap on (--iou drops boxes within one model)
     #[arg(long, default_value_t = 0.5, value_parser = values::share::<f64>)]
     box_iou: f64,
     /// A pair with less overlap counts as shifted
@@ -82,7 +82,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         .take(a.top)
         .map(|p| {
             vec![
-                printable(&p.picture.to_string()).into_owned(),
+                printable(&p.file).into_owned(),
                 count(p, &|c| matches!(c, Change::Lost { .. })),
                 count(p, &|c| matches!(c, Change::Gained { .. })),
                 count(p, &|c| matches!(c, Change::Shifted { .. })),
@@ -97,9 +97,9 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     }
     let _ = writeln!(
         out,
-        "{} pictures: {} boxes lost, {} gained, {} shifted, {} common; agreement F1 {:.4} (conf {}, IoU {})",
-        c.pictures.len(),
-        c.lost,
+        "{}: {} lost, {} gained, {} shifted, {} common; agreement F1 {:.4} (conf {}, IoU {})",
+        counted(c.pictures.len(), "picture"),
+        counted(c.lost, "box"),
         c.gained,
         c.shifted,
         c.common,
@@ -128,7 +128,10 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let mut outcome = Outcome::new(out, &p, &c);
     let mut gates = Vec::new();
     if let Some(most) = a.max_lost.filter(|most| c.lost > *most) {
-        gates.push(format!("{} boxes are lost, --max-lost allows {most}", c.lost));
+        gates.push(format!(
+            "{} lost, --max-lost allows {most}",
+            counted(c.lost, "box")
+        ));
     }
     if let Some(least) = a.min_f1.filter(|least| c.agreement_f1 < *least) {
         gates.push(format!(

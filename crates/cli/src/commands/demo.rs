@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lowbit::DemoOptions;
 use lowbit::demo::{HEADER, cells, write_models};
-use lowbit::text::{printable, table};
+use lowbit::text::{counted, printable, table};
 
 use crate::context::{Common, Context, Outcome};
 use crate::values;
@@ -65,12 +65,12 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let p = context.provenance(None, None);
     let rows: Vec<Vec<String>> = made.rows.iter().map(cells).collect();
     let text = format!(
-        "{} scenes of {}x{} pixels, {} objects, seed {}: no training saw them\n{}, {}, times with one thread\n\n{}\n\
+        "{} of {}x{} pixels, {}, seed {}: no training saw them\n{}, {}, times with one thread\n\n{}\n\
          report, float and low-bit side by side: {}\n",
-        made.scenes,
+        counted(made.scenes, "scene"),
         made.side,
         made.side,
-        made.objects,
+        counted(made.objects, "object"),
         made.scene_seed,
         printable(&p.cpu),
         p.isa,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lowbit::detect_files::Source;
-use lowbit::text::printable;
+use lowbit::text::{counted, printable};
 use lowbit::{DetectOptions, ErrorKind, NmsOptions};
 
 use crate::context::{Common, Context, ModelFlags, Outcome, RunFlags};
@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     /// A picture, a folder of pictures, or - for a picture on stdin
     #[arg(value_name = "PICTURE|DIR|-")]
     input: PathBuf,
-    /// Folder for pictures with boxes, predictions.json (COCO results) and predictions.csv
+    /// Folder for pictures with boxes (in folders like those of DIR), predictions.json (COCO results) and predictions.csv
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
     /// Lowest confidence
@@ -67,7 +67,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         }
         Source::Bytes(bytes)
     } else {
-        Source::Files(lowbit::pictures::find(&a.input, None)?)
+        Source::Path(a.input.clone())
     };
     let options = DetectOptions {
         nms: NmsOptions {
@@ -101,16 +101,16 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     d.notes.iter().for_each(|n| context.note(n));
     let _ = writeln!(
         out,
-        "\n{} pictures, {} skipped; {:.1} % of the MACs in integers\n{}",
-        d.pictures.len(),
+        "\n{}, {} skipped; {:.1} % of the MACs in integers\n{}",
+        counted(d.pictures.len(), "picture"),
         d.skipped,
         100.0 * d.integer_mac_share,
         d.speed
     );
     let _ = writeln!(
         out,
-        "{} files in {}",
-        d.files.len(),
+        "{} in {}",
+        counted(d.files.len(), "file"),
         printable(&a.output.to_string_lossy())
     );
     let p = context.provenance(Some(model.sha256()), Some(&d.data_sha256));

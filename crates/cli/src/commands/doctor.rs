@@ -25,9 +25,9 @@ pub(crate) fn run(_: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     );
     let _ = writeln!(
         out,
-        "CPU      {} ({} threads usable)",
+        "CPU      {} ({} usable)",
         text::printable(&p.cpu),
-        d.cores
+        text::counted(d.cores, "thread")
     );
     if let Some(free) = d.memory_available {
         let _ = writeln!(out, "memory   {} available", text::bytes(free as usize));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use lowbit::evaluate::Evaluated;
-use lowbit::text::{printable, shortened, table};
+use lowbit::text::{counted, printable, shortened, table};
 use lowbit::{DataSource, EvalOptions};
 
 use crate::context::{Common, Context, ModelFlags, Outcome, RunFlags};
@@ -62,7 +62,7 @@ pub(crate) struct ProtocolFlags {
     /// Which average precision; without it COCO's for COCO files, voc10 elsewhere
     #[arg(long, value_enum)]
     protocol: Option<Protocol>,
-    /// Lowest confidence
+    /// Boxes of lower confidence do not enter mAP
     #[arg(long, default_value_t = 0.005, value_parser = values::share::<f32>)]
     conf: f32,
     /// Boxes of a class that overlap a better one by more are dropped
@@ -162,16 +162,16 @@ fn text(e: &Evaluated) -> String {
     let r = &e.report;
     let number = |x: f64| format!("{x:.4}");
     let maybe = |x: Option<f64>| x.map_or("-".into(), number);
-    let counted: Vec<_> = r.classes.iter().filter(|c| c.counted).collect();
+    let judged: Vec<_> = r.classes.iter().filter(|c| c.counted).collect();
     let mean = |f: &dyn Fn(&lowbit::evaluate::ClassReport) -> f64| {
-        counted.iter().map(|c| f(c)).sum::<f64>() / counted.len().max(1) as f64
+        (!judged.is_empty()).then(|| judged.iter().map(|c| f(c)).sum::<f64>() / judged.len() as f64)
     };
     let mut rows = vec![vec![
         "all".to_string(),
         r.pictures.to_string(),
-        counted.iter().map(|c| c.instances).sum::<usize>().to_string(),
-        number(mean(&|c| c.precision)),
-        number(mean(&|c| c.recall)),
+        judged.iter().map(|c| c.instances).sum::<usize>().to_string(),
+        maybe(mean(&|c| c.precision)),
+        maybe(mean(&|c| c.recall)),
         maybe(r.map50),
         maybe(r.map50_voc07),
         maybe(r.map50_95),
@@ -210,11 +210,11 @@ fn text(e: &Evaluated) -> String {
     if let Some(i) = &e.interval {
         let _ = writeln!(
             out,
-            "interval {:.4} … {:.4} ({:.0} %, {} resamples of the pictures, seed {})",
+            "interval {:.4} … {:.4} ({:.0} %, {} of the pictures, seed {})",
             i.low,
             i.high,
             100.0 * i.level,
-            i.resamples,
+            counted(i.resamples, "resample"),
             i.seed
         );
     }
@@ -225,7 +225,7 @@ fn text(e: &Evaluated) -> String {
         printable(&e.head)
     );
     if e.skipped > 0 {
-        let _ = writeln!(out, "skipped  {} pictures", e.skipped);
+        let _ = writeln!(out, "skipped  {}", counted(e.skipped, "picture"));
     }
     out
 }

@@ -37,11 +37,11 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "{}: {}, opset {}, {} nodes, {}",
+        "{}: {}, opset {}, {}, {}",
         printable(&i.name),
         text::bytes(i.file_bytes),
         i.opset,
-        i.layers.len(),
+        text::counted(i.layers.len(), "node"),
         if i.quantized { "quantized" } else { "float" }
     );
     for (word, ports) in [("input", &i.inputs), ("output", &i.outputs)] {
@@ -79,8 +79,8 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
             let size = &head.input;
             let _ = writeln!(
                 out,
-                "         {} classes, input {}x{}, reads {}",
-                head.classes.len(),
+                "         {}, input {}x{}, reads {}",
+                text::counted(head.classes.len(), "class"),
                 size.width,
                 size.height,
                 printable(&head.outputs().join(", "))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lowbit::synth::{SPLIT, SceneOptions, SynthOptions};
-use lowbit::text::{printable, table};
+use lowbit::text::{counted, printable, table};
 
 use crate::context::{Common, Context, Outcome};
 use crate::values;
@@ -52,10 +52,10 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         .map(|(name, n)| vec![name.clone(), n.to_string()])
         .collect();
     let text = format!(
-        "{}\n{} scenes, {} objects in {}; judge a model on them with --data {} --split {SPLIT}\n",
+        "{}\n{}, {} in {}; judge a model on them with --data {} --split {SPLIT}\n",
         table(&["class", "objects"], &rows),
-        made.pictures,
-        made.objects,
+        counted(made.pictures, "scene"),
+        counted(made.objects, "object"),
         printable(&made.folder.to_string_lossy()),
         printable(&made.folder.to_string_lossy()),
     );

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lowbit::VerifyOptions;
-use lowbit::text::{printable, shortened, table};
+use lowbit::text::{counted, printable, shortened, table};
 
 use crate::context::{Common, Context, ModelFlags, Outcome, RunFlags};
 use crate::values;
@@ -57,10 +57,10 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let mut out = table(&["layer", "op", "runs in", "compared", "differ"], &rows);
     let _ = writeln!(
         out,
-        "\nengine and FORMAT.md program: {} layers, {} values of {} inputs compared; outputs {}",
-        v.layers.len(),
-        v.elements,
-        v.inputs,
+        "\nengine and FORMAT.md program: {}, {} of {} compared; outputs {}",
+        counted(v.layers.len(), "layer"),
+        counted(v.elements, "value"),
+        counted(v.inputs, "input"),
         v.outputs_sha256
     );
     let p = context.provenance(Some(model.sha256()), None);
@@ -70,12 +70,12 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         Some(d) => {
             let (at, have, want) = d.first;
             outcome.fail([format!(
-                "layer \"{}\" ({}) is the first that differs: {} of {} elements of \"{}\", the first at {at}: engine {have}, \
+                "layer \"{}\" ({}) is the first that differs: {} of {} of \"{}\", the first at {at}: engine {have}, \
                  program {want} ({})",
                 printable(&d.layer),
                 d.op,
                 d.differing,
-                d.elements,
+                counted(d.elements, "element"),
                 printable(&d.value),
                 printable(&d.input)
             )]);

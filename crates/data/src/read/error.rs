@@ -21,6 +21,18 @@ pub enum ReadFault {
     Limit(String),
 }
 
+/// What a user can do about a refusal of the system, where it is one of the usual ones.
+pub fn way_out(refusal: std::io::ErrorKind) -> Option<&'static str> {
+    use std::io::ErrorKind as K;
+    match refusal {
+        K::NotFound => Some("check the path: a relative one begins in the current folder"),
+        K::PermissionDenied => Some("change the permissions, or take another path"),
+        K::IsADirectory => Some("give a file, not a folder"),
+        K::NotADirectory => Some("a part of the path is a file: check it"),
+        _ => None,
+    }
+}
+
 /// A [`ReadFault`] with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadError {
@@ -42,7 +54,8 @@ impl ReadError {
     }
 
     pub(super) fn io(path: &Path, error: &std::io::Error) -> Self {
-        ReadError::new(path, ReadFault::Io(error.to_string()))
+        let way_out = way_out(error.kind()).map_or(String::new(), |w| format!("; {w}"));
+        ReadError::new(path, ReadFault::Io(format!("{error}{way_out}")))
     }
 
     pub(super) fn syntax(path: &Path, line: usize, what: impl Into<String>) -> Self {

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use tasks::detect::Object;
 
 pub use classes::{CIFAR10, ClassSet, Item, Kept, open_classes};
-pub use error::{ReadError, ReadFault};
+pub use error::{ReadError, ReadFault, way_out};
 pub use notes::{Note, Notes, Rule};
 
 /// How pictures and boxes are stored.

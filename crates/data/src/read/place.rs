@@ -25,7 +25,10 @@ pub(super) fn choose_split(
     match (split, &found[..]) {
         (_, []) => Err(missing(format!("no {what} here"))),
         (None, [(_, only)]) => Ok(only.clone()),
-        (None, _) => Err(missing(format!("several splits here: choose one of {}", names()))),
+        (None, _) => Err(missing(format!(
+            "several splits here: choose one with --split: {}",
+            names()
+        ))),
         (Some(split), _) => match found.iter().find(|(name, _)| name == split) {
             Some((_, path)) => Ok(path.clone()),
             None => Err(missing(format!(

@@ -8,6 +8,7 @@ mod csv;
 mod voc;
 mod yolo;
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 pub use coco::{category_ids, coco_dataset, coco_results};
@@ -17,8 +18,22 @@ pub use yolo::{yolo_txt, yolo_yaml};
 
 /// The file name of a path for text that must be UTF-8; bytes that are not become `\xNN`, so that two names stay two.
 pub fn file_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    name.utf8_chunks()
+    utf8(path.file_name().unwrap_or_default())
+}
+
+/// The same for a path below a folder, with `/` between its parts whatever the system writes there.
+///
+/// ```
+/// assert_eq!(data::write::relative_name("a/b/x.jpg".as_ref()), "a/b/x.jpg");
+/// ```
+pub fn relative_name(path: &Path) -> String {
+    let parts: Vec<String> = path.components().map(|c| utf8(c.as_os_str())).collect();
+    parts.join("/")
+}
+
+fn utf8(name: &OsStr) -> String {
+    name.as_encoded_bytes()
+        .utf8_chunks()
         .map(|chunk| {
             let bad: String = chunk.invalid().iter().map(|b| format!("\\x{b:02x}")).collect();
             format!("{}{bad}", chunk.valid())

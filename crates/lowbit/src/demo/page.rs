@@ -10,9 +10,10 @@ use crate::text;
 pub(super) fn page(demo: &Demo, drawn: &[Vec<(&str, Jpeg)>]) -> String {
     let mut page = Page::new("lowbit: one detector in float and at 6, 4 and 2 bits");
     page.paragraph(&format!(
-        "The same small detector, trained four times, on {} drawn scenes with {} objects that no training saw. The float model computes in \
+        "The same small detector, trained four times, on {} with {} that no training saw. The float model computes in \
          32-bit floating point, the others in integers: weights are powers of two or zero, activations have 8 bits.",
-        demo.scenes, demo.objects
+        text::counted(demo.scenes, "drawn scene"),
+        text::counted(demo.objects, "object")
     ));
     page.table(&HEADER, &demo.rows.iter().map(cells).collect::<Vec<_>>());
     page.raw(&intervals(demo));

@@ -1,6 +1,7 @@
 //! What a convolution's or a Gemm's weights are multiplied by, at some of its output positions.
 
-use graph::{Conv, Op, shape};
+use graph::shape::{conv_output, conv_window};
+use graph::{Conv, Op};
 use quant::feedback::{Halves, Moments};
 use tensor::Tensor;
 
@@ -57,18 +58,18 @@ pub(super) fn add(
     let Op::Conv(conv) = op else {
         return groups.iter_mut().for_each(|g| g.add(values, floats, weights));
     };
-    let Some(window) = Window::new(conv, shape, input.shape()) else {
+    let Some(geometry) = Geometry::new(conv, shape, input.shape()) else {
         return;
     };
     let dim: usize = shape[1..].iter().product();
     let channels = shape[0] / groups.len().max(1);
     let count = inputs_of(dim, channels, groups.len()).div_ceil(pictures.max(1));
-    let all: usize = window.output.iter().product();
+    let all: usize = geometry.output.iter().product();
     let step = all.div_ceil(count).max(1);
     // Another start in each picture, so that all columns and rows are seen.
     let positions: Vec<usize> = (picture * 7 % step..all).step_by(step).collect();
     // All groups look at the same places.
-    let offsets: Vec<_> = positions.iter().map(|&p| window.offsets(p)).collect();
+    let offsets: Vec<_> = positions.iter().map(|&p| geometry.offsets(p)).collect();
     let image: usize = input.shape()[1..].iter().product::<usize>().max(1);
     for (group, moments) in groups.iter_mut().enumerate() {
         let weights = &weights[group * channels * dim..][..channels * dim];
@@ -76,7 +77,7 @@ pub(super) fn add(
             let rows = |image: &[f32]| {
                 let mut rows = Vec::with_capacity(offsets.len() * dim);
                 for offsets in &offsets {
-                    window.gather(image, group * shape[1], offsets, &mut rows);
+                    geometry.gather(image, group * shape[1], offsets, &mut rows);
                 }
                 rows
             };
@@ -86,38 +87,27 @@ pub(super) fn add(
 }
 
 /// A convolution's geometry over its spatial axes.
-struct Window<'a> {
-    conv: &'a Conv,
+struct Geometry<'a> {
+    window: tensor::Window<'a>,
     /// Input channels of a group.
     channels: usize,
     input: &'a [usize],
     output: Vec<usize>,
-    begins: Vec<usize>,
 }
 
-impl<'a> Window<'a> {
+impl<'a> Geometry<'a> {
     fn new(conv: &'a Conv, weight: &[usize], shape: &'a [usize]) -> Option<Self> {
-        let input = shape.get(2..)?;
-        let pads =
-            shape::explicit_pads(&conv.padding, input, &conv.kernel, &conv.strides, &conv.dilations).ok()?;
-        let (begins, ends) = pads.split_at(input.len());
-        let output = (0..input.len()).map(|a| {
-            let reach = conv.dilations[a] * (conv.kernel[a] - 1) + 1;
-            let padded = input[a] + begins[a] + ends[a];
-            Some(padded.checked_sub(reach)? / conv.strides[a] + 1)
-        });
-        Some(Window {
-            conv,
+        Some(Geometry {
+            window: conv_window(conv, shape).ok()?,
             channels: weight[1],
-            input,
-            output: output.collect::<Option<_>>()?,
-            begins: begins.to_vec(),
+            input: shape.get(2..)?,
+            output: conv_output(conv, shape).ok()?,
         })
     }
 
     /// Places in a channel that lie under the kernel at an output position.
     fn offsets(&self, position: usize) -> Vec<Option<usize>> {
-        let taps = self.conv.kernel.iter().product();
+        let taps = self.window.kernel.iter().product();
         (0..taps).map(|k| self.offset(position, k)).collect()
     }
 
@@ -134,16 +124,16 @@ impl<'a> Window<'a> {
     fn offset(&self, mut position: usize, mut k: usize) -> Option<usize> {
         let (mut offset, mut stride) = (0, 1);
         for a in (0..self.input.len()).rev() {
-            let at = position % self.output[a] * self.conv.strides[a];
-            let tap = k % self.conv.kernel[a] * self.conv.dilations[a];
-            let x = (at + tap).checked_sub(self.begins[a])?;
+            let at = position % self.output[a] * self.window.stride[a];
+            let tap = k % self.window.kernel[a] * self.window.dilation[a];
+            let x = (at + tap).checked_sub(self.window.pad[a])?;
             if x >= self.input[a] {
                 return None;
             }
             offset += x * stride;
             stride *= self.input[a];
             position /= self.output[a];
-            k /= self.conv.kernel[a];
+            k /= self.window.kernel[a];
         }
         Some(offset)
     }
@@ -178,13 +168,13 @@ mod tests {
         let tensor = Tensor::new(input.to_vec(), x.clone()).unwrap();
         let out = plan.run(&kernels::Pool::new(1), &[("x", &tensor)]).unwrap();
         let out = out[0].1.as_f32().unwrap();
-        let window = Window::new(&conv, &weight, &input).unwrap();
-        let plane: usize = window.output.iter().product();
+        let geometry = Geometry::new(&conv, &weight, &input).unwrap();
+        let plane: usize = geometry.output.iter().product();
         assert_eq!(out.len(), 4 * plane);
         for (at, y) in out.iter().enumerate() {
             let (m, position) = (at / plane, at % plane);
             let mut row = Vec::new();
-            window.gather(&x, m / 2 * 2, &window.offsets(position), &mut row);
+            geometry.gather(&x, m / 2 * 2, &geometry.offsets(position), &mut row);
             let sum: f32 = row.iter().zip(&w[m * 12..]).map(|(x, w)| x * w).sum();
             assert_eq!(*y, sum);
         }

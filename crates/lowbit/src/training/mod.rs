@@ -153,12 +153,14 @@ pub fn train(options: &TrainOptions, line: &mut dyn FnMut(&TrainLine)) -> Result
 fn agree(recipe: &Recipe, ranks: &Ranks) -> Result<()> {
     let (batch, size) = (recipe.count("batch"), ranks.size());
     if batch % size as u64 != 0 {
-        return Err(
-            Error::usage(format!("a batch of {batch} pictures has no {size} equal shares")).help(format!(
-                "take a number of ranks that divides it, or --set batch={}",
-                batch.next_multiple_of(size as u64)
-            )),
-        );
+        return Err(Error::usage(format!(
+            "a batch of {} has no {size} equal shares",
+            crate::text::counted(batch as usize, "picture")
+        ))
+        .help(format!(
+            "take a number of ranks that divides it, or --set batch={}",
+            batch.next_multiple_of(size as u64)
+        )));
     }
     let mine = recipe.to_toml();
     let mut first = mine.clone().into_bytes();

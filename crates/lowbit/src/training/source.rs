@@ -6,7 +6,26 @@ use graph::onnx::{Form, WriteOptions};
 use train::recipe::Recipe;
 
 use super::data;
+use crate::model::ZOO;
 use crate::{Control, Error, LoadOptions, Model, Result};
+
+/// The network that `zoo:NAME` stands for.
+fn zoo(text: &str) -> Result<train::zoo::Build> {
+    let all: Vec<String> = train::zoo::ALL
+        .iter()
+        .map(|(name, _)| format!("{ZOO}{name}"))
+        .collect();
+    let found = all.iter().position(|name| name == text);
+    found.map(|i| train::zoo::ALL[i].1).ok_or_else(|| {
+        let near = quant::names::nearest(text, all.iter().map(String::as_str));
+        let near = quant::names::did_you_mean(near);
+        Error::usage(format!(
+            "model = \"{text}\": there is no such network of our own, there are {}{near}",
+            all.join(" and ")
+        ))
+        .help("give one of them, or an ONNX file")
+    })
+}
 
 pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
     let text = recipe.text("model");
@@ -23,7 +42,8 @@ pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
             return Err(Error::usage("the recipe says no model")
                 .help("give an ONNX file, or model = \"zoo:tiny\" to start from random weights"));
         }
-        "zoo:tiny" | "zoo:small" => {
+        _ if text.starts_with(ZOO) => {
+            let build = zoo(text)?;
             let names = ::data::synth::NAMES.map(String::from).to_vec();
             let names = match recipe.text("data.kind") {
                 "synth" => names,
@@ -38,10 +58,6 @@ pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
                     "zoo.width is 1 … 256, zoo.size and zoo.height are multiples of 16 up to 4096",
                 ));
             }
-            let build = match text {
-                "zoo:tiny" => train::zoo::tiny,
-                _ => train::zoo::small,
-            };
             let graph = build(&names, width, size, recipe.count("seed"));
             let form = WriteOptions {
                 form: Form::Float,

@@ -295,9 +295,7 @@ pub struct Branch {
 #[derive(Debug, thiserror::Error)]
 pub enum HeadError {
     /// The text is not the JSON of a head.
-    #[error(
-        "head description: {0}; the files beside the shared detectors and `inspect --template` show the form"
-    )]
+    #[error("head description: {0}; `lowbit inspect --template` prints one in the right form to start from")]
     Json(#[from] serde_json::Error),
 }
 

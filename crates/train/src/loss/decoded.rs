@@ -10,7 +10,8 @@
 
 use super::terms::{add, bce_probability};
 use super::{
-    AssignedLoss, LossError, LossParts, Output, Target, check_targets, ciou, clear, find, iou, usable,
+    AssignedLoss, LossError, LossParts, Match, Output, Target, assign_pictures, ciou, clear, find, iou,
+    sum_of_targets, task_aligned, usable,
 };
 
 /// Predictions that an object takes.
@@ -29,9 +30,6 @@ pub struct Decoded {
     /// Rows of box, objectness, classes, as YOLOv5 has them; or columns of box and classes, as YOLOv8.
     pub objectness: bool,
 }
-
-/// For each picture and prediction: the object (counted among those with an area) that it answers for, and t.
-pub type Assignment = Vec<Vec<Option<(usize, f64)>>>;
 
 struct Table<'a> {
     output: usize,
@@ -72,10 +70,9 @@ impl Table<'_> {
         [x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0]
     }
 
-    fn assign_picture(&self, picture: usize, objects: &[Target]) -> Vec<Option<(usize, f64)>> {
-        // Object, alignment, IoU.
-        let mut taken: Vec<Option<(usize, f64, f64)>> = vec![None; self.predictions];
-        for (object, o) in objects.iter().enumerate() {
+    fn assign_picture(&self, picture: usize, objects: &[Target]) -> Vec<Match> {
+        let offers = |object: usize| {
+            let o = &objects[object];
             let c = o.corners.map(f64::from);
             let mut offers = Vec::new();
             for i in 0..self.predictions {
@@ -86,22 +83,9 @@ impl Table<'_> {
                     offers.push((i, m, overlap));
                 }
             }
-            offers.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-            for &(i, m, overlap) in offers.iter().take(TOP) {
-                if taken[i].is_none_or(|(_, _, held)| overlap > held) {
-                    taken[i] = Some((object, m, overlap));
-                }
-            }
-        }
-        let mut most = vec![(0f64, 0f64); objects.len()];
-        for &(object, m, overlap) in taken.iter().flatten() {
-            most[object] = (most[object].0.max(m), most[object].1.max(overlap));
-        }
-        let scaled = |(object, m, _): (usize, f64, f64)| {
-            let (largest, overlap) = most[object];
-            (object, m / (largest + 1e-9) * overlap)
+            offers
         };
-        taken.into_iter().map(|t| t.map(scaled)).collect()
+        task_aligned(self.predictions, objects.len(), TOP, offers)
     }
 }
 
@@ -126,24 +110,24 @@ impl Decoded {
 }
 
 impl AssignedLoss for Decoded {
-    type Assignment = Assignment;
+    type Answer = Match;
 
-    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Vec<Vec<Match>>, LossError> {
         let table = self.table(outputs)?;
-        check_targets(targets, table.batch, self.classes)?;
-        let each = |(picture, t): (usize, &Vec<Target>)| table.assign_picture(picture, &usable(t));
-        Ok(targets.iter().enumerate().map(each).collect())
+        assign_pictures(targets, [table.batch], self.classes, |picture, objects| {
+            table.assign_picture(picture, objects)
+        })
     }
 
-    fn weight(&self, assignment: &Assignment) -> f64 {
-        assignment.iter().flatten().flatten().map(|a| a.1).sum()
+    fn weight(&self, assignment: &[Vec<Match>]) -> f64 {
+        sum_of_targets(assignment)
     }
 
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
-        assignment: &Assignment,
+        assignment: &[Vec<Match>],
         weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {

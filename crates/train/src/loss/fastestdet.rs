@@ -13,7 +13,8 @@ use tensor::math::{sigmoid, tanh};
 
 use super::terms::{add, bce_probability};
 use super::{
-    AssignedLoss, LossError, LossParts, Output, Target, check_targets, ciou, clear, find, iou, usable,
+    AssignedLoss, LossError, LossParts, Match, Output, Target, assign_pictures, ciou, clear, find, iou,
+    usable,
 };
 
 /// Factors of box, objectness and class loss.
@@ -29,9 +30,6 @@ pub struct FastestDet {
     /// Classes.
     pub classes: usize,
 }
-
-/// For each picture and cell: the object (counted among those with an area) that it answers for, and the IoU with it.
-pub type Assignment = Vec<Vec<Option<(usize, f64)>>>;
 
 struct Grid<'a> {
     output: usize,
@@ -70,8 +68,8 @@ impl Grid<'_> {
         (corners, slopes)
     }
 
-    fn assign_picture(&self, picture: usize, objects: &[Target]) -> Vec<Option<(usize, f64)>> {
-        let mut taken: Vec<Option<(usize, f64)>> = vec![None; self.cells()];
+    fn assign_picture(&self, picture: usize, objects: &[Target]) -> Vec<Match> {
+        let mut taken: Vec<Match> = vec![None; self.cells()];
         for (object, o) in objects.iter().enumerate() {
             let c = o.corners.map(f64::from);
             let grid = [self.columns, self.rows];
@@ -117,24 +115,20 @@ impl FastestDet {
 }
 
 impl AssignedLoss for FastestDet {
-    type Assignment = Assignment;
+    type Answer = Match;
 
-    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Vec<Vec<Match>>, LossError> {
         let grid = self.grid(outputs)?;
-        check_targets(targets, grid.batch, self.classes)?;
-        let each = |(picture, t): (usize, &Vec<Target>)| grid.assign_picture(picture, &usable(t));
-        Ok(targets.iter().enumerate().map(each).collect())
-    }
-
-    fn weight(&self, assignment: &Assignment) -> f64 {
-        assignment.iter().flatten().flatten().count() as f64
+        assign_pictures(targets, [grid.batch], self.classes, |picture, objects| {
+            grid.assign_picture(picture, objects)
+        })
     }
 
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
-        assignment: &Assignment,
+        assignment: &[Vec<Match>],
         weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {

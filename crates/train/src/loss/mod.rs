@@ -36,7 +36,8 @@ pub mod yolo_v5;
 pub mod yolo_v8;
 pub mod yolox;
 
-pub use assigned::AssignedLoss;
+pub use assigned::{Answer, AssignedLoss, Match, Role};
+use assigned::{assign_pictures, sum_of_targets, task_aligned};
 pub use iou::{ciou, iou};
 pub use terms::{bce, softplus};
 

@@ -14,7 +14,10 @@
 use tasks::detect::PairHead;
 
 use super::dfl::{Place, Sides};
-use super::{AssignedLoss, LossError, LossParts, Output, Target, check_targets, clear, find, iou, usable};
+use super::{
+    AssignedLoss, LossError, LossParts, Match, Output, Target, assign_pictures, clear, find, iou,
+    sum_of_targets, usable,
+};
 
 /// Factors of score, box and DFL loss.
 const GAINS: [f64; 3] = [1.0, 2.0, 0.25];
@@ -37,9 +40,6 @@ pub struct NanoDet {
     /// Classes.
     pub classes: usize,
 }
-
-/// For each picture and cell (heads one after the other): the object (counted among those with an area) that it answers for, and t.
-pub type Assignment = Vec<Vec<Option<(usize, f64)>>>;
 
 /// The outputs of one stride.
 struct Grid<'a> {
@@ -128,14 +128,9 @@ impl NanoDet {
         Ok(grids)
     }
 
-    fn assign_picture(
-        &self,
-        grids: &[Grid],
-        picture: usize,
-        objects: &[Target],
-    ) -> Vec<Option<(usize, f64)>> {
+    fn assign_picture(&self, grids: &[Grid], picture: usize, objects: &[Target]) -> Vec<Match> {
         // Object and overlap with its square.
-        let mut taken: Vec<Option<(usize, f64)>> = vec![None; grids.iter().map(|g| g.cells).sum()];
+        let mut taken: Vec<Match> = vec![None; grids.iter().map(|g| g.cells).sum()];
         for (object, o) in objects.iter().enumerate() {
             let c = o.corners.map(f64::from);
             let of = |g: &Grid| {
@@ -170,26 +165,25 @@ impl NanoDet {
 }
 
 impl AssignedLoss for NanoDet {
-    type Assignment = Assignment;
+    type Answer = Match;
 
-    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Vec<Vec<Match>>, LossError> {
         let grids = self.grids(outputs)?;
-        for grid in &grids {
-            check_targets(targets, grid.batch, self.classes)?;
-        }
-        let each = |(picture, t): (usize, &Vec<Target>)| self.assign_picture(&grids, picture, &usable(t));
-        Ok(targets.iter().enumerate().map(each).collect())
+        let batches = grids.iter().map(|g| g.batch);
+        assign_pictures(targets, batches, self.classes, |picture, objects| {
+            self.assign_picture(&grids, picture, objects)
+        })
     }
 
-    fn weight(&self, assignment: &Assignment) -> f64 {
-        assignment.iter().flatten().flatten().map(|a| a.1).sum()
+    fn weight(&self, assignment: &[Vec<Match>]) -> f64 {
+        sum_of_targets(assignment)
     }
 
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
-        assignment: &Assignment,
+        assignment: &[Vec<Match>],
         weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {

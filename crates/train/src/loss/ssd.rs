@@ -10,7 +10,9 @@
 
 use tensor::math::exp;
 
-use super::{AssignedLoss, LossError, LossParts, Output, Target, check_targets, clear, find, iou, usable};
+use super::{
+    AssignedLoss, LossError, LossParts, Output, Role, Target, assign_pictures, clear, find, iou, usable,
+};
 
 /// IoU from which a prior answers for an object, and negatives for each positive.
 const OVERLAP: f64 = 0.35;
@@ -32,20 +34,6 @@ pub struct Ssd {
     /// Classes without the background.
     pub classes: usize,
 }
-
-/// What a prior is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Nothing.
-    Ignored,
-    /// Background.
-    Negative,
-    /// This object of its picture, counted among those with an area.
-    Positive(usize),
-}
-
-/// Roles of each picture's priors.
-pub type Assignment = Vec<Vec<Role>>;
 
 /// The two outputs.
 struct Pair<'a> {
@@ -153,26 +141,21 @@ impl Ssd {
 }
 
 impl AssignedLoss for Ssd {
-    type Assignment = Assignment;
+    type Answer = Role;
 
-    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Vec<Vec<Role>>, LossError> {
         let pair = self.pair(outputs)?;
-        check_targets(targets, pair.batch, self.classes)?;
-        let pictures = pair.p.chunks((self.priors.len() * (1 + self.classes)).max(1));
-        let each = |(p, t): (&[f32], &Vec<Target>)| self.assign_picture(p, &usable(t));
-        Ok(pictures.zip(targets).map(each).collect())
-    }
-
-    fn weight(&self, roles: &Assignment) -> f64 {
-        let positives = roles.iter().flatten().filter(|r| matches!(r, Role::Positive(_)));
-        positives.count() as f64
+        let length = self.priors.len() * (1 + self.classes);
+        assign_pictures(targets, [pair.batch], self.classes, |picture, objects| {
+            self.assign_picture(&pair.p[picture * length..][..length], objects)
+        })
     }
 
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
-        roles: &Assignment,
+        roles: &[Vec<Role>],
         weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {

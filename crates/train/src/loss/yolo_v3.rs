@@ -12,7 +12,9 @@ use tasks::detect::AnchorHead;
 
 use super::anchors::{Grid, Rule, grids};
 use super::terms::add;
-use super::{AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, clear, iou, usable};
+use super::{
+    AssignedLoss, LossError, LossParts, Output, Role, Target, bce, check_targets, clear, iou, usable,
+};
 
 /// Settings; the defaults are those of the module's text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,20 +48,6 @@ pub struct YoloV3 {
     options: Options,
 }
 
-/// What one prediction (an anchor at a cell) is asked for.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Role {
-    /// Objectness 0.
-    Negative,
-    /// Nothing.
-    Ignored,
-    /// This object of its picture, counted among those with an area.
-    Positive(usize),
-}
-
-/// Roles of all predictions: for each head `[picture, anchor, cell]`.
-pub type Assignment = Vec<Vec<Role>>;
-
 impl YoloV3 {
     /// From the parts of a head description.
     pub fn new(heads: Vec<AnchorHead>, classes: usize, options: Options) -> Self {
@@ -89,14 +77,14 @@ impl YoloV3 {
 }
 
 impl AssignedLoss for YoloV3 {
-    type Assignment = Assignment;
+    type Answer = Role;
 
-    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Vec<Vec<Role>>, LossError> {
         let grids = self.grids(outputs)?;
         for grid in &grids {
             check_targets(targets, grid.batch, self.classes)?;
         }
-        let mut roles: Assignment = grids
+        let mut roles: Vec<Vec<Role>> = grids
             .iter()
             .map(|g| vec![Role::Negative; g.predictions()])
             .collect();
@@ -136,16 +124,11 @@ impl AssignedLoss for YoloV3 {
         Ok(roles)
     }
 
-    fn weight(&self, roles: &Assignment) -> f64 {
-        let positives = roles.iter().flatten().filter(|r| matches!(r, Role::Positive(_)));
-        positives.count() as f64
-    }
-
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
-        roles: &Assignment,
+        roles: &[Vec<Role>],
         weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {

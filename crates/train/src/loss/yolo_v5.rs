@@ -12,7 +12,9 @@ use tasks::detect::AnchorHead;
 
 use super::anchors::{Grid, Rule, grids};
 use super::terms::add;
-use super::{AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, clear, iou, usable};
+use super::{
+    AssignedLoss, LossError, LossParts, Match, Output, Target, bce, check_targets, clear, iou, usable,
+};
 
 /// Largest ratio of a side to an anchor's.
 const RATIO: f64 = 4.0;
@@ -26,9 +28,6 @@ pub struct YoloV5 {
     heads: Vec<AnchorHead>,
     classes: usize,
 }
-
-/// For each head and prediction (picture, anchor, cell): the object (counted among those with an area) that it answers for, and the IoU with it.
-pub type Assignment = Vec<Vec<Option<(usize, f64)>>>;
 
 impl YoloV5 {
     /// From the parts of a head description.
@@ -57,9 +56,9 @@ fn cells(grid: &Grid, x: f64, y: f64) -> Vec<usize> {
 }
 
 impl AssignedLoss for YoloV5 {
-    type Assignment = Assignment;
+    type Answer = Match;
 
-    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Vec<Vec<Match>>, LossError> {
         let mut all = Vec::with_capacity(self.heads.len());
         for grid in self.grids(outputs)? {
             check_targets(targets, grid.batch, self.classes)?;
@@ -89,15 +88,11 @@ impl AssignedLoss for YoloV5 {
         Ok(all)
     }
 
-    fn weight(&self, assignment: &Assignment) -> f64 {
-        assignment.iter().flatten().flatten().count() as f64
-    }
-
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
-        assignment: &Assignment,
+        assignment: &[Vec<Match>],
         weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {

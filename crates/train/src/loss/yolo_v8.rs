@@ -15,7 +15,8 @@ use tensor::math::sigmoid;
 use super::dfl::{Place, Sides};
 use super::terms::add;
 use super::{
-    AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, clear, find, iou, usable,
+    AssignedLoss, LossError, LossParts, Match, Output, Target, assign_pictures, bce, clear, find, iou,
+    sum_of_targets, task_aligned, usable,
 };
 
 /// Settings; the defaults are those of the module's text.
@@ -47,9 +48,6 @@ pub struct YoloV8 {
     classes: usize,
     options: Options,
 }
-
-/// For each picture and cell (heads one after the other): the object (counted among those with an area) that it answers for, and its class target.
-pub type Assignment = Vec<Vec<Option<(usize, f64)>>>;
 
 /// One output, and where its cells begin in the list of all.
 struct Grid<'a> {
@@ -119,18 +117,12 @@ impl YoloV8 {
         Ok(grids)
     }
 
-    fn assign_picture(
-        &self,
-        grids: &[Grid],
-        picture: usize,
-        objects: &[Target],
-    ) -> Vec<Option<(usize, f64)>> {
+    fn assign_picture(&self, grids: &[Grid], picture: usize, objects: &[Target]) -> Vec<Match> {
         let total = grids.iter().map(|g| g.cells).sum();
-        // Object, alignment, IoU.
-        let mut taken: Vec<Option<(usize, f64, f64)>> = vec![None; total];
         let mut sides = Sides::default();
         let [by_score, by_iou] = self.options.exponents;
-        for (object, o) in objects.iter().enumerate() {
+        let offers = |object: usize| {
+            let o = &objects[object];
             let c = o.corners.map(f64::from);
             let mut offers = Vec::new();
             for grid in grids {
@@ -145,47 +137,32 @@ impl YoloV8 {
                     offers.push((grid.first + cell, m, overlap));
                 }
             }
-            offers.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-            for &(cell, m, overlap) in offers.iter().take(self.options.top) {
-                if taken[cell].is_none_or(|(_, _, held)| overlap > held) {
-                    taken[cell] = Some((object, m, overlap));
-                }
-            }
-        }
-        let mut most = vec![(0f64, 0f64); objects.len()];
-        for &(object, m, overlap) in taken.iter().flatten() {
-            let (a, b) = most[object];
-            most[object] = (a.max(m), b.max(overlap));
-        }
-        let scaled = |(object, m, _): (usize, f64, f64)| {
-            let (largest, overlap) = most[object];
-            (object, m / (largest + 1e-9) * overlap)
+            offers
         };
-        taken.into_iter().map(|t| t.map(scaled)).collect()
+        task_aligned(total, objects.len(), self.options.top, offers)
     }
 }
 
 impl AssignedLoss for YoloV8 {
-    type Assignment = Assignment;
+    type Answer = Match;
 
-    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Vec<Vec<Match>>, LossError> {
         let grids = self.grids(outputs)?;
-        for grid in &grids {
-            check_targets(targets, grid.batch, self.classes)?;
-        }
-        let each = |(picture, t): (usize, &Vec<Target>)| self.assign_picture(&grids, picture, &usable(t));
-        Ok(targets.iter().enumerate().map(each).collect())
+        let batches = grids.iter().map(|g| g.batch);
+        assign_pictures(targets, batches, self.classes, |picture, objects| {
+            self.assign_picture(&grids, picture, objects)
+        })
     }
 
-    fn weight(&self, assignment: &Assignment) -> f64 {
-        assignment.iter().flatten().flatten().map(|a| a.1).sum()
+    fn weight(&self, assignment: &[Vec<Match>]) -> f64 {
+        sum_of_targets(assignment)
     }
 
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
-        assignment: &Assignment,
+        assignment: &[Vec<Match>],
         weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {

@@ -17,7 +17,8 @@ use tensor::math::{exp, sigmoid};
 
 use super::terms::{add, bce_probability};
 use super::{
-    AssignedLoss, LossError, LossParts, Output, Target, bce, check_targets, ciou, clear, find, iou, usable,
+    AssignedLoss, LossError, LossParts, Match, Output, Target, assign_pictures, bce, ciou, clear, find, iou,
+    usable,
 };
 
 /// The loss of one head description.
@@ -36,9 +37,6 @@ pub struct YoloX {
     /// Factors of box, objectness and class loss.
     pub gains: [f64; 3],
 }
-
-/// For each picture and cell: the object (counted among those with an area) that it answers for, and the IoU with it.
-pub type Assignment = Vec<Vec<Option<(usize, f64)>>>;
 
 /// Upper left corner and stride of a cell.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +107,7 @@ impl YoloX {
         )
     }
 
-    fn assign_picture(&self, cells: &[Cell], rows: &[f32], objects: &[Target]) -> Vec<Option<(usize, f64)>> {
+    fn assign_picture(&self, cells: &[Cell], rows: &[f32], objects: &[Target]) -> Vec<Match> {
         let row = |i: usize| &rows[i * (5 + self.classes)..][..5 + self.classes];
         let is_candidate = |i: &usize| objects.iter().any(|o| cells[*i].lies(o) != (false, false));
         let candidates: Vec<usize> = (0..cells.len()).filter(is_candidate).collect();
@@ -145,26 +143,22 @@ impl YoloX {
 }
 
 impl AssignedLoss for YoloX {
-    type Assignment = Assignment;
+    type Answer = Match;
 
-    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Assignment, LossError> {
+    fn assign(&self, outputs: &[Output], targets: &[Vec<Target>]) -> Result<Vec<Vec<Match>>, LossError> {
         let cells = self.cells();
         let output = &outputs[self.output(outputs, cells.len())?];
-        check_targets(targets, output.shape[0], self.classes)?;
-        let pictures = output.values.chunks(cells.len() * (5 + self.classes));
-        let each = |(rows, t): (&[f32], &Vec<Target>)| self.assign_picture(&cells, rows, &usable(t));
-        Ok(pictures.zip(targets).map(each).collect())
-    }
-
-    fn weight(&self, assignment: &Assignment) -> f64 {
-        assignment.iter().flatten().flatten().count() as f64
+        let length = cells.len() * (5 + self.classes);
+        assign_pictures(targets, [output.shape[0]], self.classes, |picture, objects| {
+            self.assign_picture(&cells, &output.values[picture * length..][..length], objects)
+        })
     }
 
     fn of_assignment(
         &self,
         outputs: &[Output],
         targets: &[Vec<Target>],
-        assignment: &Assignment,
+        assignment: &[Vec<Match>],
         weight: f64,
         gradients: &mut Vec<Vec<f32>>,
     ) -> Result<LossParts, LossError> {

@@ -13,6 +13,12 @@ use tensor::{DType, Tensor};
 pub use small::small;
 pub use tiny::tiny;
 
+/// Makes a network from class names, channels of its first layer, width and height of its input, and a seed.
+pub type Build = fn(&[String], usize, [usize; 2], u64) -> Graph;
+
+/// All networks by name.
+pub const ALL: [(&str, Build); 2] = [("tiny", tiny), ("small", small)];
+
 /// Bins of each distance: up to 7 strides from the middle of a cell.
 const BINS: usize = 8;
 
