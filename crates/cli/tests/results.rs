@@ -91,3 +91,17 @@ fn compare_calls_pictures_by_their_own_names() {
     files.sort_unstable();
     assert_eq!(files, ["000123.bmp", "a/000123.bmp"]);
 }
+
+#[test]
+fn a_width_alone_tells_the_grids_that_were_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = detector(dir.path());
+    let set = named(dir.path(), &["a.bmp", "b.bmp"]);
+    let small = dir.path().join("q.onnx");
+    let words = "quantize --quiet --threads 1 --bits 2 --calib";
+    let ran = run(words, &[&set, Path::new("-o"), &small, &model]).code(0);
+    let tried = ran.stdout.lines().find(|l| l.starts_with("tried")).unwrap();
+    for grid in ["int2", "lbw2", "ternary"] {
+        assert!(tried.contains(&format!(" {grid} ")), "{}", ran.stdout);
+    }
+}

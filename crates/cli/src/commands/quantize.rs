@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lowbit::quantize::{
-    Granularity, ObserverKind, ProjectOptions, QuantizeReport, Rounding, Rule, ScaleKind, Solver, dry_run,
+    Granularity, ObserverKind, ProjectOptions, QuantizeReport, Rounding, Rule, ScaleKind, Solver, TriedGrid,
+    dry_run,
 };
 use lowbit::text::{self, printable, shortened, table};
 use lowbit::{Choice, Error, ErrorKind, Form, Grid, Model, QuantizeOptions};
@@ -315,6 +316,11 @@ fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) -> String {
         if set.equalization { "on" } else { "off" },
         if set.correction { "on" } else { "off" }
     );
+    if !r.grids.is_empty() {
+        let one = |g: &TriedGrid| format!("{} {:.3} %", g.grid, 100.0 * g.output_error);
+        let all: Vec<String> = r.grids.iter().map(one).collect();
+        let _ = writeln!(out, "tried    {} (relative error of the outputs)", all.join(", "));
+    }
     if let Some(error) = r.output_error {
         let agreement = r
             .agreement

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use graph::NodeId;
 use kernels::Pool;
-use quant::annotate;
+use quant::annotate::{self, Request};
 
 use super::layers::Stage;
-use super::report::Tried;
+use super::report::{Tried, TriedGrid};
 use super::trial::{Candidate, Ground, Trial};
 use super::{Grid, ObserverKind, QuantizeOptions, calibrate, equalize, float_layers, weights};
 use crate::control::Progress;
@@ -156,28 +156,33 @@ pub(super) fn best(
     bits: u32,
     stage: &Stage<'_>,
     options: &QuantizeOptions,
-    observer: ObserverKind,
+    request: &dyn Fn(Grid) -> Request,
     pictures: &[PathBuf],
     progress: &mut dyn Progress,
-) -> Result<Grid> {
+) -> Result<(Grid, Vec<TriedGrid>)> {
     let inputs = stage.inputs(pictures, PICTURES)?;
     let mut best: Option<(f64, Grid)> = None;
+    let mut tried = Vec::new();
     let all = candidates(bits)?;
     for (done, &grid) in all.iter().enumerate() {
         progress.at("choose grid", done, all.len());
         let graph = stage.model.graph();
-        let plan = annotate::plan(graph, &options.request(grid, observer))?;
+        let plan = annotate::plan(graph, &request(grid))?;
         // A solver that does not fit a grid rules that grid out.
         let Ok(mut weights) = weights::project(graph, &plan, &options.project) else {
             continue;
         };
         let fitted = stage.run(&plan, &mut weights, &inputs, &mut |_: &str, _, _| {})?;
+        tried.push(TriedGrid {
+            grid: grid.to_string(),
+            output_error: fitted.output_error,
+        });
         if best.is_none_or(|(least, _)| fitted.output_error < least) {
             best = Some((fitted.output_error, grid));
         }
     }
     match best {
-        Some((_, grid)) => Ok(grid),
+        Some((_, grid)) => Ok((grid, tried)),
         None => Err(Error::usage(format!(
             "no grid of {bits} bits goes with solver {} and scale {}",
             options.project.solver, options.project.scale_kind

@@ -29,7 +29,7 @@ pub use quant::annotate::{Role, Rule};
 pub use quant::calibrate::ObserverKind;
 pub use quant::grid::Grid;
 pub use quant::{Granularity, Rounding, ScaleKind, Solver};
-pub use report::{LayerReport, QuantizeReport, Size, Tried};
+pub use report::{LayerReport, QuantizeReport, Size, Tried, TriedGrid};
 
 use crate::control::Progress;
 use crate::pictures::spread;
@@ -190,9 +190,9 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
         pool: &pool,
         control: &options.control,
     };
-    let grid = match options.choice {
-        Choice::Grid(grid) => grid,
-        Choice::Bits(bits) => choose::best(bits, &stage, options, observer, &pictures, progress)?,
+    let (grid, grids) = match options.choice {
+        Choice::Grid(grid) => (grid, Vec::new()),
+        Choice::Bits(bits) => choose::best(bits, &stage, options, &request, &pictures, progress)?,
     };
     let plan = annotate::plan(model.graph(), &request(grid))?;
     let mut weights = weights::project(model.graph(), &plan, &options.project)?;
@@ -213,6 +213,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     quantized.written_as(&quantized.to_onnx(Form::Packed)?);
     let mut report = report::report(model, &plan, &weights, &fitted, record);
     report.tried = setting.tried;
+    report.grids = grids;
     Ok(Quantized {
         model: quantized,
         report,

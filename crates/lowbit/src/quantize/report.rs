@@ -66,6 +66,15 @@ pub struct Tried {
     pub output_error: f64,
 }
 
+/// A grid that was tried for `--bits`, on a few calibration pictures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TriedGrid {
+    /// Its name.
+    pub grid: String,
+    /// Mean over the model's outputs of Σ(y − ŷ)² / Σy².
+    pub output_error: f64,
+}
+
 /// Result of quantization in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QuantizeReport {
@@ -73,6 +82,8 @@ pub struct QuantizeReport {
     pub settings: Record,
     /// What was tried to choose the settings that were left open; the best agreement won.
     pub tried: Vec<Tried>,
+    /// Grids that were tried where a width was asked for; the least error won.
+    pub grids: Vec<TriedGrid>,
     /// Every convolution and matrix product, in node order.
     pub layers: Vec<LayerReport>,
     /// Sizes.
@@ -141,6 +152,7 @@ pub(super) fn report(
     QuantizeReport {
         settings,
         tried: Vec::new(),
+        grids: Vec::new(),
         layers: rows.into_iter().map(|r| r.1).collect(),
         size: Size {
             weights: count,
