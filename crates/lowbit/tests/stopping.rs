@@ -1,7 +1,7 @@
 //! Stopping at any moment and errors of callers leave a plan as it was: rows 25 and 29 of `docs/robustness.md`.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lowbit::{
@@ -73,14 +73,24 @@ fn a_run_cancelled_at_any_moment_runs_again_with_equal_bytes() {
         let (mut cancelled, mut done) = (0, 0);
         for k in 0..200u32 {
             let wait = whole * k / 160;
+            // Both begin together, however long a thread takes to start.
+            let (ready, go) = (AtomicBool::new(false), AtomicBool::new(false));
             let result = std::thread::scope(|scope| {
                 scope.spawn(|| {
+                    ready.store(true, Ordering::Release);
+                    while !go.load(Ordering::Acquire) {
+                        std::hint::spin_loop();
+                    }
                     let from = Instant::now();
                     while from.elapsed() < wait {
                         std::hint::spin_loop();
                     }
                     control.cancel();
                 });
+                while !ready.load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+                go.store(true, Ordering::Release);
                 runner.run(&[(&name, &x)])
             });
             match result {
