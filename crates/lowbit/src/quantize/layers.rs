@@ -21,8 +21,10 @@ use crate::control::Progress;
 use crate::pictures::{Reader, input_of, spread};
 use crate::{Control, Error, Model, Result, side_by_side};
 
+mod lifetime;
 mod shelf;
 
+use lifetime::{peak_bytes, release, step_bytes, uses};
 use shelf::{Kept, Shelf};
 
 /// Most pictures that are held at the same time.
@@ -427,63 +429,4 @@ pub(super) fn relative(outputs: &[(f64, f64)]) -> f64 {
     let errors = outputs.iter().filter(|s| s.0 > 0.0).map(|s| s.1 / s.0);
     let count = errors.clone().count();
     errors.sum::<f64>() / count.max(1) as f64
-}
-
-/// How many nodes still read each value.
-fn uses(graph: &Graph) -> HashMap<ValueId, usize> {
-    graph.consumers().into_iter().map(|(v, c)| (v, c.len())).collect()
-}
-
-/// Takes out what no later node reads.
-fn release<T>(
-    graph: &Graph,
-    n: NodeId,
-    values: &mut HashMap<ValueId, T>,
-    left: &mut HashMap<ValueId, usize>,
-) -> Vec<T> {
-    let node = &graph.nodes[n];
-    let mut read: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
-    read.sort_unstable();
-    read.dedup();
-    for v in read {
-        if let Some(count) = left.get_mut(&v) {
-            *count = count.saturating_sub(1);
-        }
-    }
-    let gone = |v: &ValueId| left.get(v).copied().unwrap_or(0) == 0 && !graph.outputs.contains(v);
-    let all = node.inputs.iter().flatten().chain(&node.outputs);
-    all.filter(|v| gone(v)).filter_map(|v| values.remove(v)).collect()
-}
-
-/// Bytes of a value in both networks.
-fn value_bytes(graph: &Graph, v: ValueId) -> usize {
-    let shape = graph.value(v).fixed_shape().unwrap_or_default();
-    tensor::numel(&shape).unwrap_or(usize::MAX / 64).saturating_mul(8)
-}
-
-/// Most bytes that a node reads and writes for one picture, in both networks.
-fn step_bytes(graph: &Graph) -> usize {
-    let bytes = |v: &ValueId| match graph.is_constant(*v) {
-        true => 0,
-        false => value_bytes(graph, *v),
-    };
-    let one = |n: &graph::Node| {
-        let all = n.inputs.iter().flatten().chain(&n.outputs).map(bytes);
-        all.fold(0usize, usize::saturating_add)
-    };
-    graph.nodes.iter().map(one).max().unwrap_or(0)
-}
-
-/// Most bytes that one picture's values take at a time, in both networks.
-fn peak_bytes(graph: &Graph) -> usize {
-    let bytes = |v: &ValueId| value_bytes(graph, *v);
-    let mut left = uses(graph);
-    let mut live: HashMap<ValueId, usize> = graph.inputs.iter().map(|v| (*v, bytes(v))).collect();
-    let mut peak = 0usize;
-    for (n, node) in graph.nodes.iter().enumerate() {
-        live.extend(node.outputs.iter().map(|v| (*v, bytes(v))));
-        peak = peak.max(live.values().fold(0usize, |a, b| a.saturating_add(*b)));
-        release(graph, n, &mut live, &mut left);
-    }
-    peak
 }

@@ -160,25 +160,40 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
+/// Rows of a root that are found before the rows below take them into account: each of those is then read once for all of them.
+const PANEL: usize = 32;
+
 /// R with H = RᵀR from the upper triangle of H, in place; `None` where H is not positive definite.
 pub(super) fn cholesky(mut h: Vec<f64>, d: usize) -> Option<Vec<f64>> {
-    for i in 0..d {
-        let (done, rest) = h.split_at_mut((i + 1) * d);
-        let row = &mut done[i * d..];
-        let pivot = row[i].sqrt();
-        if !(pivot.is_finite() && pivot > 0.0) {
-            return None;
+    let subtract = |row: &mut [f64], j: usize, pivot_row: &[f64]| {
+        let factor = pivot_row[j];
+        if factor != 0.0 {
+            for (x, y) in row[j..].iter_mut().zip(&pivot_row[j..]) {
+                *x -= factor * y;
+            }
         }
-        for x in &mut row[i..] {
-            *x /= pivot;
+    };
+    for start in (0..d).step_by(PANEL) {
+        let end = d.min(start + PANEL);
+        let (done, below) = h.split_at_mut(end * d);
+        let panel = &mut done[start * d..];
+        for i in start..end {
+            let (upper, rest) = panel.split_at_mut((i - start + 1) * d);
+            let row = &mut upper[(i - start) * d..];
+            let pivot = row[i].sqrt();
+            if !(pivot.is_finite() && pivot > 0.0) {
+                return None;
+            }
+            for x in &mut row[i..] {
+                *x /= pivot;
+            }
+            for (j, other) in (i + 1..).zip(rest.chunks_exact_mut(d)) {
+                subtract(other, j, row);
+            }
         }
-        for (k, below) in rest.chunks_exact_mut(d).enumerate() {
-            let j = i + 1 + k;
-            let factor = row[j];
-            if factor != 0.0 {
-                for (x, y) in below[j..].iter_mut().zip(&row[j..]) {
-                    *x -= factor * y;
-                }
+        for (j, row) in (end..).zip(below.chunks_exact_mut(d)) {
+            for pivot_row in panel.chunks_exact(d) {
+                subtract(row, j, pivot_row);
             }
         }
     }
@@ -229,6 +244,23 @@ mod tests {
             assert!((row - want[i]).abs() < 1e-9);
         }
         assert!(cholesky(vec![-1.0], 1).is_none());
+    }
+
+    #[test]
+    fn a_root_of_several_panels_gives_the_matrix_back() {
+        let dim = 2 * PANEL + 7;
+        let x = inputs(3, 4 * dim, dim);
+        let mut moments = Moments::new(dim, 1);
+        moments.add(&x, &x, &vec![1.0; dim]);
+        let order: Vec<usize> = (0..dim).rev().collect();
+        let h = moments.ordered(&order, DAMPING);
+        let r = moments.root(&order).unwrap();
+        for i in 0..dim {
+            for j in i..dim {
+                let product: f64 = (0..=i).map(|k| r[k * dim + i] * r[k * dim + j]).sum();
+                assert!((product - h[i * dim + j]).abs() < 1e-9 * h[0], "{i} {j}");
+            }
+        }
     }
 
     #[test]
