@@ -19,7 +19,7 @@ fn a_file_that_is_no_picture_is_told_before_calibration_begins() {
         ran.stderr.contains("p01.jpg: not a picture")
             && ran
                 .stderr
-                .contains("remove the file; the other pictures can be read"),
+                .contains("remove the file, or skip it with --allow-skips; the other pictures can be read"),
         "{}",
         ran.stderr
     );
@@ -37,6 +37,16 @@ fn a_file_that_is_no_picture_is_told_before_calibration_begins() {
     );
     assert!(!ran.stderr.contains("equalize") && !ran.stderr.contains("calibrate"));
     assert!(!out.exists());
+    // Or counted, and the others are used.
+    let words = "quantize --grid int8 --threads 1 --json --allow-skips --calib";
+    let json = run(words, &[&calib, &model, "-o".as_ref(), &out]).code(0).json();
+    assert_eq!(json["skipped"], 3);
+    assert_eq!(json["settings"]["calibration_pictures"], 4);
+    for file in std::fs::read_dir(&calib).unwrap() {
+        std::fs::write(file.unwrap().path(), "an error page").unwrap();
+    }
+    let ran = run(words, &[&calib, &model, "-o".as_ref(), &out]).code(3);
+    assert!(ran.stderr.contains("no picture can be read"), "{}", ran.stderr);
 }
 
 #[test]

@@ -40,6 +40,29 @@ pub fn spread<T: Clone>(all: &[T], count: usize) -> Vec<T> {
     (0..count).map(|i| all[i * all.len() / count].clone()).collect()
 }
 
+/// The pictures that can be read, whole, and a line for each of the others.
+///
+/// # Errors
+/// Cancellation and limits; where none can be read, the fault of the first.
+pub(crate) fn readable(pictures: &[PathBuf], control: &Control) -> Result<(Vec<PathBuf>, Vec<String>)> {
+    let mut reader = Reader::new(control);
+    let (mut good, mut notes, mut first) = (Vec::new(), Vec::new(), None);
+    for path in pictures {
+        match reader.read(path) {
+            Ok(_) => good.push(path.clone()),
+            Err(e) if !is_of_the_picture(&e) => return Err(e),
+            Err(e) => {
+                notes.push(format!("skipped: {e}"));
+                first.get_or_insert(e);
+            }
+        }
+    }
+    match first {
+        Some(e) if good.is_empty() => Err(e.help("no picture can be read")),
+        _ => Ok((good, notes)),
+    }
+}
+
 /// Whether all pictures can be read, before long work begins with them.
 ///
 /// # Errors
@@ -63,8 +86,8 @@ pub(crate) fn check(pictures: &[PathBuf], control: &Control) -> Result<()> {
     let more = if others.len() > NAMED { ", …" } else { "" };
     let named = others[..others.len().min(NAMED)].join(", ");
     Err(first.help(match others.len() {
-        0 => "remove the file; the other pictures can be read".into(),
-        n => format!("remove the file, and {n} more that cannot be read: {named}{more}"),
+        0 => "remove the file, or skip it with --allow-skips; the other pictures can be read".into(),
+        n => format!("remove the file, and {n} more that cannot be read: {named}{more}; or skip them with --allow-skips"),
     }))
 }
 

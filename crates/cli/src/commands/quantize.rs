@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// At most this many pictures, spread evenly
     #[arg(long, default_value_t = 300, value_parser = values::count(1, 300))]
     subset_size: usize,
+    /// Go on without pictures that cannot be read, and count them
+    #[arg(long)]
+    allow_skips: bool,
     /// How ranges of activations are chosen: min-max, percentile[=TAIL], mse, kl [default: the one of min-max, two percentiles and mse
     /// whose detections agree best with the float model's on a few calibration pictures]
     #[arg(long)]
@@ -157,6 +160,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         activation_tables: a.activation_tables,
         integer_only: a.integer_only,
         subset: a.subset_size,
+        allow_skips: a.allow_skips,
         threads: context.threads,
         control: context.control.clone(),
         ..QuantizeOptions::new(choice, pictures.clone())
@@ -174,6 +178,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         return write_report(a, &outcome, &inputs).map(|()| outcome);
     }
     let q = lowbit::quantize(&model, &options, &mut context.bar())?;
+    q.report.notes.iter().for_each(|note| context.note(note));
     let bytes = q.model.to_onnx(Form::Packed)?;
     context.control.check()?;
     lowbit::output::file(&output, &bytes, &inputs)?;
@@ -327,11 +332,14 @@ fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) -> String {
             .map_or(String::new(), |a| format!(", agreement of detections {a:.4}"));
         let _ = writeln!(
             out,
-            "outputs  relative error {:.3} %{agreement}, on {} of {} calibration pictures",
+            "outputs  relative error {:.3} %{agreement}, on {} of {}",
             100.0 * error,
             set.correction_pictures,
-            set.calibration_pictures
+            text::counted(set.calibration_pictures, "calibration picture")
         );
+    }
+    if r.skipped > 0 {
+        let _ = writeln!(out, "skipped  {}", text::counted(r.skipped, "picture"));
     }
     if r.agreement.is_some_and(|a| a < FEW) {
         out.push_str(

@@ -132,8 +132,9 @@ impl<'a> Reader<'a> {
     fn take(&mut self, n: usize) -> Load<Bytes<'a>> {
         let Some((head, rest)) = self.rest.split_at_checked(n) else {
             let have = self.rest.len();
+            let s = if n == 1 { "" } else { "s" };
             return Err(
-                LoadError::bad(format!("the file ends early: {n} bytes wanted, {have} left"))
+                LoadError::bad(format!("the file ends early: {n} byte{s} wanted, {have} left"))
                     .at_byte(self.at),
             );
         };

@@ -76,6 +76,8 @@ pub struct QuantizeOptions {
     pub pictures: Vec<PathBuf>,
     /// At most this many of them are used, spread evenly over the list.
     pub subset: usize,
+    /// Go on without calibration pictures that cannot be read, and count them in the report.
+    pub allow_skips: bool,
     /// Threads; 0 takes all cores. The result does not depend on it.
     pub threads: usize,
     /// Stops the work, caps its memory.
@@ -104,6 +106,7 @@ impl QuantizeOptions {
             integer_only: false,
             pictures,
             subset: 300,
+            allow_skips: false,
             threads: 0,
             control: Control::default(),
         }
@@ -157,8 +160,13 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
             "give a folder with --calib: 16 pictures of the kind the model will see are enough to start with",
         ));
     }
-    let pictures = spread(&options.pictures, options.subset);
-    crate::pictures::check(&pictures, &options.control)?;
+    let mut pictures = spread(&options.pictures, options.subset);
+    let mut notes = Vec::new();
+    if options.allow_skips {
+        (pictures, notes) = crate::pictures::readable(&pictures, &options.control)?;
+    } else {
+        crate::pictures::check(&pictures, &options.control)?;
+    }
     let pool = Arc::new(Pool::new(options.threads));
     let first = match options.choice {
         Choice::Grid(grid) => grid,
@@ -214,6 +222,8 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     let mut report = report::report(model, &plan, &weights, &fitted, record);
     report.tried = setting.tried;
     report.grids = grids;
+    report.skipped = notes.len();
+    report.notes = notes;
     Ok(Quantized {
         model: quantized,
         report,

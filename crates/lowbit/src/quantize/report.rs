@@ -84,6 +84,10 @@ pub struct QuantizeReport {
     pub tried: Vec<Tried>,
     /// Grids that were tried where a width was asked for; the least error won.
     pub grids: Vec<TriedGrid>,
+    /// Calibration pictures that could not be read.
+    pub skipped: usize,
+    /// Why they could not.
+    pub notes: Vec<String>,
     /// Every convolution and matrix product, in node order.
     pub layers: Vec<LayerReport>,
     /// Sizes.
@@ -153,6 +157,8 @@ pub(super) fn report(
         settings,
         tried: Vec::new(),
         grids: Vec::new(),
+        skipped: 0,
+        notes: Vec::new(),
         layers: rows.into_iter().map(|r| r.1).collect(),
         size: Size {
             weights: count,
