@@ -13,46 +13,48 @@ def fields(message):
         nonlocal at
         value = shift = 0
         while True:
-            byte = message[at]
-            value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
-            if byte < 128:
+            value, shift, at = value | (message[at] & 127) << shift, shift + 7, at + 1
+            if message[at - 1] < 128:
                 return value
 
     while at < len(message):
         key = varint()
-        value = {1: 8, 5: 4}.get(key & 7) or varint()
-        if key & 7:
-            value, at = message[at : at + value], at + value
-        yield key >> 3, value
+        value = {1: 8, 5: 4}.get(key & 7) or varint()  # or the number of bytes
+        yield key >> 3, message[at : at + value] if key & 7 else value
+        at += value if key & 7 else 0
 
 
 def all_of(message, number):
     return [value for n, value in fields(message) if n == number]
 
 
-def tensor(message):
-    kind = {1: "<f4", 2: "u1", 6: "<i4"}[all_of(message, 2)[0]]
-    return np.frombuffer(all_of(message, 9)[0], kind).reshape(all_of(message, 1))
+def tensor(message, kinds={1: "<f4", 2: "u1", 6: "<i4"}):
+    return np.frombuffer(all_of(message, 9)[0], kinds[all_of(message, 2)[0]]).reshape(all_of(message, 1))
 
 
 def weights(data):
-    """name → (grid, points, float32 array)."""
+    """{name: (grid, points, float32 array)}."""
     digest = next(dict(fields(e))[2] for e in all_of(data, 14) if dict(fields(e))[1] == b"lowbit.digest")
     assert hashlib.sha256(data.replace(digest, b"0" * 64)).hexdigest() == digest.decode(), "damaged"
     (graph,) = all_of(data, 7)
-    constants = {all_of(t, 8)[0]: t for t in all_of(graph, 5)}
-    for node in all_of(graph, 1):
-        if all_of(node, 7) != [b"ai.lowbit"]:
-            continue
+    constants, made = {all_of(t, 8)[0]: t for t in all_of(graph, 5)}, {}
+    for node in (n for n in all_of(graph, 1) if all_of(n, 7) == [b"ai.lowbit"]):
         attributes = {all_of(a, 1)[0]: a for a in all_of(node, 5)}
-        assert all_of(attributes[b"version"], 3) == [1], "unknown version"
-        bits, shape = all_of(attributes[b"bits"], 3)[0], all_of(attributes[b"shape"], 8)
-        codes, levels, scale, zero_point = (tensor(constants[name]) for name in all_of(node, 1))
-        digits = np.unpackbits(codes, axis=1, bitorder="little")[:, : np.prod(shape) * bits]
-        codes = digits.reshape(len(codes), -1, bits) @ (1 << np.arange(bits))
-        terms = (levels[codes].reshape(-1, *shape) - zero_point).astype(np.float32) * scale
-        yield all_of(node, 2)[0].decode(), all_of(attributes[b"grid"], 4)[0].decode(), len(codes), sum(terms[1:], terms[0])
+        number = lambda name: all_of(attributes[name], 3)[0]
+        assert number(b"version") == 1, "unknown version"
+        inputs, output = all_of(node, 1), all_of(node, 2)[0]
+        if all_of(node, 4) == [b"AddRows"]:
+            (grid, points, w), rows = made.pop(inputs[0]), made.pop(inputs[1])[2]
+            np.moveaxis(w, number(b"axis"), 0)[tensor(constants[inputs[2]])] += np.moveaxis(rows, number(b"axis"), 0)
+            made[output] = grid, points + 1, w
+            continue
+        bits, shape = number(b"bits"), all_of(attributes[b"shape"], 8)
+        codes, levels, scale, zero_point = (tensor(constants[name]) for name in inputs)
+        digits = np.unpackbits(codes, axis=1, bitorder="little")[:, : np.prod(shape) * bits].reshape(len(codes), -1, bits)
+        terms = (levels[digits @ (1 << np.arange(bits))].reshape(-1, *shape) - zero_point).astype(np.float32) * scale
+        made[output] = all_of(attributes[b"grid"], 4)[0].decode(), len(codes), sum(terms[1:], terms[0])
+    return made
 
 
-for name, grid, points, w in weights(open(sys.argv[1], "rb").read()):
-    print(name, grid, "x".join(map(str, (*w.shape, points))), hashlib.sha256(w.tobytes()).hexdigest())
+for name, (grid, points, w) in weights(open(sys.argv[1], "rb").read()).items():
+    print(name.decode(), grid, "x".join(map(str, (*w.shape, points))), hashlib.sha256(w.tobytes()).hexdigest())

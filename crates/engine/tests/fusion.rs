@@ -33,10 +33,7 @@ fn conv(g: &mut Graph, x: ValueId, inputs: usize, outputs: usize) -> ValueId {
         axis: 0,
         levels: vec![0, 1, -1, 2],
         zero_points: None,
-        points: vec![Point {
-            codes,
-            scales: vec![0.1],
-        }],
+        points: vec![Point::whole(codes, vec![0.1])],
     };
     g.weights.insert(w, annotation);
     let op = Op::Conv(Conv {

@@ -9,7 +9,40 @@ pub struct Point {
     pub codes: Vec<u8>,
     /// One scale, or one per output channel; finite and positive.
     pub scales: Vec<f32>,
+    /// Output channels that have this term, ascending; the levels of all others are 0. `None`: all channels.
+    pub rows: Option<Vec<u32>>,
 }
+
+impl Point {
+    /// A term of all channels.
+    pub fn whole(codes: Vec<u8>, scales: Vec<f32>) -> Point {
+        Point {
+            codes,
+            scales,
+            rows: None,
+        }
+    }
+
+    /// Output channels that a file stores.
+    fn stored_rows(&self, channels: usize) -> usize {
+        self.rows.as_ref().map_or(channels, Vec::len)
+    }
+}
+
+/// A weight as integers in one unit per output channel: what an integer product multiplies by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merged {
+    /// Σ over the points of 2^F · scale_p / scale_1 · level, zero points taken off, in the weight's order.
+    pub levels: Vec<i32>,
+    /// scale_1 · 2^(−F) of each channel; one, where all points have one.
+    pub scales: Vec<f32>,
+}
+
+/// Integers of this size and their differences are exact in f32.
+const LARGEST: u32 = 1 << 23;
+
+/// Largest F: scales of points are whole multiples of 2^−16 of the first one's, or the weight is no integer one.
+const LARGEST_SHIFT: u32 = 16;
 
 /// A quantized weight. The value of element i with output channel c is
 /// `Σ_p scales_p[c] · (levels[codes_p[i]] − zero_points[c])`, each product rounded to f32 once.
@@ -81,13 +114,70 @@ impl WeightAnnotation {
         out
     }
 
+    /// The points as one row of integers per channel (`FORMAT.md` 1.3). `None` where a channel's scales are no whole multiples of 2^−16 of
+    /// its first, or an integer would leave ±2^23.
+    pub fn merged(&self) -> Option<Merged> {
+        let [first, others @ ..] = &self.points[..] else {
+            return None;
+        };
+        if others.is_empty() {
+            return Some(Merged {
+                levels: self.integer_levels(0),
+                scales: first.scales.clone(),
+            });
+        }
+        let one = self
+            .points
+            .iter()
+            .all(|p| p.scales.len() == 1 && p.rows.is_none());
+        let channels = if one { 1 } else { *self.shape.get(self.axis)? };
+        let scale = |p: &Point, c: usize| f64::from(p.scales[if p.scales.len() == 1 { 0 } else { c }]);
+        let has = |p: &Point, c: usize| {
+            p.rows
+                .as_ref()
+                .is_none_or(|r| r.binary_search(&(c as u32)).is_ok())
+        };
+        let whole =
+            |x: f64| (x.fract() == 0.0 && x < f64::from(1 << (LARGEST_SHIFT + 1))).then_some(x as i64);
+        let mut factors = Vec::with_capacity(channels);
+        let mut scales = Vec::with_capacity(channels);
+        for c in 0..channels {
+            let ratio = |p: &Point| {
+                if has(p, c) {
+                    scale(p, c) / scale(first, c)
+                } else {
+                    0.0
+                }
+            };
+            // The smallest unit in which the factors of all points are whole.
+            let (unit, found) = (0..=LARGEST_SHIFT).find_map(|shift| {
+                let parts = f64::from(1u32 << shift);
+                let all = self.points.iter().map(|p| whole(ratio(p) * parts));
+                Some((scale(first, c) / parts, all.collect::<Option<Vec<i64>>>()?))
+            })?;
+            factors.push(found);
+            scales.push(Some(unit as f32).filter(|u| u.is_normal())?);
+        }
+        let mut levels = vec![0i64; self.len()];
+        for p in 0..self.points.len() {
+            for (i, (sum, level)) in levels.iter_mut().zip(self.integer_levels(p)).enumerate() {
+                let c = if one { 0 } else { self.channel(i) };
+                *sum += factors[c][p] * i64::from(level);
+            }
+        }
+        let levels = levels.into_iter().map(|l| i32::try_from(l).ok());
+        let levels = levels.map(|l| l.filter(|l| l.unsigned_abs() <= LARGEST));
+        Some(Merged {
+            levels: levels.collect::<Option<_>>()?,
+            scales,
+        })
+    }
+
     /// Whether the parts agree: lengths, ranges, positive finite scales. Everything else here relies on it.
     ///
     /// # Errors
     /// A sentence that names the part at fault.
     pub fn check(&self) -> Result<(), String> {
-        /// Integers of this size and their differences are exact in f32.
-        const LARGEST: u32 = 1 << 23;
         if !(1..=8).contains(&self.bits) {
             return Err(format!("a code has {} bits; 1 to 8 are possible", self.bits));
         }
@@ -108,7 +198,10 @@ impl WeightAnnotation {
         let Some(first) = self.points.first() else {
             return Err("there is no point".into());
         };
-        for point in &self.points {
+        for (p, point) in self.points.iter().enumerate() {
+            if let Some(rows) = &point.rows {
+                self.check_rows(p, rows)?;
+            }
             if point.codes.len() != count {
                 let have = point.codes.len();
                 return Err(format!("{have} codes are given for shape {:?}", self.shape));
@@ -137,11 +230,55 @@ impl WeightAnnotation {
         }
     }
 
-    /// Bits that the codes and scales take in a file.
+    /// The channels of a point that not all channels have: after the first one, and after those that all have.
+    fn check_rows(&self, p: usize, rows: &[u32]) -> Result<(), String> {
+        let channels = self.shape[self.axis];
+        if p == 0 || self.points[p + 1..].iter().any(|later| later.rows.is_none()) {
+            return Err(format!(
+                "point {p} has not all channels, but a point of all channels behind it"
+            ));
+        }
+        let ascending = rows.windows(2).all(|w| w[0] < w[1]);
+        if !ascending || rows.is_empty() || rows.last().is_some_and(|&r| r as usize >= channels) {
+            return Err(format!(
+                "the rows of point {p} are not ascending output channels of {channels}"
+            ));
+        }
+        if self.zero_points.is_some() || self.levels[0] != 0 {
+            return Err("points of some rows need a grid without zero points whose code 0 is 0".into());
+        }
+        let codes = &self.points[p].codes;
+        let outside = |i: usize| codes[i] != 0 && rows.binary_search(&(self.channel(i) as u32)).is_err();
+        match (0..codes.len()).find(|&i| outside(i)) {
+            Some(i) => Err(format!(
+                "point {p} has a level in channel {}, which is none of its rows",
+                self.channel(i)
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Rows of weights that a file stores, one for each output channel and point that has it.
+    pub fn stored_rows(&self) -> usize {
+        let channels = self.shape[self.axis];
+        self.points.iter().map(|p| p.stored_rows(channels)).sum()
+    }
+
+    /// Bits that the codes, scales and numbers of rows take in a file.
     pub fn stored_bits(&self) -> usize {
-        let scales: usize = self.points.iter().map(|p| p.scales.len() * 32).sum();
+        let channels = self.shape[self.axis].max(1);
+        let each = self.len() / channels;
+        let point = |p: &Point| {
+            let rows = p.stored_rows(channels);
+            let numbers = if p.rows.is_some() {
+                2 * rows
+            } else {
+                p.scales.len()
+            };
+            (rows * each * self.bits as usize).div_ceil(8) * 8 + 32 * numbers
+        };
         let zero_points = self.zero_points.as_ref().map_or(0, |z| z.len() * 32);
-        self.points.len() * (self.len() * self.bits as usize).div_ceil(8) * 8 + scales + zero_points
+        self.points.iter().map(point).sum::<usize>() + zero_points
     }
 }
 
@@ -212,13 +349,57 @@ mod tests {
             axis: 0,
             levels: vec![0, 1, 0, -1],
             zero_points: None,
-            points: vec![Point {
-                codes: vec![0, 1, 3, 3, 1, 0],
-                scales: vec![0.5, 2.0],
-            }],
+            points: vec![Point::whole(vec![0, 1, 3, 3, 1, 0], vec![0.5, 2.0])],
         };
         assert_eq!(w.decode(), vec![0.0, 0.5, -0.5, -2.0, 2.0, 0.0]);
         assert_eq!(w.stored_bits(), 2 * 8 + 64);
+    }
+
+    /// Channel 1 has a second point of a quarter of the first one's scale.
+    fn two_points() -> WeightAnnotation {
+        let second = Point {
+            codes: vec![0, 0, 0, 1, 3, 1],
+            scales: vec![1.0, 0.5],
+            rows: Some(vec![1]),
+        };
+        WeightAnnotation {
+            grid: "ternary".into(),
+            bits: 2,
+            shape: vec![2, 3],
+            axis: 0,
+            levels: vec![0, 1, 0, -1],
+            zero_points: None,
+            points: vec![Point::whole(vec![0, 1, 3, 3, 1, 0], vec![0.5, 2.0]), second],
+        }
+    }
+
+    #[test]
+    fn points_of_some_rows_are_added_there_and_stored_alone() {
+        let w = two_points();
+        assert_eq!(w.check(), Ok(()));
+        assert_eq!(w.decode(), vec![0.0, 0.5, -0.5, -1.5, 1.5, 0.5]);
+        // 6 codes and 2 scales; 3 codes, a scale and the number of the row.
+        assert_eq!((w.stored_bits(), w.stored_rows()), (16 + 64 + 8 + 64, 3));
+        let merged = w.merged().unwrap();
+        assert_eq!(merged.levels, vec![0, 1, -1, -3, 3, 1]);
+        assert_eq!(merged.scales, vec![0.5, 0.5]);
+        let mut third = w.clone();
+        third.points[1].scales[1] = 2.0 / 3.0;
+        assert_eq!(third.merged(), None);
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_named() {
+        let broken = |change: fn(&mut WeightAnnotation)| {
+            let mut w = two_points();
+            change(&mut w);
+            w.check().unwrap_err()
+        };
+        assert!(broken(|w| w.points[1].codes[0] = 1).contains("channel 0"));
+        assert!(broken(|w| w.points[1].rows = Some(vec![2])).contains("ascending output channels of 2"));
+        assert!(broken(|w| w.points[1].rows = Some(vec![])).contains("ascending"));
+        assert!(broken(|w| w.points.swap(0, 1)).contains("point 0"));
+        assert!(broken(|w| w.zero_points = Some(vec![0, 0])).contains("zero points"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod resize;
 mod rule;
 pub mod shape;
 
-pub use annotation::{EdgeQuantizer, Point, WeightAnnotation};
+pub use annotation::{EdgeQuantizer, Merged, Point, WeightAnnotation};
 pub use evaluate::{Evaluate, NoEvaluator};
 pub use function::real_function;
 pub use graph::{Graph, GraphError, Node, NodeId, Value, ValueId};

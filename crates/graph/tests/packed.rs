@@ -32,8 +32,11 @@ fn assert_same(a: &Graph, b: &Graph, what: &str) {
 
 #[test]
 fn random_annotated_graphs_come_back() {
-    for seed in 0..300 {
-        let g = annotated::graph(seed);
+    for seed in 0..600 {
+        let mut g = annotated::graph(seed / 2);
+        if seed % 2 == 1 {
+            g = annotated::with_rows(g, seed);
+        }
         g.check().unwrap();
         let file = bytes(&g, Form::Packed);
         let again = back(&file);
@@ -45,7 +48,7 @@ fn random_annotated_graphs_come_back() {
 #[test]
 fn qdq_files_come_back_with_equal_edges_and_equal_weights() {
     for (seed, form) in (0..100).flat_map(|s| [Form::Qdq, Form::Qdq4, Form::Qdq2].map(|f| (s, f))) {
-        let g = annotated::graph(seed);
+        let g = annotated::with_rows(annotated::graph(seed), seed);
         let again = back(&bytes(&g, form));
         assert_eq!(g.metadata, again.metadata);
         for (v, w) in &g.weights {
@@ -53,23 +56,26 @@ fn qdq_files_come_back_with_equal_edges_and_equal_weights() {
             let id = again.find(name).unwrap();
             let wide =
                 w.levels.iter().any(|l| l.abs() > 255) && w.integer_levels(0).iter().any(|l| l.abs() > 127);
-            if name == "last.w" || wide {
-                // Three points and levels beyond int8 have no standard form.
+            let merged = w
+                .merged()
+                .filter(|m| w.points.len() == 1 || m.levels.iter().all(|l| l.abs() <= 127));
+            let Some(merged) = merged.filter(|_| !wide) else {
+                // Points without a common unit and levels beyond int8 have no standard form.
                 assert_eq!(
                     again.constants[&id].as_f32().unwrap(),
                     w.decode(),
                     "seed {seed} {name}"
                 );
                 continue;
-            }
+            };
             let other = &again.weights[&id];
             assert_eq!(
                 (other.axis, &other.shape),
                 (w.axis, &w.shape),
                 "seed {seed} {name}"
             );
-            assert_eq!(other.integer_levels(0), w.integer_levels(0), "seed {seed} {name}");
-            assert_eq!(other.decode(), w.decode(), "seed {seed} {name}");
+            assert_eq!(other.integer_levels(0), merged.levels, "seed {seed} {name}");
+            assert_eq!(other.points[0].scales, merged.scales, "seed {seed} {name}");
         }
         let edges = |g: &Graph| {
             g.edges
@@ -145,7 +151,7 @@ fn any_runtime_computes_what_the_file_says() {
         put(format!("packed{bits}.onnx"), bytes(&g, Form::Packed));
     }
     for seed in 0..12 {
-        let mut g = annotated::graph(seed);
+        let mut g = annotated::with_rows(annotated::graph(seed), seed);
         // Without quantizers only the weights differ in form.
         let edges = std::mem::take(&mut g.edges);
         put(format!("float_{seed}.onnx"), bytes(&g, Form::Float));
@@ -164,15 +170,24 @@ fn any_runtime_computes_what_the_file_says() {
 
 /// Guards the format: files of version 1 must load for ever. `LOWBIT_BLESS=1` writes the file anew.
 #[test]
-fn the_golden_file_is_read_and_written() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/packed_v1.onnx");
-    let g = annotated::graph(20_261_126);
+fn the_golden_files_are_read_and_written() {
+    let seed = 20_261_126;
+    let plain = annotated::graph(seed);
+    let rows = annotated::with_rows(plain.clone(), seed);
+    for (name, g) in [("packed_v1.onnx", plain), ("packed_v1_rows.onnx", rows)] {
+        golden(name, &g);
+    }
+}
+
+fn golden(name: &str, g: &Graph) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    let path = folder.join(name);
     if std::env::var_os("LOWBIT_BLESS").is_some() {
-        std::fs::write(&path, bytes(&g, Form::Packed)).unwrap();
+        std::fs::write(&path, bytes(g, Form::Packed)).unwrap();
     }
     let file = std::fs::read(&path).unwrap();
-    assert_same(&g, &back(&file), "golden");
-    assert!(bytes(&g, Form::Packed) == file, "the writer gives other bytes");
+    assert_same(g, &back(&file), name);
+    assert!(bytes(g, Form::Packed) == file, "the writer gives other bytes");
 }
 
 #[test]
@@ -185,7 +200,7 @@ fn sixty_lines_of_python_decode_the_same_weights() {
     assert!(text.lines().count() <= 60);
     let folder = common::scratch(test);
     for seed in [3, 4, 5, 20_261_126] {
-        let g = annotated::graph(seed);
+        let g = annotated::with_rows(annotated::graph(seed), seed);
         let path = folder.join(format!("{seed}.onnx"));
         std::fs::write(&path, bytes(&g, Form::Packed)).unwrap();
         let Some(report) = common::python(test, script, &[path.as_os_str()]) else {
@@ -338,10 +353,10 @@ fn shared_detectors_run_packed_in_onnxruntime() {
                     })
                     .collect(),
                 zero_points: None,
-                points: vec![graph::Point {
-                    codes: values.iter().map(code).collect(),
-                    scales: vec![top / 7.0; t.shape()[0]],
-                }],
+                points: vec![graph::Point::whole(
+                    values.iter().map(code).collect(),
+                    vec![top / 7.0; t.shape()[0]],
+                )],
             };
             saved += values.len() * 4 - w.stored_bits() / 8;
             g.weights.insert(v, w);

@@ -131,10 +131,10 @@ fn check(c: &Case) -> Result<(), TestCaseError> {
             axis,
             levels: (-8..8).collect(),
             zero_points: None,
-            points: vec![Point {
-                codes: levels.iter().map(|l| (l + 8) as u8).collect(),
-                scales: scales.clone(),
-            }],
+            points: vec![Point::whole(
+                levels.iter().map(|l| (l + 8) as u8).collect(),
+                scales.clone(),
+            )],
         },
     );
     let b = g.add_constant("b", Tensor::vector(bias.clone()));

@@ -269,10 +269,7 @@ pub fn project_weight(
         axis,
         levels: grid.levels(),
         zero_points: projection.zero_points.clone(),
-        points: vec![Point {
-            codes,
-            scales: projection.scales.clone(),
-        }],
+        points: vec![Point::whole(codes, projection.scales.clone())],
     };
     Ok((annotation, projection))
 }

@@ -31,16 +31,16 @@ pub(super) fn quantized(cx: &Compiler<'_>, n: NodeId, axis: usize) -> Result<Qua
             false => "its weight is computed".into(),
         });
     };
-    let [point] = q.points.as_slice() else {
-        return Err(format!("its weight is a sum of {} points", q.points.len()));
-    };
+    let merged = q
+        .merged()
+        .ok_or("the scales of its weight's points have no common unit")?;
     let affine_per_channel = q.zero_points.as_ref().is_some_and(|z| z.len() > 1);
-    if (point.scales.len() > 1 || affine_per_channel) && q.axis != axis {
+    if (merged.scales.len() > 1 || affine_per_channel) && q.axis != axis {
         return Err(format!("its scales lie along axis {}, not {axis}", q.axis));
     }
     Ok(Quantized {
-        levels: q.integer_levels(0),
-        scales: point.scales.clone(),
+        levels: merged.levels,
+        scales: merged.scales,
         affine_per_channel,
         stored_bytes: stored(cx, weight),
     })

@@ -91,14 +91,40 @@ impl Builder {
         let channels = axis.filter(|_| self.rng.chance(70)).map_or(1, |a| shape[a]);
         let scales = (0..channels)
             .map(|_| (0.5 + self.rng.unit_f32()) * unit * 2.0 / large)
+            // Three of them are a number again.
+            .map(|s: f32| f32::from_bits(s.to_bits() & 0xffff_f000))
             .collect();
         let zero_points = self
             .rng
             .chance(20)
             .then(|| (0..channels).map(|_| self.rng.range(0, 4) as i32 - 2).collect());
-        let mut points = vec![Point { codes, scales }];
-        if self.rng.chance(5) {
-            points.push(points[0].clone());
+        let mut points = vec![Point::whole(codes, scales)];
+        // Further points: of all channels or of some, with a common unit or without.
+        while points.len() < 4 && self.rng.chance(25) {
+            let ratio = match self.rng.range(0, 9) {
+                0 => 0.7,
+                1 => 3.0 / 64.0,
+                shift => 2f32.powi(-(shift as i32 - 2)),
+            };
+            let mut more = points[0].clone();
+            more.codes.rotate_left(1);
+            more.scales.iter_mut().for_each(|s| *s *= ratio);
+            if let Some(a) = axis.filter(|_| channels > 1 && zero_points.is_none() && self.rng.chance(50)) {
+                let rows: Vec<u32> = (0..channels as u32).filter(|_| self.rng.chance(40)).collect();
+                if rows.is_empty() {
+                    continue;
+                }
+                let inner: usize = shape[a + 1..].iter().product();
+                for (i, code) in more.codes.iter_mut().enumerate() {
+                    if !rows.contains(&((i / inner % channels) as u32)) {
+                        *code = 0;
+                    }
+                }
+                more.rows = Some(rows);
+            } else if points.iter().any(|p| p.rows.is_some()) {
+                break;
+            }
+            points.push(more);
         }
         let id = self.g.add_value(
             "w",

@@ -6,6 +6,54 @@ use graph::{
 use tensor::{DType, Tensor};
 use testing::SplitMix64;
 
+/// Gives weights points of some of their channels, where their grid and scales allow it.
+pub(crate) fn with_rows(mut g: Graph, seed: u64) -> Graph {
+    let r = &mut SplitMix64(seed ^ 0x5eed);
+    for w in g.weights.values_mut() {
+        let channels = w.shape[w.axis];
+        let inner: usize = w.shape[w.axis + 1..].iter().product();
+        if w.zero_points.is_some() || w.levels[0] != 0 || w.points[0].scales.len() != channels {
+            continue;
+        }
+        for shift in 0..r.below(3) {
+            let point = of_some_rows(r, &w.points[0], (channels, inner), w.bits, shift as i32 + 1);
+            w.points.push(point);
+        }
+    }
+    g
+}
+
+/// A point of some of the channels, its scales 2^(−shift) of the first point's.
+fn of_some_rows(
+    r: &mut SplitMix64,
+    first: &Point,
+    (channels, inner): (usize, usize),
+    bits: u32,
+    shift: i32,
+) -> Point {
+    let mut rows: Vec<u32> = (0..channels as u32).filter(|_| r.below(3) == 0).collect();
+    if rows.is_empty() {
+        rows.push(r.below(channels) as u32);
+    }
+    let has = |c: usize| rows.contains(&(c as u32));
+    let codes = (0..first.codes.len()).map(|i| match has(i / inner % channels) {
+        true => r.below(1 << bits) as u8,
+        false => 0,
+    });
+    let scale = |c: usize| {
+        if has(c) {
+            first.scales[c] * 2f32.powi(-shift)
+        } else {
+            1.0
+        }
+    };
+    Point {
+        codes: codes.collect(),
+        scales: (0..channels).map(scale).collect(),
+        rows: Some(rows),
+    }
+}
+
 /// A weight of random codes. `wide` levels leave int8.
 pub(crate) fn weight(
     r: &mut SplitMix64,
@@ -40,9 +88,11 @@ pub(crate) fn weight(
         }
     };
     let points = (0..points)
-        .map(|_| Point {
-            codes: (0..count).map(|_| r.below(1 << bits) as u8).collect(),
-            scales: (0..scales).map(|_| 0.001 + 0.01 * r.unit_f32()).collect(),
+        .map(|_| {
+            Point::whole(
+                (0..count).map(|_| r.below(1 << bits) as u8).collect(),
+                (0..scales).map(|_| 0.001 + 0.01 * r.unit_f32()).collect(),
+            )
         })
         .collect();
     WeightAnnotation {

@@ -57,6 +57,61 @@ fn channel_axis(op: &Op) -> Option<usize> {
     }
 }
 
+/// Whole numbers in a unit of their channel.
+struct Units {
+    levels: Vec<i64>,
+    scales: Vec<f32>,
+}
+
+/// A weight of any number of points in whole numbers of one unit a channel.
+fn units(weight: &WeightAnnotation) -> Result<Units, Float> {
+    let none = || Float::from("the scales of its points have no common unit (1.3)");
+    let first = weight.points.first().ok_or("its weight has no points")?;
+    let mut levels: Vec<i64> = weight.integer_levels(0).into_iter().map(i64::from).collect();
+    let mut scales = first.scales.clone();
+    if weight.points.len() == 1 {
+        return Ok(Units { levels, scales });
+    }
+    let alike = |p: &graph::Point| p.scales.len() == 1 && p.rows.is_none();
+    if !weight.points.iter().all(alike) {
+        scales.resize(weight.shape[weight.axis], first.scales[0]);
+    }
+    let terms: Vec<Vec<i32>> = (0..weight.points.len())
+        .map(|p| weight.integer_levels(p))
+        .collect();
+    let mut factors = Vec::with_capacity(scales.len());
+    for (c, unit) in scales.iter_mut().enumerate() {
+        let of = |p: &graph::Point| f64::from(p.scales[if p.scales.len() == 1 { 0 } else { c }]);
+        let has = |p: &graph::Point| {
+            p.rows
+                .as_ref()
+                .is_none_or(|rows| rows.iter().any(|&r| r as usize == c))
+        };
+        let ratios = |f: i32| {
+            let ratio = move |p| {
+                if has(p) {
+                    of(p) / of(first) * 2f64.powi(f)
+                } else {
+                    0.0
+                }
+            };
+            weight.points.iter().map(ratio)
+        };
+        let fits = |f: &i32| ratios(*f).all(|r| r == r.trunc() && r < 131_072.0);
+        let f = (0..=16).find(fits).ok_or_else(none)?;
+        factors.push(ratios(f).map(|r| r as i64).collect::<Vec<_>>());
+        *unit = (of(first) / 2f64.powi(f)) as f32;
+    }
+    for (i, level) in levels.iter_mut().enumerate() {
+        let factors = &factors[if factors.len() == 1 { 0 } else { weight.channel(i) }];
+        *level = terms.iter().zip(factors).map(|(t, r)| r * i64::from(t[i])).sum();
+    }
+    if levels.iter().any(|l| l.abs() > 1 << 23) || !scales.iter().all(|s| s.is_normal()) {
+        return Err(none());
+    }
+    Ok(Units { levels, scales })
+}
+
 /// The product of a node.
 pub(super) fn product(place: &Place<'_>) -> Result<Product, Float> {
     let Place { graph, node, .. } = place;
@@ -75,18 +130,15 @@ pub(super) fn product(place: &Place<'_>) -> Result<Product, Float> {
     {
         return Err("Gemm with alpha, beta other than 1 or a transposed first operand is float (1.3)".into());
     }
-    let [point] = &weight.points[..] else {
-        return Err("a weight of several points is float (1.3)".into());
-    };
+    let Units { levels, scales } = units(weight)?;
     let (channels, channel) = channels(&node.op, &weight.shape)?;
-    let per_channel = point.scales.len() > 1;
-    if per_channel && (point.scales.len() != channels || channel_axis(&node.op) != Some(weight.axis)) {
+    let per_channel = scales.len() > 1;
+    if per_channel && (scales.len() != channels || channel_axis(&node.op) != Some(weight.axis)) {
         return Err("its weight's scales are not one per output channel (1.3)".into());
     }
-    let scale = |c: usize| point.scales[if per_channel { c } else { 0 }];
+    let scale = |c: usize| scales[if per_channel { c } else { 0 }];
     let bias = bias(place, channels)?;
     let to = place.outputs.first().copied().flatten();
-    let levels: Vec<i64> = weight.integer_levels(0).into_iter().map(i64::from).collect();
     let mut weights = vec![0i128; channels];
     for (i, level) in levels.iter().enumerate() {
         weights[channel(i)] += i128::from(level.unsigned_abs());

@@ -45,10 +45,10 @@ fn weight(g: &mut Graph, shape: &[usize], axis: usize, levels: &[i32], scales: &
         axis,
         levels: (-8..8).collect(),
         zero_points: None,
-        points: vec![Point {
-            codes: levels.iter().map(|l| (l + 8) as u8).collect(),
-            scales: scales.to_vec(),
-        }],
+        points: vec![Point::whole(
+            levels.iter().map(|l| (l + 8) as u8).collect(),
+            scales.to_vec(),
+        )],
     };
     g.weights.insert(v, annotation);
     v

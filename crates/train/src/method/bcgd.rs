@@ -129,7 +129,7 @@ impl WeightMethod for Bcgd {
             axis: self.layout.axis,
             levels: grid.levels(),
             zero_points: None,
-            points: vec![Point { codes, scales }],
+            points: vec![Point::whole(codes, scales)],
         };
         projected.copy_from_slice(&annotation.decode());
         self.published = Some(annotation);

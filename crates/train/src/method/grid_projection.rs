@@ -88,10 +88,7 @@ impl GridProjection {
             axis: self.layout.axis,
             levels: self.grid.levels(),
             zero_points: (!self.zero_points.is_empty()).then(|| self.zero_points.clone()),
-            points: vec![Point {
-                codes,
-                scales: self.scales.clone(),
-            }],
+            points: vec![Point::whole(codes, self.scales.clone())],
         }
     }
 

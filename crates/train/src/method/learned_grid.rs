@@ -83,10 +83,7 @@ impl LearnedGrid {
             axis: self.layout.axis,
             levels: self.grid.levels(),
             zero_points: None,
-            points: vec![Point {
-                codes: self.codes.clone(),
-                scales,
-            }],
+            points: vec![Point::whole(self.codes.clone(), scales)],
         })
     }
 

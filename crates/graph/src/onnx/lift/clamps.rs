@@ -54,7 +54,7 @@ fn integer(graph: &Graph, node: &Node, stays: &dyn Fn(&WeightAnnotation) -> bool
     let weight = || {
         input(1)
             .and_then(|v| graph.weights.get(&v))
-            .is_some_and(|w| w.points.len() == 1 && stays(w))
+            .is_some_and(|w| w.merged().is_some() && stays(w))
     };
     match node.op {
         Op::Conv(_) | Op::ConvTranspose(_) | Op::MatMul => quantized(0) && weight(),

@@ -156,10 +156,7 @@ fn weight(codes: &Tensor, bits: u32, p: &super::Parameters<'_>, axis: usize) -> 
         axis,
         levels: (0..1 << bits).map(level).collect(),
         zero_points: (!symmetric).then_some(zero_points),
-        points: vec![Point {
-            codes: codes_of,
-            scales: p.scales.to_vec(),
-        }],
+        points: vec![Point::whole(codes_of, p.scales.to_vec())],
     };
     w.check().is_ok().then_some(w)
 }

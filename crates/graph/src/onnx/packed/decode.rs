@@ -4,33 +4,18 @@ use tensor::{Tensor, bits};
 
 use super::super::attributes::{Attributes, positive};
 use super::super::error::{Load, LoadError};
-use super::super::functions::Call;
 use super::super::read::Builder;
-use super::{DECODE, DOMAIN, VERSION, unknown_version};
 use crate::annotation::{Point, WeightAnnotation};
 use crate::graph::ValueId;
 
-/// Reads a node of the domain; its output becomes a quantized weight.
-pub(in super::super) fn decode(builder: &mut Builder<'_, '_>, call: Call<'_, '_>) -> Load<()> {
-    let attrs = Attributes::new(call.attributes)?;
-    if call.node.op_type != DECODE {
-        let operator = super::super::error::quoted(call.node.op_type);
-        return Err(LoadError::unsupported(format!(
-            "domain {DOMAIN} has no operator {operator}"
-        )));
-    }
-    match attrs.int("version")? {
-        None => return Err(LoadError::bad("attribute version is missing")),
-        Some(VERSION) => {}
-        Some(version) => return Err(unknown_version(version)),
-    }
-    if !builder.functions.contains_key(&(DOMAIN, DECODE, "")) {
-        return Err(LoadError::bad("the file does not hold the function Decode")
-            .help("a packed file brings it, so that every runtime can open it"));
-    }
-    let (&[Some(codes), Some(levels), Some(scale), Some(zero_point)], &[output]) =
-        (&call.inputs[..], &call.outputs[..])
-    else {
+/// Reads a `Decode` node.
+pub(super) fn decode(
+    builder: &mut Builder<'_, '_>,
+    inputs: &[Option<ValueId>],
+    outputs: &[ValueId],
+    attrs: Attributes<'_>,
+) -> Load<()> {
+    let (&[Some(codes), Some(levels), Some(scale), Some(zero_point)], &[output]) = (inputs, outputs) else {
         return Err(LoadError::bad("Decode has four inputs and one output"));
     };
     let missing = |name: &str| LoadError::bad(format!("attribute {name} is missing"));
@@ -99,7 +84,7 @@ pub(in super::super) fn decode(builder: &mut Builder<'_, '_>, call: Call<'_, '_>
             let codes = bits::unpack(stream, count, width)
                 .ok_or_else(|| LoadError::bad("the last byte of codes has bits beyond the last code"))?;
             let scales = scales.to_vec();
-            Ok(Point { codes, scales })
+            Ok(Point::whole(codes, scales))
         })
         .collect::<Load<_>>()?;
     let weight = WeightAnnotation {
@@ -117,14 +102,14 @@ pub(in super::super) fn decode(builder: &mut Builder<'_, '_>, call: Call<'_, '_>
     Ok(())
 }
 
-fn constant<'b>(builder: &'b Builder<'_, '_>, id: ValueId, what: &str) -> Load<&'b Tensor> {
+pub(super) fn constant<'b>(builder: &'b Builder<'_, '_>, id: ValueId, what: &str) -> Load<&'b Tensor> {
     let constants = &builder.graph.constants;
     constants
         .get(&id)
         .ok_or_else(|| LoadError::bad(format!("input {what} is not an initializer")))
 }
 
-fn wrong(what: &str, want: &str, have: &Tensor) -> LoadError {
+pub(super) fn wrong(what: &str, want: &str, have: &Tensor) -> LoadError {
     let (dtype, shape) = (have.dtype(), have.shape());
     LoadError::bad(format!(
         "input {what} is {dtype:?} of shape {shape:?}, not {want}"

@@ -1,26 +1,43 @@
-//! `Decode` in standard operators, for runtimes that have never heard of it.
+//! `Decode` and `AddRows` in standard operators, for runtimes that have never heard of them.
 
 use tensor::Tensor;
 
 use super::super::wire::Writer;
 use super::super::write::{NodeWriter, tensor_message};
-use super::{DECODE, DOMAIN};
+use super::{ADD_ROWS, DECODE, DOMAIN};
 
 /// Operators of this opset suffice.
 const OPSET: i64 = 18;
 
 /// The `FunctionProto`, always the same bytes. Shapes: P points, B bytes each, N weights of b bits, weight shape S.
 pub(in super::super) fn decode_function() -> Vec<u8> {
+    let inputs = ["codes", "levels", "scale", "zero_point"];
+    let attributes = ["version", "grid", "bits", "axis", "shape"];
+    function(DECODE, &inputs, "weight", &attributes, decode_body)
+}
+
+fn function(
+    name: &str,
+    inputs: &[&str],
+    output: &str,
+    attributes: &[&str],
+    body: fn(&mut Body<'_>),
+) -> Vec<u8> {
     let mut f = Writer::default();
-    f.string(1, DECODE);
-    for name in ["codes", "levels", "scale", "zero_point"] {
-        f.string(4, name);
-    }
-    f.string(5, "weight");
-    for name in ["version", "grid", "bits", "axis", "shape"] {
-        f.string(6, name);
-    }
-    let mut b = Body { nodes: &mut f };
+    f.string(1, name);
+    inputs.iter().for_each(|name| f.string(4, name));
+    f.string(5, output);
+    attributes.iter().for_each(|name| f.string(6, name));
+    body(&mut Body { nodes: &mut f });
+    f.message(9, |o| {
+        o.string(1, "");
+        o.int(2, OPSET);
+    });
+    f.string(10, DOMAIN);
+    f.into_bytes()
+}
+
+fn decode_body(b: &mut Body<'_>) {
     b.constant("eight", &Tensor::vector((0..8).collect::<Vec<u8>>()));
     b.constant("one", &Tensor::scalar(1u8));
     b.constant(
@@ -60,12 +77,43 @@ pub(in super::super) fn decode_function() -> Vec<u8> {
     b.node("Cast", &["integer"], "real", |n| n.int("to", 1));
     b.node("Mul", &["real", "scale"], "term", |_| ());
     b.node("ReduceSum", &["term", "at0"], "weight", |n| n.int("keepdims", 0));
-    f.message(9, |o| {
-        o.string(1, "");
-        o.int(2, OPSET);
+}
+
+/// The other `FunctionProto`, always the same bytes. E rows of the C output channels are added to.
+pub(in super::super) fn add_rows_function() -> Vec<u8> {
+    let inputs = ["weight", "rows", "channels"];
+    function(ADD_ROWS, &inputs, "sum", &["version", "axis"], add_rows_body)
+}
+
+fn add_rows_body(b: &mut Body<'_>) {
+    b.constant("zero", &Tensor::scalar(0i64));
+    b.constant("one", &Tensor::scalar(1i64));
+    b.constant("at0", &Tensor::vector(vec![0i64]));
+    b.attribute("along", "value_int", "axis", 2);
+    // Of each output channel the row that is added, E where there is none: [C].
+    b.node("Shape", &["weight"], "dims", |_| ());
+    b.node("Gather", &["dims", "along"], "c", |n| n.int("axis", 0));
+    b.node("Unsqueeze", &["c", "at0"], "to_channels", |_| ());
+    b.node("Shape", &["channels"], "e", |_| ());
+    b.node("Expand", &["e", "to_channels"], "none", |_| ());
+    b.node("Squeeze", &["e", "at0"], "end", |_| ());
+    b.node("Range", &["zero", "end", "one"], "numbers", |_| ());
+    b.node("Cast", &["channels"], "places", |n| n.int("to", 7));
+    b.node("ScatterElements", &["none", "places", "numbers"], "row_of", |n| {
+        n.int("axis", 0)
     });
-    f.string(10, DOMAIN);
-    f.into_bytes()
+    // A row of zeros behind the E rows.
+    b.node("Gather", &["rows", "at0"], "first", |n| {
+        n.int_of_caller("axis", "axis")
+    });
+    b.node("Sub", &["first", "first"], "zeros", |_| ());
+    b.node("Concat", &["rows", "zeros"], "padded", |n| {
+        n.int_of_caller("axis", "axis")
+    });
+    b.node("Gather", &["padded", "row_of"], "spread", |n| {
+        n.int_of_caller("axis", "axis")
+    });
+    b.node("Add", &["weight", "spread"], "sum", |_| ());
 }
 
 struct Body<'w> {
@@ -123,11 +171,13 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     #[test]
-    fn the_function_is_the_one_that_the_format_names() {
-        let digest = Sha256::digest(super::decode_function());
-        let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+    fn the_functions_are_those_that_the_format_names() {
         let format = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../FORMAT.md");
         let text = std::fs::read_to_string(format).unwrap();
-        assert!(text.contains(&hex), "FORMAT.md does not name {hex}");
+        for function in [super::decode_function(), super::add_rows_function()] {
+            let digest = Sha256::digest(function);
+            let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+            assert!(text.contains(&hex), "FORMAT.md does not name {hex}");
+        }
     }
 }

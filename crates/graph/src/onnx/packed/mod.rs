@@ -1,22 +1,27 @@
 //! The packed form (FORMAT.md, part 2): codes of b bits in the file, a node `ai.lowbit.Decode` that makes the weight of
 //! them, and the same operator as a function of standard ones, so that any runtime can open the file.
 
+mod add_rows;
 mod decode;
 mod digest;
 mod function;
 mod strict;
 
+use super::attributes::Attributes;
 use super::error::{Load, LoadError};
+use super::functions::Call;
 use super::proto::Model;
+use super::read::Builder;
 
-pub(super) use decode::decode;
 pub(super) use digest::{KEY as DIGEST_KEY, seal};
-pub(super) use function::decode_function;
+pub(super) use function::{add_rows_function, decode_function};
 
 /// Domain of the operator.
 pub(super) const DOMAIN: &str = "ai.lowbit";
-/// The operator.
+/// The operator that makes a weight of codes.
 pub(super) const DECODE: &str = "Decode";
+/// The operator that adds decoded rows to some output channels of a weight.
+pub(super) const ADD_ROWS: &str = "AddRows";
 /// Version of domain, operator and file rules, all in one.
 pub(super) const VERSION: i64 = 1;
 
@@ -25,6 +30,33 @@ pub(super) fn unknown_version(version: i64) -> LoadError {
         "the packed form has version {version}, this program knows {VERSION} alone"
     ))
     .help("read the file with the lowbit that wrote it, or a newer one")
+}
+
+/// Reads a node of the domain; its output becomes a quantized weight.
+pub(super) fn weight(builder: &mut Builder<'_, '_>, call: Call<'_, '_>) -> Load<()> {
+    let attrs = Attributes::new(call.attributes)?;
+    let operator = call.node.op_type;
+    if ![DECODE, ADD_ROWS].contains(&operator) {
+        let operator = super::error::quoted(operator);
+        return Err(LoadError::unsupported(format!(
+            "domain {DOMAIN} has no operator {operator}"
+        )));
+    }
+    match attrs.int("version")? {
+        None => return Err(LoadError::bad("attribute version is missing")),
+        Some(VERSION) => {}
+        Some(version) => return Err(unknown_version(version)),
+    }
+    if !builder.functions.contains_key(&(DOMAIN, operator, "")) {
+        return Err(
+            LoadError::bad(format!("the file does not hold the function {operator}"))
+                .help("a packed file brings it, so that every runtime can open it"),
+        );
+    }
+    match operator {
+        ADD_ROWS => add_rows::add_rows(builder, &call.inputs, &call.outputs, attrs),
+        _ => decode::decode(builder, &call.inputs, &call.outputs, attrs),
+    }
 }
 
 /// Holds a packed file to its rules: digest, known version, no byte without a meaning, the function as it must be.
@@ -46,16 +78,22 @@ pub(super) fn check(bytes: &[u8], model: &Model<'_>) -> Load<()> {
     }
     strict::walk(bytes)?;
     for f in &model.functions {
-        if (f.domain, f.name, f.overload) != (DOMAIN, DECODE, "") {
+        let own = f.domain == DOMAIN && f.overload.is_empty();
+        let want = match f.name {
+            DECODE if own => decode_function(),
+            ADD_ROWS if own => add_rows_function(),
+            _ => {
+                return Err(LoadError::bad(format!(
+                    "a packed file holds no functions but {DECODE} and {ADD_ROWS}, this one holds {:?}",
+                    f.name
+                ))
+                .at_byte(f.message.at));
+            }
+        };
+        if f.message.bytes != want {
             return Err(LoadError::bad(format!(
-                "a packed file holds no function but {DECODE}, this one holds {:?}",
+                "the file's function {} is not that of version {VERSION}",
                 f.name
-            ))
-            .at_byte(f.message.at));
-        }
-        if f.message.bytes != decode_function() {
-            return Err(LoadError::bad(format!(
-                "the file's function {DECODE} is not that of version {VERSION}"
             ))
             .at_byte(f.message.at));
         }

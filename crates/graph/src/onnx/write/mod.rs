@@ -12,7 +12,7 @@ use tensor::{DType, Tensor};
 use super::error::quoted;
 use super::lift::before_clamps;
 use super::ops;
-use super::packed::{DIGEST_KEY, DOMAIN, VERSION, decode_function, seal};
+use super::packed::{DIGEST_KEY, DOMAIN, VERSION, add_rows_function, decode_function, seal};
 use super::wire::Writer;
 use crate::annotation::{EdgeQuantizer, WeightAnnotation};
 use crate::graph::{Graph, GraphError, Node, ValueId};
@@ -113,8 +113,9 @@ struct Draft<'g> {
     /// Initializers that hold a table of levels.
     tables: BTreeMap<Vec<i32>, String>,
     no_zero: Option<String>,
-    /// Whether a `Decode` node was written.
+    /// Whether a `Decode` node was written, and an `AddRows` node.
     decodes: bool,
+    adds_rows: bool,
 }
 
 impl<'g> Draft<'g> {
@@ -166,6 +167,7 @@ impl<'g> Draft<'g> {
             tables: BTreeMap::new(),
             no_zero: None,
             decodes: false,
+            adds_rows: false,
         };
         draft.name_edges();
         Ok(draft)
@@ -358,6 +360,9 @@ impl<'g> Draft<'g> {
         }
         if self.decodes {
             model.bytes(25, &decode_function());
+        }
+        if self.adds_rows {
+            model.bytes(25, &add_rows_function());
         }
         for (key, value) in graph.metadata.iter().filter(|(key, _)| *key != DIGEST_KEY) {
             model.message(14, |m| {

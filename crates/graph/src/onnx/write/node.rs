@@ -58,6 +58,11 @@ impl<'o> NodeWriter<'o> {
         self.attribute(name, 2, |a| a.int(3, v));
     }
 
+    /// An integer that is an attribute of the function around the node.
+    pub(crate) fn int_of_caller(&mut self, name: &str, attribute: &str) {
+        self.attribute(name, 2, |a| a.string(21, attribute));
+    }
+
     pub(crate) fn flag(&mut self, name: &str, v: bool) {
         self.int(name, v.into());
     }

@@ -2,12 +2,51 @@
 
 use tensor::{Data, Tensor, bits};
 
-use super::super::packed::{DECODE, DOMAIN, VERSION};
+use super::super::packed::{ADD_ROWS, DECODE, DOMAIN, VERSION};
 use super::{Draft, NodeWriter};
-use crate::annotation::WeightAnnotation;
+use crate::annotation::{Point, WeightAnnotation};
 
 impl Draft<'_> {
     pub(super) fn packed_weight(&mut self, name: &str, w: &WeightAnnotation) -> Result<(), String> {
+        let whole = w.points.iter().filter(|p| p.rows.is_none()).cloned().collect();
+        let whole = WeightAnnotation {
+            points: whole,
+            ..w.clone()
+        };
+        let mut parts = Vec::new();
+        for point in &w.points {
+            if let Some(rows) = &point.rows {
+                parts.push((rows_alone(w, point, rows), rows));
+            }
+        }
+        // Each sum has a name of its own, the last one the weight's.
+        let mut sum = match parts.is_empty() {
+            true => name.to_string(),
+            false => self.fresh(&format!("{name}/all")),
+        };
+        self.decode(&sum, &whole)?;
+        for (i, (part, rows)) in parts.iter().enumerate() {
+            let to = match i + 1 == parts.len() {
+                true => name.to_string(),
+                false => self.fresh(&format!("{name}/sum")),
+            };
+            let decoded = self.fresh(&format!("{name}/rows"));
+            self.decode(&decoded, part)?;
+            let numbers: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
+            let channels = self.named(&format!("{name}/channels"), &Tensor::vector(numbers));
+            let attributes = |a: &mut NodeWriter<'_>| {
+                a.int("version", VERSION);
+                a.int("axis", w.axis as i64);
+            };
+            self.own_node(ADD_ROWS, &[&sum, &decoded, &channels], &to, attributes);
+            self.adds_rows = true;
+            sum = to;
+        }
+        Ok(())
+    }
+
+    /// Codes and a `Decode` node for points that all channels have.
+    fn decode(&mut self, name: &str, w: &WeightAnnotation) -> Result<(), String> {
         let per_point = w.points[0].scales.len();
         if w.points.iter().any(|p| p.scales.len() != per_point) {
             return Err("its points differ in their number of scales".into());
@@ -36,27 +75,42 @@ impl Draft<'_> {
             None => self.no_zero_point(),
         };
         let scale = self.named(&format!("{name}/scale"), &shaped(along, scales)?);
+        let attributes = |a: &mut NodeWriter<'_>| {
+            a.int("version", VERSION);
+            a.string("grid", &w.grid);
+            a.int("bits", w.bits.into());
+            a.int("axis", w.axis as i64);
+            a.sizes("shape", &w.shape);
+        };
+        self.own_node(DECODE, &[&codes, &levels, &scale, &zero_point], name, attributes);
+        self.decodes = true;
+        Ok(())
+    }
 
+    /// A node of our own domain.
+    fn own_node(
+        &mut self,
+        operator: &str,
+        inputs: &[&str],
+        output: &str,
+        write: impl FnOnce(&mut NodeWriter<'_>),
+    ) {
         let mut opset = 0;
-        let mut attributes = NodeWriter::new(4, 1, &mut opset);
-        attributes.int("version", VERSION);
-        attributes.string("grid", &w.grid);
-        attributes.int("bits", w.bits.into());
-        attributes.int("axis", w.axis as i64);
-        attributes.sizes("shape", &w.shape);
+        let mut attributes = NodeWriter::new(inputs.len(), 1, &mut opset);
+        write(&mut attributes);
         let attributes = attributes.into_attributes();
+        let name = format!(
+            "{output}/{}",
+            if operator == DECODE { "decode" } else { "add_rows" }
+        );
         self.nodes.message(1, |n| {
-            [&codes, &levels, &scale, &zero_point]
-                .iter()
-                .for_each(|i| n.string(1, i));
-            n.string(2, name);
-            n.string(3, &format!("{name}/decode"));
-            n.string(4, DECODE);
+            inputs.iter().for_each(|i| n.string(1, i));
+            n.string(2, output);
+            n.string(3, &name);
+            n.string(4, operator);
             n.append(attributes);
             n.string(7, DOMAIN);
         });
-        self.decodes = true;
-        Ok(())
     }
 
     /// The table of levels, one for all weights that share it.
@@ -77,6 +131,29 @@ impl Draft<'_> {
         let name = self.named("levels/zero_point", &Tensor::scalar(0i32));
         self.no_zero = Some(name.clone());
         name
+    }
+}
+
+/// A point of some rows as a weight of those output channels alone.
+fn rows_alone(w: &WeightAnnotation, point: &Point, rows: &[u32]) -> WeightAnnotation {
+    let inner: usize = w.shape[w.axis + 1..].iter().product();
+    let row = |block: usize, &r: &u32| (block * w.shape[w.axis] + r as usize) * inner;
+    let outer: usize = w.shape[..w.axis].iter().product();
+    let starts = (0..outer).flat_map(|block| rows.iter().map(move |r| row(block, r)));
+    let codes = starts
+        .flat_map(|at| &point.codes[at..at + inner])
+        .copied()
+        .collect();
+    let scales = match point.scales.len() {
+        1 => point.scales.clone(),
+        _ => rows.iter().map(|&r| point.scales[r as usize]).collect(),
+    };
+    let mut shape = w.shape.clone();
+    shape[w.axis] = rows.len();
+    WeightAnnotation {
+        shape,
+        points: vec![Point::whole(codes, scales)],
+        ..w.clone()
     }
 }
 

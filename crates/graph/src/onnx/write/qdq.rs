@@ -13,6 +13,7 @@ use crate::op::Op;
 pub(super) struct Bytes {
     codes: Data,
     zero_points: Data,
+    scales: Vec<f32>,
 }
 
 impl Bytes {
@@ -33,10 +34,19 @@ impl Bytes {
     }
 }
 
-/// The 8 bit form of a weight, unless its levels are larger or it has several points.
+/// The 8 bit form of a weight, its points added up, unless the levels are larger or the points have no common unit.
 pub(super) fn bytes(w: &WeightAnnotation) -> Option<Bytes> {
-    let [point] = &w.points[..] else { return None };
-    let zeros = w.zero_points.clone().unwrap_or(vec![0; point.scales.len()]);
+    let [point] = &w.points[..] else {
+        let merged = w.merged()?;
+        let codes = merged.levels.iter().map(|&l| i8::try_from(l).ok());
+        return Some(Bytes {
+            codes: codes.collect::<Option<Vec<i8>>>()?.into(),
+            zero_points: vec![0i8; merged.scales.len()].into(),
+            scales: merged.scales,
+        });
+    };
+    let scales = &point.scales;
+    let zeros = w.zero_points.clone().unwrap_or(vec![0; scales.len()]);
     let levels = || point.codes.iter().map(|&c| w.levels[usize::from(c)]);
     fn all<T: TryFrom<i32>>(list: impl Iterator<Item = i32>) -> Option<Vec<T>> {
         list.map(|v| T::try_from(v).ok()).collect()
@@ -47,6 +57,7 @@ pub(super) fn bytes(w: &WeightAnnotation) -> Option<Bytes> {
         Some(Bytes {
             codes: codes.into(),
             zero_points: zero_points.into(),
+            scales: scales.clone(),
         })
     };
     let unsigned = || -> Option<Bytes> {
@@ -55,6 +66,7 @@ pub(super) fn bytes(w: &WeightAnnotation) -> Option<Bytes> {
         Some(Bytes {
             codes: codes.into(),
             zero_points: zero_points.into(),
+            scales: scales.clone(),
         })
     };
     if w.zero_points.is_none() {
@@ -72,16 +84,17 @@ impl Draft<'_> {
         bytes: Bytes,
         narrowest: u32,
     ) -> Result<(), String> {
-        let vector = |data: Data| shaped(scale_shape(w), data);
+        let along = match bytes.scales.len() {
+            1 => Vec::new(),
+            n => vec![n],
+        };
+        let vector = |data: Data| shaped(along.clone(), data);
         let bits = bytes.bits().max(narrowest);
         let codes = shaped(w.shape.clone(), bytes.codes)?;
         let zero_points = vector(bytes.zero_points)?;
         let inputs = [
             self.codes(&format!("{name}/codes"), &codes, bits),
-            self.named(
-                &format!("{name}/scale"),
-                &vector(w.points[0].scales.clone().into())?,
-            ),
+            self.named(&format!("{name}/scale"), &vector(bytes.scales.into())?),
             self.codes(&format!("{name}/zero_point"), &zero_points, bits),
         ];
         let op = Op::DequantizeLinear { axis: w.axis as i64 };
@@ -143,9 +156,9 @@ impl Draft<'_> {
         let input = |i: usize| node.inputs.get(i).copied().flatten();
         let x = self.graph.edges.get(&input(0)?)?;
         let w = self.graph.weights.get(&input(1)?)?;
-        bytes(w)?;
+        let scales = bytes(w)?.scales;
         let bias = self.graph.constant_input(node, 2)?;
-        let (values, scales) = (bias.as_f32()?, &w.points[0].scales);
+        let values = bias.as_f32()?;
         if bias.rank() != 1 || (scales.len() != 1 && scales.len() != values.len()) {
             return None;
         }
@@ -157,13 +170,6 @@ impl Draft<'_> {
         let codes: Vec<i32> = codes.collect::<Option<_>>()?;
         let scales: Vec<f32> = (0..scales.len()).map(|c| exact(c) as f32).collect();
         scales.iter().all(|s| s.is_normal()).then_some((codes, scales))
-    }
-}
-
-fn scale_shape(w: &WeightAnnotation) -> Vec<usize> {
-    match w.points[0].scales.len() {
-        1 => Vec::new(),
-        n => vec![n],
     }
 }
 
