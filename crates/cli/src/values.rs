@@ -103,6 +103,13 @@ pub(crate) fn share<T: FromStr + Copy + Into<f64>>(text: &str) -> Result<T, Stri
     number.ok_or_else(|| "expected a number in 0…1, such as 0.25".into())
 }
 
+/// 0 … 100, with or without its sign.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').parse().ok();
+    let number = number.filter(|x: &f64| (0.0..=100.0).contains(x));
+    number.ok_or_else(|| "expected a number in 0…100, such as 15 or 15%".into())
+}
+
 /// A number above 0.
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
     let number = text.trim().parse().ok();

@@ -158,14 +158,12 @@ impl WeightAnnotation {
             factors.push(found);
             scales.push(Some(unit as f32).filter(|u| u.is_normal())?);
         }
-        let mut levels = vec![0i64; self.len()];
-        for p in 0..self.points.len() {
-            for (i, (sum, level)) in levels.iter_mut().zip(self.integer_levels(p)).enumerate() {
-                let c = if one { 0 } else { self.channel(i) };
-                *sum += factors[c][p] * i64::from(level);
-            }
-        }
-        let levels = levels.into_iter().map(|l| i32::try_from(l).ok());
+        let terms: Vec<Vec<i32>> = (0..self.points.len()).map(|p| self.integer_levels(p)).collect();
+        let level = |i: usize| -> i64 {
+            let factors = &factors[if one { 0 } else { self.channel(i) }];
+            terms.iter().zip(factors).map(|(t, r)| r * i64::from(t[i])).sum()
+        };
+        let levels = (0..self.len()).map(|i| i32::try_from(level(i)).ok());
         let levels = levels.map(|l| l.filter(|l| l.unsigned_abs() <= LARGEST));
         Some(Merged {
             levels: levels.collect::<Option<_>>()?,

@@ -6,7 +6,7 @@ use common::proto::{Graph as Proto, Message, ints, tensor, value};
 use graph::onnx::{ReadOptions, WriteOptions, read, write};
 use graph::passes::{Budget, simplify};
 use graph::shape::{TensorType, rule};
-use graph::{Conv, ConvTranspose, Evaluate, Graph, Op, Padding, ReduceKind};
+use graph::{Binary, Conv, ConvTranspose, Evaluate, Graph, Op, Padding, ReduceKind, Unary};
 use tensor::{DType, Tensor};
 
 /// A node with neither a name nor a named output got another name each time it was written and read.
@@ -23,6 +23,47 @@ fn a_node_that_nothing_names_keeps_its_name() {
     let again = read(&first, &ReadOptions::default()).unwrap();
     assert_eq!(again.nodes[0].name, "Identity");
     assert_eq!(write(&again, &WriteOptions::default()).unwrap(), first);
+}
+
+/// A value with two quantizers, one of which only dead code reads: once that is gone, the other is the edge's, and the file read back has it so.
+#[test]
+fn a_pair_that_dead_code_frees_is_the_edge_from_the_next_reading_on() {
+    let mut g = Graph::new("freed");
+    let x = g.add_value("x", Some(DType::F32), Some(vec![Some(3)]));
+    g.inputs.push(x);
+    let a = g.add_node(Op::Unary(Unary::Sigmoid), &[x], "a");
+    let zero = g.add_constant("zero", Tensor::scalar(0u8));
+    let mut results = Vec::new();
+    for (k, scale) in [0.25f32, 0.125].into_iter().enumerate() {
+        let scale = g.add_constant(&format!("scale{k}"), Tensor::scalar(scale));
+        let codes = g.add_node(
+            Op::QuantizeLinear { axis: 0 },
+            &[a, scale, zero],
+            &format!("codes{k}"),
+        );
+        results.push(g.add_node(
+            Op::DequantizeLinear { axis: 0 },
+            &[codes, scale, zero],
+            &format!("real{k}"),
+        ));
+    }
+    g.add_node(Op::Binary(Binary::Mul), &[x, results[0]], "dead");
+    let y = g.add_node(Op::Unary(Unary::Relu), &[results[1]], "y");
+    g.outputs.push(y);
+    graph::shape::infer(&mut g).unwrap();
+    let again = |g: &Graph| {
+        let file = write(g, &WriteOptions::default()).unwrap();
+        let mut back = read(&file, &ReadOptions::default()).unwrap();
+        graph::shape::infer(&mut back).unwrap();
+        (file, back)
+    };
+    let (_, mut read_once) = again(&g);
+    assert_eq!(read_once.edges.len(), 0);
+    simplify(&mut read_once, &Never, &Budget::default()).unwrap();
+    let (_, settled) = again(&read_once);
+    assert_eq!((settled.edges.len(), settled.nodes.len()), (1, 2));
+    let (second, back) = again(&settled);
+    assert_eq!(again(&back).0, second);
 }
 
 /// Refuses to be asked.

@@ -10,6 +10,7 @@
 //! | `int2` … `int8` | 0, ±1 … ±(2^(b−1) − 1) | 2^b − 1 |
 //! | `affine2` … `affine8` | 0 … 2^b − 1 less a zero point per scale | 2^b |
 //! | `apot3` … `apot8` | sums of two or more powers of two (APoT, arXiv 1909.13144) | 2^b − 1 |
+//! | `pow2-4x2`, `int3x2` … | a symmetric grid with 0, two to four points a weight ([`crate::multipoint`]), b · points ≤ 12 | those of the grid |
 //!
 //! A symmetric grid stores code c ∈ −P … P (the index of the magnitude with the sign of the weight) in two's complement of
 //! b bits; for LBW this is the paper's exponent code. `binary` stores 0 for −1 and 1 for +1; an affine grid stores the level.
@@ -45,7 +46,13 @@ pub enum Family {
 pub struct Grid {
     bits: u32,
     family: Family,
+    points: u32,
 }
+
+/// Bits of all points of a weight together.
+const MOST_BITS: u32 = 12;
+/// Most points of a weight.
+const MOST_POINTS: u32 = 4;
 
 /// A grid name that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +65,7 @@ pub struct UnknownGrid {
 }
 
 impl Grid {
-    /// Every grid, narrowest first.
+    /// Every grid of one point, narrowest first.
     pub fn all() -> Vec<Grid> {
         let mut all: Vec<Grid> = [
             (Family::Binary, 1..=1),
@@ -71,7 +78,13 @@ impl Grid {
             (Family::Apot, 3..=8),
         ]
         .into_iter()
-        .flat_map(|(family, bits)| bits.map(move |bits| Grid { bits, family }))
+        .flat_map(|(family, bits)| {
+            bits.map(move |bits| Grid {
+                bits,
+                family,
+                points: 1,
+            })
+        })
         .collect();
         all.sort();
         all
@@ -80,6 +93,23 @@ impl Grid {
     /// Bits of a stored code, 1…8.
     pub fn bits(&self) -> u32 {
         self.bits
+    }
+
+    /// Codes a weight: 1, or more for the grids of several points.
+    pub fn points(&self) -> u32 {
+        self.points
+    }
+
+    /// The same levels with so many points a weight; `None` for grids that cannot: without 0, with zero points, or with more than 12 bits in all.
+    ///
+    /// ```
+    /// let grid: quant::grid::Grid = "pow2-4".parse().unwrap();
+    /// assert_eq!(grid.with_points(2).unwrap().to_string(), "pow2-4x2");
+    /// assert_eq!(grid.with_points(4), None);
+    /// ```
+    pub fn with_points(&self, points: u32) -> Option<Grid> {
+        let sums = self.has_zero() && !self.is_affine() && self.bits * points <= MOST_BITS;
+        (points == 1 || points > 1 && points <= MOST_POINTS && sums).then_some(Grid { points, ..*self })
     }
 
     /// The kind of levels.
@@ -202,6 +232,10 @@ impl fmt::Display for Grid {
             Family::Int => write!(f, "int{b}"),
             Family::Affine => write!(f, "affine{b}"),
             Family::Apot => write!(f, "apot{b}"),
+        }?;
+        match self.points {
+            1 => Ok(()),
+            points => write!(f, "x{points}"),
         }
     }
 }
@@ -211,8 +245,16 @@ impl FromStr for Grid {
 
     fn from_str(name: &str) -> Result<Self, UnknownGrid> {
         let all = Grid::all();
-        if let Some(grid) = all.iter().find(|g| g.to_string() == name) {
+        let find = |name: &str| all.iter().find(|g| g.to_string() == name);
+        if let Some(grid) = find(name) {
             return Ok(*grid);
+        }
+        let several = name.rsplit_once('x').and_then(|(base, points)| {
+            let points = points.parse().ok().filter(|&p| p > 1)?;
+            find(base)?.with_points(points)
+        });
+        if let Some(grid) = several.filter(|g| g.to_string() == name) {
+            return Ok(grid);
         }
         let names: Vec<String> = all.iter().map(Grid::to_string).collect();
         Err(UnknownGrid {
@@ -240,6 +282,32 @@ mod tests {
                 assert_eq!(levels[usize::from(grid.code(i as i32 + 1))], m, "{grid}");
                 assert_eq!(levels[usize::from(grid.code(-(i as i32) - 1))], -m, "{grid}");
             }
+        }
+    }
+
+    #[test]
+    fn grids_of_several_points_are_those_whose_sums_have_a_meaning() {
+        for name in [
+            "pow2-4x2",
+            "ternaryx4",
+            "int4x3",
+            "lbw3x2",
+            "apot6x2",
+            "lbw5-i8x2",
+        ] {
+            assert_eq!(name.parse::<Grid>().map(|g| g.to_string()), Ok(name.into()));
+        }
+        for name in [
+            "int8x2",
+            "pow2-4x1",
+            "pow2-4x02",
+            "binaryx2",
+            "affine4x2",
+            "ternaryx5",
+            "x2",
+            "int4x",
+        ] {
+            assert!(name.parse::<Grid>().is_err(), "{name}");
         }
     }
 

@@ -8,6 +8,7 @@ use crate::methods::{
     uniform,
 };
 use crate::methods::{Levels, pow2};
+use crate::multipoint::combined::Search;
 
 macro_rules! named_choice {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
@@ -121,6 +122,8 @@ pub struct Projection {
     pub scales: Vec<f32>,
     /// Affine grids: one per scale, in 0 … 2^bits − 1.
     pub zero_points: Option<Vec<i32>>,
+    /// Codes and scales of the points after the first, of the grids that have several.
+    pub more: Vec<(Vec<u8>, Vec<f32>)>,
     /// Σ (w − ŵ)².
     pub error: f64,
     /// Σ w².
@@ -185,6 +188,9 @@ pub fn project(
     options: &ProjectOptions,
 ) -> Result<Projection, ProjectError> {
     check(grid, weights, channels, options)?;
+    if grid.points() > 1 {
+        return Ok(several(grid, weights, channels, options));
+    }
     let group = match options.granularity {
         Granularity::Tensor => weights.len(),
         Granularity::Channel => weights.len() / channels,
@@ -195,6 +201,7 @@ pub fn project(
         codes: Vec::with_capacity(weights.len()),
         scales: Vec::with_capacity(groups),
         zero_points: grid.is_affine().then(|| Vec::with_capacity(groups)),
+        more: Vec::new(),
         error: 0.0,
         norm: 0.0,
     };
@@ -219,6 +226,44 @@ pub fn project(
         }
     }
     Ok(out)
+}
+
+/// [`project`] to several points a weight.
+fn several(grid: &Grid, weights: &[f32], channels: usize, options: &ProjectOptions) -> Projection {
+    let group = match options.granularity {
+        Granularity::Tensor => weights.len(),
+        Granularity::Channel => weights.len() / channels,
+    };
+    let search = Search::new(grid);
+    let mut points = vec![(Vec::with_capacity(weights.len()), Vec::new()); grid.points() as usize];
+    let (mut error, mut norm) = (0.0, 0.0);
+    // The unit of all points is a normal number, and no sum of theirs leaves the range of f32.
+    let (least, most) = (
+        f64::from(f32::MIN_POSITIVE) * pow2(24),
+        f64::from(f32::MAX) * pow2(-24),
+    );
+    for w in weights.chunks(group) {
+        let found = search.best(w, options);
+        let moved = found.scales[0].clamp(least, most) / found.scales[0];
+        for ((codes, scales), (scale, indices)) in
+            points.iter_mut().zip(found.scales.iter().zip(&found.indices))
+        {
+            codes.extend(indices.iter().map(|&i| grid.code(i)));
+            scales.push((scale * moved) as f32);
+        }
+        error += found.error;
+        norm += w.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+    }
+    let mut points = points.into_iter();
+    let (codes, scales) = points.next().unwrap_or_default();
+    Projection {
+        codes,
+        scales,
+        zero_points: None,
+        more: points.collect(),
+        error,
+        norm,
+    }
 }
 
 /// Projects a weight in ONNX order with its output channels on any axis, into the graph's annotation.
@@ -258,10 +303,18 @@ pub fn project_weight(
         },
         other => other,
     })?;
-    let mut codes = vec![0; weights.len()];
-    for (&to, &code) in order.iter().zip(&projection.codes) {
-        codes[to] = code;
-    }
+    let point = |(from, scales): (&[u8], &[f32])| {
+        let mut codes = vec![0; weights.len()];
+        for (&to, &code) in order.iter().zip(from) {
+            codes[to] = code;
+        }
+        Point::whole(codes, scales.to_vec())
+    };
+    let first = (&projection.codes[..], &projection.scales[..]);
+    let more = projection
+        .more
+        .iter()
+        .map(|(codes, scales)| (&codes[..], &scales[..]));
     let annotation = WeightAnnotation {
         grid: grid.to_string(),
         bits: grid.bits(),
@@ -269,7 +322,7 @@ pub fn project_weight(
         axis,
         levels: grid.levels(),
         zero_points: projection.zero_points.clone(),
-        points: vec![Point::whole(codes, projection.scales.clone())],
+        points: std::iter::once(first).chain(more).map(point).collect(),
     };
     Ok((annotation, projection))
 }
@@ -303,6 +356,7 @@ fn check(
         })
     };
     match solver {
+        Solver::PaperTernary | Solver::SemiAnalytic if grid.points() > 1 => refuse("it has several points"),
         Solver::PaperTernary if grid.pow2_magnitudes() != Some(1) => refuse("its levels are not 0, ±1"),
         Solver::PaperTernary if options.scale_kind == ScaleKind::Real => {
             refuse("the formula gives a power-of-two scale; ask for one")

@@ -77,6 +77,9 @@ pub(crate) struct Arguments {
     /// Every layer that can be integer is; else, with weights of 7 and more bits, a few early layers stay float where rounding their inputs makes much of the outputs' error
     #[arg(long)]
     integer_only: bool,
+    /// So many percent more weights may be stored, as a second point (row) of the output channels whose layer gains most by one
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = values::percent)]
+    extra_rows: f64,
     /// The file to write [default: MODEL-GRID.onnx in the current folder]
     #[arg(long, short, value_name = "OUT.onnx")]
     output: Option<PathBuf>,
@@ -159,6 +162,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         equalization: !a.no_correction && !a.no_equalization,
         activation_tables: a.activation_tables,
         integer_only: a.integer_only,
+        extra_rows: a.extra_rows / 100.0,
         subset: a.subset_size,
         allow_skips: a.allow_skips,
         threads: context.threads,
@@ -238,7 +242,7 @@ fn list(context: &Context) -> Outcome {
     };
     let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
     let mut text = table(&["grid", "bits", "positive levels"], &lines);
-    text.push_str("\nbits/weight = bits + 32 / weights per scale; --dry-run prints it for a model.\n");
+    text.push_str("\nbits/weight = bits + 32 / weights per scale; --dry-run prints it for a model.\nNAMEx2 … NAMEx4: several points a weight, of symmetric grids with 0, 12 bits in all.\n");
     #[derive(Serialize)]
     struct All {
         grids: Vec<Row>,
@@ -298,6 +302,15 @@ fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) -> String {
         text::bytes(s.float_bytes),
         s.float_bytes as f64 / s.bytes.max(1) as f64
     );
+    if s.extra_codes > 0 {
+        let rows: usize = r.layers.iter().map(|l| l.extra_rows).sum();
+        let share = 100.0 * s.extra_codes as f64 / s.weights.max(1) as f64;
+        let _ = writeln!(
+            out,
+            "points   {} more, {share:.1} % of the weights",
+            text::counted(rows, "row")
+        );
+    }
     if let Some(file) = file {
         let _ = writeln!(
             out,

@@ -7,7 +7,11 @@ pub(crate) fn of(target: &str, more: Option<&Path>) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut out = match target {
         "onnx" => files(&root.join("crates/graph/tests/models"), "onnx"),
-        "packed" | "qdq" => packed(&root.join("crates/graph/tests/models")),
+        "packed" | "qdq" => {
+            let mut all = packed(&root.join("crates/graph/tests/models"));
+            all.extend(files(&root.join("crates/graph/tests/goldens"), "onnx"));
+            all
+        }
         "voc_xml" => vec![VOC.into()],
         "coco_json" => vec![COCO.into()],
         "yolo_txt" => vec![YOLO.into(), b"0 0.5 0.5 0.25 0.25\n1 0.1 0.2 0.1 0.1\n".to_vec()],

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::Step;
-use graph::{EdgeQuantizer, Graph, Node, NodeId, Op, ValueId};
+use graph::{EdgeQuantizer, Graph, NodeId, Op, ValueId};
 use kernels::{Isa, Pool};
 use quant::annotate::Plan;
 use quant::correct::{Affine, AffineFit, Limits};
-use quant::feedback::{Halves, Moments};
+use quant::feedback::{self, Halves, Moments};
 use tasks::detect::{Placement, postprocess};
 use tensor::{Data, Tensor};
 
@@ -48,6 +48,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) edges: &'a BTreeMap<ValueId, EdgeQuantizer>,
     pub(crate) correction: bool,
     pub(crate) rounding: Rounding,
+    /// The weights with more points, whose errors are wanted beside those of the weights themselves.
+    pub(crate) wider: Option<&'a BTreeMap<NodeId, Layer>>,
     pub(crate) pool: &'a Pool,
     pub(crate) control: &'a Control,
 }
@@ -57,6 +59,8 @@ pub(crate) struct Stage<'a> {
 pub(crate) struct Fitted {
     /// Signal to noise at the output of each product, after its correction.
     pub(super) sqnr_db: BTreeMap<NodeId, f64>,
+    /// Of each output channel of a product the share of the layer's output that is error, as it is and with more points; where those are wanted.
+    pub(super) row_errors: BTreeMap<NodeId, Vec<[f64; 2]>>,
     /// Mean over the outputs of Σ(y − ŷ)² / Σy².
     pub(super) output_error: f64,
     /// 0…1: how well the quantized network's detections agree with the float one's; absent for models without detections.
@@ -139,7 +143,8 @@ impl Stage<'_> {
             let quantized = match layers.get_mut(&n) {
                 Some(layer) => {
                     if self.rounding == Rounding::Feedback {
-                        self.feed_back(node, layer, &values, &shelf, most_moments)?;
+                        let errors = self.feed_back(n, layer, &values, &shelf, most_moments)?;
+                        fitted.row_errors.extend(errors.map(|e| (n, e)));
                     }
                     let weight = Tensor::new(layer.weight.shape.clone(), layer.weight.decode());
                     rounded.constants.insert(
@@ -243,15 +248,16 @@ impl Stage<'_> {
     }
 
     /// Rounds a layer's weights again, so that they answer for the errors in what the quantized network gives it, and with error feedback. A layer
-    /// whose moments do not fit into the memory keeps the nearest levels.
+    /// whose moments do not fit into the memory keeps the nearest levels. Gives the channels' errors where [`Stage::wider`] has the layer.
     fn feed_back(
         &self,
-        node: &Node,
+        n: NodeId,
         layer: &mut Layer,
         values: &Values,
         shelf: &Mutex<Shelf>,
         most_bytes: usize,
-    ) -> Result<()> {
+    ) -> Result<Option<Vec<[f64; 2]>>> {
+        let node = &self.model.graph().nodes[n];
         let shape = layer.weight.shape.clone();
         let transposed = matches!(node.op, Op::Gemm { .. }) && layer.weight.axis != 0;
         let float = self.model.graph().constants.get(&layer.task.weight);
@@ -260,7 +266,7 @@ impl Stage<'_> {
             float,
             transposed || layer.stored_once,
         ) else {
-            return Ok(());
+            return Ok(None);
         };
         let inputs = values.get(&layer.task.input).map_or(&[][..], Vec::as_slice);
         let add = |half: usize, moments: &mut Vec<Moments>| {
@@ -280,8 +286,18 @@ impl Stage<'_> {
         side_by_side::change(self.pool, self.control, &mut halves, &add)?;
         let [a, b] = halves;
         let groups: Vec<Halves> = a.into_iter().zip(b).map(|(a, b)| [a, b]).collect();
-        quant::feedback::round(&mut layer.weight, float.as_f32().unwrap_or_default(), &groups);
-        Ok(())
+        let float = float.as_f32().unwrap_or_default();
+        let errors = feedback::round(&mut layer.weight, float, &groups);
+        let Some(wider) = self.wider.and_then(|all| all.get(&n)) else {
+            return Ok(None);
+        };
+        let wide = feedback::round(&mut wider.weight.clone(), float, &groups);
+        let energy: f64 = errors.iter().map(|e| e.energy).sum();
+        let shares = errors
+            .iter()
+            .zip(&wide)
+            .map(|(e, w)| [e.error / energy, w.error / energy]);
+        Ok((energy > 0.0).then(|| shares.collect()))
     }
 
     /// Decodes both networks' outputs and compares the boxes; `None` for models without detections.

@@ -10,6 +10,7 @@ mod agreement;
 pub(crate) mod calibrate;
 mod choose;
 mod equalize;
+mod extra_rows;
 mod float_layers;
 pub(crate) mod layers;
 mod patches;
@@ -72,6 +73,8 @@ pub struct QuantizeOptions {
     /// Every layer that can be integer is. Without it: with weights of 7 and more bits, a few early layers whose inputs' rounding makes much of
     /// the outputs' error stay float.
     pub integer_only: bool,
+    /// So much more of the weights, as a share, may be stored as second points of the output channels that gain most by them; 0 for none.
+    pub extra_rows: f64,
     /// Calibration pictures; labels are not needed.
     pub pictures: Vec<PathBuf>,
     /// At most this many of them are used, spread evenly over the list.
@@ -104,6 +107,7 @@ impl QuantizeOptions {
             equalization: true,
             activation_tables: false,
             integer_only: false,
+            extra_rows: 0.0,
             pictures,
             subset: 300,
             allow_skips: false,
@@ -124,7 +128,7 @@ impl QuantizeOptions {
     /// Whether early layers may stay float: with fewer bits the weights' own error is far larger than that of any edge.
     fn keeps_float_layers(&self, grid: Grid) -> bool {
         const BITS: u32 = 7;
-        self.correction && !self.integer_only && grid.bits() >= BITS
+        self.correction && !self.integer_only && grid.bits() * grid.points() >= BITS
     }
 
     fn request(&self, grid: Grid, observer: ObserverKind) -> Request {
@@ -195,6 +199,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
         edges: &calibrated.edges,
         correction: options.correction,
         rounding: options.rounding(),
+        wider: None,
         pool: &pool,
         control: &options.control,
     };
@@ -203,8 +208,18 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
         Choice::Bits(bits) => choose::best(bits, &stage, options, &request, &pictures, progress)?,
     };
     let plan = annotate::plan(model.graph(), &request(grid))?;
-    let mut weights = weights::project(model.graph(), &plan, &options.project)?;
     let inputs = stage.inputs(&pictures, layers::MOST_PICTURES)?;
+    let mut weights = match options.extra_rows > 0.0 {
+        true => extra_rows::extended(
+            &stage,
+            &plan,
+            &options.project,
+            options.extra_rows,
+            &inputs,
+            progress,
+        )?,
+        false => weights::project(model.graph(), &plan, &options.project)?,
+    };
     let fitted = stage.run(&plan, &mut weights, &inputs, progress)?;
     let mut graph = weights::annotated(model.graph(), &plan, &weights, calibrated.edges.clone());
     let mut record = Record::new(float, options, grid, &calibrated, inputs.len());
@@ -292,6 +307,8 @@ pub struct Record {
     pub correction: bool,
     /// Whether activations are tables of codes.
     pub activation_tables: bool,
+    /// Share of the weights that second points may add.
+    pub extra_rows: f64,
     /// Layers that stay float because rounding their inputs costs too much.
     pub float_layers: Vec<String>,
     /// Pictures that chose the ranges.
@@ -325,6 +342,7 @@ impl Record {
             equalization: options.equalization,
             correction: options.correction,
             activation_tables: options.activation_tables,
+            extra_rows: options.extra_rows,
             float_layers: Vec::new(),
             calibration_pictures: calibrated.pictures,
             correction_pictures: corrected,

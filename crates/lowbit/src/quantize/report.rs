@@ -26,6 +26,8 @@ pub struct LayerReport {
     pub bits: u32,
     /// Number of weights.
     pub weights: usize,
+    /// Rows of weights beyond one an output channel: of second and further points.
+    pub extra_rows: usize,
     /// Stored bits per weight, scales included.
     pub bits_per_weight: f64,
     /// ‖w − ŵ‖² / ‖w‖² of the projection.
@@ -41,9 +43,11 @@ pub struct LayerReport {
 pub struct Size {
     /// Weights of convolutions and matrix products.
     pub weights: usize,
-    /// Their bytes as f32.
+    /// Codes that second and further points add to one a weight.
+    pub extra_codes: usize,
+    /// Bytes of the weights as f32.
     pub float_bytes: usize,
-    /// Their bytes as codes and scales.
+    /// Bytes of their codes and scales.
     pub bytes: usize,
     /// Stored bits per weight, scales included.
     pub bits_per_weight: f64,
@@ -109,7 +113,7 @@ pub(super) fn report(
 ) -> QuantizeReport {
     let graph = model.graph();
     let mut rows: Vec<(NodeId, LayerReport)> = Vec::new();
-    let (mut count, mut stored) = (0usize, 0usize);
+    let (mut count, mut extra, mut stored) = (0usize, 0usize, 0usize);
     let mut seen = std::collections::BTreeSet::new();
     for (&n, layer) in layers {
         let (node, weights) = (&graph.nodes[n], layer.weight.len());
@@ -117,6 +121,7 @@ pub(super) fn report(
         // A weight that several layers share is stored once.
         if !layer.stored_once || seen.insert(layer.task.weight) {
             count += weights;
+            extra += layer.weight.stored_rows() * weights / layer.weight.shape[layer.weight.axis] - weights;
             stored += bits;
         }
         let row = LayerReport {
@@ -126,6 +131,7 @@ pub(super) fn report(
             grid: layer.task.grid.to_string(),
             bits: layer.weight.bits,
             weights,
+            extra_rows: layer.weight.stored_rows() - layer.weight.shape[layer.weight.axis],
             bits_per_weight: bits as f64 / weights.max(1) as f64,
             weight_error: Some(layer.weight_error),
             sqnr_db: fitted.sqnr_db.get(&n).copied(),
@@ -145,6 +151,7 @@ pub(super) fn report(
             grid: "float".into(),
             bits: 32,
             weights,
+            extra_rows: 0,
             bits_per_weight: 32.0,
             weight_error: None,
             sqnr_db: None,
@@ -162,6 +169,7 @@ pub(super) fn report(
         layers: rows.into_iter().map(|r| r.1).collect(),
         size: Size {
             weights: count,
+            extra_codes: extra,
             float_bytes: count * 4,
             bytes: stored.div_ceil(8),
             bits_per_weight: stored as f64 / count.max(1) as f64,

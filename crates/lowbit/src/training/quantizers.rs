@@ -90,6 +90,12 @@ pub(super) fn plan(
     let mut layers = Vec::new();
     for task in &plan.weights {
         let name = &graph.nodes[task.node].name;
+        if task.grid.points() > 1 {
+            let why = format!("grid {} has several points, which no method trains", task.grid);
+            return Err(Error::unsupported(why)
+                .at(format!("node \"{name}\""))
+                .help("train with one point; `lowbit quantize` takes several"));
+        }
         let node = trained.nodes.iter().find(|n| n.name == *name);
         let weight = node.and_then(|n| n.inputs.get(1).copied().flatten());
         let Some((weight, tensor)) = weight.and_then(|w| Some((w, trained.constants.get(&w)?))) else {
@@ -195,6 +201,10 @@ impl Layer {
             let grid = name
                 .parse::<Grid>()
                 .map_err(|e| Error::usage(e.to_string()).at("recipe key \"method.from\""))?;
+            if grid.points() > 1 {
+                let why = format!("grid {grid} has several points, which no method trains");
+                return Err(Error::unsupported(why).at("recipe key \"method.from\""));
+            }
             stages.push((0.5 * k as f64 / before.len() as f64, projected(grid)));
         }
         stages.push((0.5, method));

@@ -99,6 +99,7 @@ impl Parts<'_> {
                 true => Rounding::Feedback,
                 false => Rounding::Nearest,
             },
+            wider: None,
             pool: self.pool,
             control: &control,
         };

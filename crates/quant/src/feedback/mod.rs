@@ -21,18 +21,22 @@ pub type Halves = [Moments; 2];
 /// Chooses the codes of a weight again, its scales as they are, so that its outputs follow those of `float` on the inputs that `groups` were
 /// taken from: one for each group, over the weights of an output channel in their order. First `float` is changed to answer for the errors that
 /// the inputs have already, as far as both halves of the pictures agree. A channel whose error would not fall keeps its codes. Nothing is done
-/// to weights whose output channels are not outermost, or that have several points.
-pub fn round(weight: &mut WeightAnnotation, float: &[f32], groups: &[Halves]) {
+/// to weights whose output channels are not outermost. Several points are chosen together: a weight takes the sum of levels that is nearest.
+///
+/// Gives the errors of all channels, none where nothing was done.
+pub fn round(weight: &mut WeightAnnotation, float: &[f32], groups: &[Halves]) -> Vec<ChannelError> {
     let channels = weight.shape.first().copied().unwrap_or(0);
-    if weight.axis != 0 || weight.points.len() != 1 || channels == 0 || groups.is_empty() {
-        return;
+    let mut errors = Vec::new();
+    if weight.axis != 0 || channels == 0 || groups.is_empty() {
+        return errors;
     }
     let dim = weight.len() / channels;
     let each = channels / groups.len();
     let fits = |m: &Moments| m.dim == dim && m.channels == each;
     if float.len() != weight.len() || each == 0 || !groups.iter().flatten().all(fits) {
-        return;
+        return errors;
     }
+    errors = vec![ChannelError::default(); channels];
     for (group, [a, b]) in groups.iter().enumerate() {
         let whole = a.clone().plus(b);
         let mut order: Vec<usize> = (0..dim).collect();
@@ -45,42 +49,105 @@ pub fn round(weight: &mut WeightAnnotation, float: &[f32], groups: &[Halves]) {
         for (c, target) in target.chunks_exact(dim).enumerate() {
             let c = group * each + c;
             let levels = Levels::of(weight, c);
-            let codes = levels.rounded(target, &root, &order);
-            let old = &mut weight.points[0].codes[c * dim..(c + 1) * dim];
-            let error = |codes: &[u8]| levels.error(target, codes, &root, &order);
-            if error(&codes) < error(old) {
-                old.copy_from_slice(&codes);
+            let choices = levels.rounded(target, &root, &order);
+            let error = |choices: &[u32]| levels.error(target, choices, &root, &order);
+            let (old, new) = (error(&levels.chosen(weight, c)), error(&choices));
+            if new < old {
+                levels.store(&choices, weight, c);
             }
+            errors[c] = ChannelError {
+                error: new.min(old),
+                energy: levels.error(target, &levels.zeros(dim), &root, &order),
+            };
         }
     }
+    errors
 }
 
-/// The values of a channel's codes.
+/// What rounding does to an output channel, over the inputs that it was fitted on.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ChannelError {
+    /// Σ (y − ŷ)².
+    pub error: f64,
+    /// Σ y².
+    pub energy: f64,
+}
+
+/// What a weight of a channel may choose from: a code of each point that the channel has. A choice is those codes, `bits` each, the first point's
+/// lowest.
 struct Levels {
-    /// (value, code), ascending.
-    sorted: Vec<(f64, u8)>,
-    by_code: Vec<f64>,
+    /// (value, choice), ascending.
+    sorted: Vec<(f64, u32)>,
+    by_choice: Vec<f64>,
+    /// Points that the channel has.
+    points: Vec<usize>,
+    bits: u32,
 }
 
 impl Levels {
     fn of(weight: &WeightAnnotation, channel: usize) -> Self {
         let pick = |len: usize| if len == 1 { 0 } else { channel };
-        let scales = &weight.points[0].scales;
-        let scale = f64::from(scales[pick(scales.len())]);
+        let has = |p: &usize| {
+            let rows = &weight.points[*p].rows;
+            rows.as_ref()
+                .is_none_or(|r| r.binary_search(&(channel as u32)).is_ok())
+        };
+        let points: Vec<usize> = (0..weight.points.len()).filter(has).collect();
         let zero = weight.zero_points.as_ref().map_or(0, |z| z[pick(z.len())]);
-        let by_code: Vec<f64> = weight
-            .levels
-            .iter()
-            .map(|l| scale * f64::from(l - zero))
-            .collect();
-        let mut sorted: Vec<(f64, u8)> = by_code.iter().zip(0..=u8::MAX).map(|(v, c)| (*v, c)).collect();
+        let mut by_choice = vec![0.0];
+        for &p in &points {
+            let scales = &weight.points[p].scales;
+            let scale = f64::from(scales[pick(scales.len())]);
+            let of_code = |l: &i32| scale * f64::from(l - zero);
+            let with = |l: &i32| {
+                by_choice
+                    .iter()
+                    .map(move |sum| sum + of_code(l))
+                    .collect::<Vec<f64>>()
+            };
+            by_choice = weight.levels.iter().flat_map(with).collect();
+        }
+        let mut sorted: Vec<(f64, u32)> = by_choice.iter().copied().zip(0..).collect();
         sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
         // Codes that a grid does not use stand for 0, which has code 0 before them.
         sorted.dedup_by(|later, kept| later.0 == kept.0);
-        Levels { sorted, by_code }
+        Levels {
+            sorted,
+            by_choice,
+            points,
+            bits: weight.bits,
+        }
     }
 
-    fn nearest(&self, x: f64) -> (f64, u8) {
+    /// What the weights of a channel have chosen.
+    fn chosen(&self, weight: &WeightAnnotation, channel: usize) -> Vec<u32> {
+        let dim = weight.len() / weight.shape[0];
+        let code = |p: usize, i: usize| u32::from(weight.points[p].codes[channel * dim + i]);
+        let places = || self.points.iter().zip(0..);
+        let one = |i: usize| {
+            places()
+                .map(|(&p, place)| code(p, i) << (place * self.bits))
+                .sum()
+        };
+        (0..dim).map(one).collect()
+    }
+
+    /// Writes a channel's choices into the points' codes.
+    fn store(&self, choices: &[u32], weight: &mut WeightAnnotation, channel: usize) {
+        let all = channel * choices.len()..(channel + 1) * choices.len();
+        for (&p, place) in self.points.iter().zip(0..) {
+            for (code, choice) in weight.points[p].codes[all.clone()].iter_mut().zip(choices) {
+                *code = (choice >> (place * self.bits) & ((1 << self.bits) - 1)) as u8;
+            }
+        }
+    }
+
+    /// Weights that are all 0, as near as the levels come.
+    fn zeros(&self, dim: usize) -> Vec<u32> {
+        vec![self.nearest(0.0).1; dim]
+    }
+
+    fn nearest(&self, x: f64) -> (f64, u32) {
         let above = self.sorted.partition_point(|(v, _)| *v < x);
         let (low, high) = (
             self.sorted[above.saturating_sub(1)],
@@ -89,9 +156,9 @@ impl Levels {
         if x - low.0 <= high.0 - x { low } else { high }
     }
 
-    fn rounded(&self, w: &[f32], root: &[f64], order: &[usize]) -> Vec<u8> {
+    fn rounded(&self, w: &[f32], root: &[f64], order: &[usize]) -> Vec<u32> {
         let d = w.len();
-        let mut codes = vec![0; d];
+        let mut choices = vec![0; d];
         let mut errors = vec![0.0; d];
         for j in (0..d).rev() {
             let row = &root[j * d..(j + 1) * d];
@@ -101,19 +168,19 @@ impl Levels {
                 .map(|(r, e)| r * e)
                 .sum();
             let x = f64::from(w[order[j]]);
-            let (value, code) = self.nearest(x + carried / row[j]);
+            let (value, choice) = self.nearest(x + carried / row[j]);
             errors[j] = x - value;
-            codes[order[j]] = code;
+            choices[order[j]] = choice;
         }
-        codes
+        choices
     }
 
     /// ‖R (w − ŵ)‖².
-    fn error(&self, w: &[f32], codes: &[u8], root: &[f64], order: &[usize]) -> f64 {
+    fn error(&self, w: &[f32], choices: &[u32], root: &[f64], order: &[usize]) -> f64 {
         let d = w.len();
         let errors: Vec<f64> = order
             .iter()
-            .map(|&i| f64::from(w[i]) - self.by_code[usize::from(codes[i])])
+            .map(|&i| f64::from(w[i]) - self.by_choice[choices[i] as usize])
             .collect();
         (0..d)
             .map(|j| {
@@ -189,7 +256,16 @@ mod tests {
     #[test]
     fn outputs_come_nearer_on_every_grid() {
         for (seed, grid) in [
-            "int4", "lbw4", "pow2-4", "ternary", "affine3", "lbw2", "apot4", "int8",
+            "int4",
+            "lbw4",
+            "pow2-4",
+            "ternary",
+            "affine3",
+            "lbw2",
+            "apot4",
+            "int8",
+            "ternaryx2",
+            "int3x2",
         ]
         .iter()
         .enumerate()
@@ -234,6 +310,37 @@ mod tests {
             ratio += output_error(&float, &weight, &x, 0) / best / 20.0;
         }
         assert!(ratio < 2.0 && nearest > 2.0 * ratio, "{ratio} {nearest}");
+    }
+
+    #[test]
+    fn a_second_point_of_some_rows_lowers_their_error_alone() {
+        let float = random(3, 4 * 12);
+        let plain = projected("int3", &float, &[4, 3, 2, 2]);
+        let mut extended = projected("int3x2", &float, &[4, 3, 2, 2]);
+        // Rows 1 and 3 keep both points, the others their single one.
+        for c in [0, 2] {
+            let at = c * 12..(c + 1) * 12;
+            extended.points[0].codes[at.clone()].copy_from_slice(&plain.points[0].codes[at.clone()]);
+            extended.points[0].scales[c] = plain.points[0].scales[c];
+            extended.points[1].codes[at].fill(0);
+        }
+        extended.points[1].rows = Some(vec![1, 3]);
+        assert_eq!(extended.check(), Ok(()));
+        let x = inputs(77, 700, 12);
+        let mut one = plain.clone();
+        let single = round(&mut one, &float, &[moments(&x, &float, 12)]);
+        let both = round(&mut extended, &float, &[moments(&x, &float, 12)]);
+        assert_eq!(extended.check(), Ok(()));
+        assert_eq!((single[0], single[2]), (both[0], both[2]));
+        for c in [1, 3] {
+            assert!(
+                both[c].error < 0.2 * single[c].error,
+                "{:?} {:?}",
+                both[c],
+                single[c]
+            );
+            assert!(both[c].error < 0.02 * both[c].energy);
+        }
     }
 
     #[test]

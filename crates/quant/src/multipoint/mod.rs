@@ -9,6 +9,7 @@
 //! exponentially with the points, as the paper's theorem says.
 
 pub mod budget;
+pub(crate) mod combined;
 mod refit;
 mod shifted;
 
