@@ -144,9 +144,11 @@ pub fn inspect(model: &Model) -> Result<Inspection> {
                 macs: layer.macs,
                 stored_bits: parts.iter().map(|p| p.1).sum(),
                 arithmetic: match annotation {
-                    Some(w) if layer.numbers == Numbers::Integer => {
-                        Arithmetic::of(&w.levels, w.zero_points.is_some())
-                    }
+                    // Points are added up before they are multiplied.
+                    Some(w) if layer.numbers == Numbers::Integer => match w.merged() {
+                        Some(merged) if w.points.len() > 1 => Arithmetic::of(&merged.levels, false),
+                        _ => Arithmetic::of(&w.levels, w.zero_points.is_some()),
+                    },
                     _ => Arithmetic::Float,
                 },
             });

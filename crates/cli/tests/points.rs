@@ -1,0 +1,92 @@
+//! Several points a weight: from the command line to the engine.
+
+mod common;
+
+use std::path::Path;
+
+use common::{detector, pictures, run};
+use serde_json::Value;
+
+fn quantize(flags: &str, model: &Path, calib: &Path, out: &Path) -> Value {
+    let words = format!("quantize --threads 1 --json {flags} --calib");
+    run(&words, &[calib, model, "-o".as_ref(), out]).code(0).json()
+}
+
+/// The engine's bytes are those of the program of FORMAT.md.
+fn verified(out: &Path) {
+    run("verify --threads 1", &[out]).code(0);
+}
+
+#[test]
+fn grids_of_two_points_run_in_integers_and_equal_the_oracle() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, calib) = (detector(dir.path()), pictures(dir.path(), 6));
+    let (mut errors, mut shares) = (Vec::new(), Vec::new());
+    for grid in ["int3", "int3x2", "pow2-4x2", "ternaryx3"] {
+        let out = dir.path().join(format!("{grid}.onnx"));
+        let report = quantize(&format!("--grid {grid}"), &model, &calib, &out);
+        let layers = report["layers"].as_array().unwrap().iter();
+        let weights: u64 = layers
+            .filter(|l| l["grid"] == *grid)
+            .map(|l| l["weights"].as_u64().unwrap())
+            .sum();
+        let points: u64 = grid.rsplit_once('x').map_or(1, |(_, p)| p.parse().unwrap());
+        let extra = report["size"]["extra_codes"].as_u64().unwrap();
+        assert!(
+            weights > 0 && extra == (points - 1) * weights,
+            "{grid}: {extra} {weights}"
+        );
+        errors.push(report["output_error"].as_f64().unwrap());
+        verified(&out);
+        let inspected = run("inspect --json", &[&out]).code(0).json();
+        shares.push(inspected["integer_mac_share"].as_f64().unwrap());
+    }
+    assert!(errors[1] < 0.5 * errors[0], "{errors:?}");
+    // Points make no layer float that one point leaves in integers.
+    assert!(shares.iter().all(|&s| s == shares[0] && s > 0.5), "{shares:?}");
+}
+
+#[test]
+fn extra_rows_keep_to_their_budget_and_lower_the_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, calib) = (detector(dir.path()), pictures(dir.path(), 6));
+    let out = dir.path().join("out.onnx");
+    let plain = quantize("--grid int3", &model, &calib, &out);
+    std::fs::remove_file(&out).unwrap();
+    let more = quantize("--grid int3 --extra-rows 20%", &model, &calib, &out);
+    let (extra, all) = (
+        more["size"]["extra_codes"].as_u64().unwrap(),
+        more["size"]["weights"].as_u64().unwrap(),
+    );
+    assert!(extra > 0 && extra * 5 <= all, "{extra} of {all}");
+    let error = |report: &Value| report["output_error"].as_f64().unwrap();
+    assert!(error(&more) < error(&plain), "{} {}", error(&more), error(&plain));
+    verified(&out);
+    // The file means the same to this program and to any runtime that executes its functions.
+    let again = dir.path().join("qdq.onnx");
+    run("export --as qdq", &[&out, "-o".as_ref(), &again]).code(0);
+}
+
+#[test]
+fn points_that_make_no_sense_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, calib) = (detector(dir.path()), pictures(dir.path(), 2));
+    let out = dir.path().join("out.onnx");
+    for (flags, code, want) in [
+        ("--grid int8x2", 2, "there is no grid \"int8x2\""),
+        ("--grid int3 --extra-rows 120", 2, "expected a number in 0…100"),
+        ("--grid int3 --extra-rows 10 --no-correction", 2, "error feedback"),
+        ("--grid lbw3x2 --solver semi-analytic", 2, "it has several points"),
+    ] {
+        let words = format!("quantize --threads 1 {flags} --calib");
+        let ran = run(&words, &[&calib, &model, "-o".as_ref(), &out]).code(code);
+        assert!(ran.stderr.contains(want), "{flags}: {}", ran.stderr);
+        assert!(!out.exists());
+    }
+    let recipe = dir.path().join("r.toml");
+    let text = "model = \"model.onnx\"\nsteps = 1\nbatch = 1\n[data]\nkind = \"synth\"\ncount = 4\n[loss]\nkind = \"distill\"\n[method]\nname = \"lbw\"\ngrid = \"pow2-4x2\"\n";
+    std::fs::write(&recipe, text).unwrap();
+    let set = format!("train --set model={}", model.display());
+    let ran = run(&set, &[&recipe]).code(4);
+    assert!(ran.stderr.contains("has several points"), "{}", ran.stderr);
+}
