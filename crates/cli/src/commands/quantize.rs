@@ -21,11 +21,17 @@ pub(crate) struct Arguments {
     #[arg(value_name = "MODEL", required_unless_present = "list")]
     model: Option<PathBuf>,
     /// Weight grid, such as int8, lbw4, pow2-4, ternary; --list prints all
-    #[arg(long, conflicts_with = "bits")]
+    #[arg(long, conflicts_with_all = ["bits", "average_bits"])]
     grid: Option<Grid>,
     /// Width of weights, 1…8: the grid of that width with the smallest output error on the calibration pictures
     #[arg(long, value_parser = values::whole::<u32>(1..=8, 4))]
     bits: Option<u32>,
+    /// So many stored bits a weight at most, scales included: each layer gets one of --among, by what its error does to the outputs
+    #[arg(long, visible_alias = "target-bpw", value_name = "BITS", conflicts_with = "bits", value_parser = values::positive)]
+    average_bits: Option<f64>,
+    /// Grids that --average-bits chooses from [default: ternary,pow2-3,lbw4,pow2-4,int4,int5,int6,int8]
+    #[arg(long, value_name = "GRIDS", value_delimiter = ',', requires = "average_bits")]
+    among: Vec<Grid>,
     /// Width of activations, 1…8
     #[arg(long, default_value_t = 8, value_parser = values::whole::<u32>(1..=8, 4))]
     act_bits: u32,
@@ -83,6 +89,9 @@ pub(crate) struct Arguments {
     /// The file to write [default: MODEL-GRID.onnx in the current folder]
     #[arg(long, short, value_name = "OUT.onnx")]
     output: Option<PathBuf>,
+    /// Write the model even where its detections are gone
+    #[arg(long)]
+    force: bool,
     /// Write the report of all layers as JSON into this file
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
@@ -101,6 +110,9 @@ pub(crate) struct Arguments {
 /// Below this agreement of detections the summary says what can be done.
 const FEW: f64 = 0.8;
 
+/// Below this agreement the model's detections are gone, and it is not written unless asked.
+const GONE: f64 = 0.05;
+
 #[derive(Debug, Serialize)]
 struct Written<'a> {
     output: Option<String>,
@@ -116,12 +128,13 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     }
     let usage = |message: &str| Error::new(ErrorKind::Usage, message);
     let path = a.model.as_ref().ok_or_else(|| usage("MODEL is missing"))?;
-    let choice = match (a.grid, a.bits) {
-        (Some(grid), _) => Choice::Grid(grid),
-        (None, Some(bits)) => Choice::Bits(bits),
-        (None, None) => {
+    let choice = match (a.grid, a.bits, a.average_bits) {
+        (Some(grid), ..) => Choice::Grid(grid),
+        (_, Some(bits), _) => Choice::Bits(bits),
+        (.., Some(bits)) => Choice::Average(bits),
+        _ => {
             return Err(usage(
-                "give --grid NAME or --bits N; `lowbit quantize --list` prints the grids",
+                "give --grid NAME, --bits N or --average-bits N; `lowbit quantize --list` prints the grids",
             ));
         }
     };
@@ -147,7 +160,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
             return Err(usage("--report and -o name the same file"));
         }
     }
-    let options = QuantizeOptions {
+    let mut options = QuantizeOptions {
         project: ProjectOptions {
             granularity: a.per,
             scale_kind: a.scale,
@@ -169,6 +182,9 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         control: context.control.clone(),
         ..QuantizeOptions::new(choice, pictures.clone())
     };
+    if !a.among.is_empty() {
+        options.among.clone_from(&a.among);
+    }
     let p = context.provenance(Some(model.sha256()), None);
     if a.dry_run {
         let report = dry_run(&model, &options)?;
@@ -183,6 +199,17 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     }
     let q = lowbit::quantize(&model, &options, &mut context.bar())?;
     q.report.notes.iter().for_each(|note| context.note(note));
+    if let Some(agreement) = q
+        .report
+        .agreement
+        .filter(|&agreement| agreement < GONE && !a.force)
+    {
+        let why = format!(
+            "the detections are gone: they agree with the float model's by {agreement:.4} on the calibration pictures; take more bits or another \
+             grid (--list), wider ones for some layers (--tensor-type), or train it; --force writes it as it is"
+        );
+        return Err(Error::new(ErrorKind::Gate, why));
+    }
     let bytes = q.model.to_onnx(Form::Packed)?;
     context.control.check()?;
     lowbit::output::file(&output, &bytes, &inputs)?;
@@ -211,6 +238,7 @@ fn default_output(model: &Path, choice: Choice) -> PathBuf {
     let kind = match choice {
         Choice::Grid(grid) => grid.to_string(),
         Choice::Bits(bits) => format!("{bits}bit"),
+        Choice::Average(bits) => format!("{bits}bpw"),
     };
     name.push(format!("-{kind}.onnx"));
     PathBuf::from(name)

@@ -8,7 +8,7 @@ use graph::{NodeId, Point, WeightAnnotation};
 use quant::annotate::Plan;
 use quant::multipoint::budget::{Row, by_gain};
 
-use super::layers::Stage;
+use super::layers::{Stage, Survey};
 use super::weights::{self, Layer};
 use super::{ProjectOptions, Rounding};
 use crate::control::Progress;
@@ -39,18 +39,17 @@ pub(super) fn extended(
         }
         _ => false,
     });
-    let wider = weights::project(graph, &twice, project)?;
+    let wider = [weights::project(graph, &twice, project)?];
     let mut layers = weights::project(graph, plan, project)?;
     let survey = Stage {
-        wider: Some(&wider),
+        others: &wider,
         ..*stage
     };
-    let mut tried = layers.clone();
-    let errors = survey.run(plan, &mut tried, pictures, progress)?.row_errors;
-    let all: usize = errors.keys().map(|n| layers[n].weight.len()).sum();
-    let rows: Vec<(NodeId, u32, Row)> = errors
+    let surveys = survey.run(plan, &mut layers.clone(), pictures, progress)?.surveys;
+    let all: usize = surveys.keys().map(|n| layers[n].weight.len()).sum();
+    let rows: Vec<(NodeId, u32, Row)> = surveys
         .iter()
-        .flat_map(|(n, e)| rows(*n, e, &layers[n].weight))
+        .flat_map(|(n, s)| rows(*n, s, &layers[n].weight))
         .collect();
     let offers: Vec<Row> = rows.iter().map(|r| r.2.clone()).collect();
     let mut chosen: BTreeMap<NodeId, Vec<u32>> = BTreeMap::new();
@@ -60,21 +59,30 @@ pub(super) fn extended(
         }
     }
     for (n, channels) in chosen {
-        if let (Some(layer), Some(wide)) = (layers.get_mut(&n), wider.get(&n)) {
+        if let (Some(layer), Some(wide)) = (layers.get_mut(&n), wider[0].get(&n)) {
             extend(&mut layer.weight, &wide.weight, channels);
         }
     }
     Ok(layers)
 }
 
-/// What the budget chooses from: the channels of a layer.
-fn rows(n: NodeId, errors: &[[f64; 2]], weight: &WeightAnnotation) -> Vec<(NodeId, u32, Row)> {
-    let cost = (weight.len() / errors.len().max(1)) as u64;
-    let row = |e: &[f64; 2]| Row {
-        errors: e.to_vec(),
-        cost,
+/// What the budget chooses from: the channels of a layer, their errors as shares of the layer's output.
+fn rows(n: NodeId, survey: &Survey, weight: &WeightAnnotation) -> Vec<(NodeId, u32, Row)> {
+    let energy: f64 = survey.own.iter().map(|e| e.energy).sum();
+    let [Some(wide)] = &survey.others[..] else {
+        return Vec::new();
     };
-    errors.iter().zip(0..).map(|(e, c)| (n, c, row(e))).collect()
+    if energy <= 0.0 {
+        return Vec::new();
+    }
+    let cost = (weight.len() / survey.own.len()) as u64;
+    let pairs = survey.own.iter().zip(&wide.errors).zip(0..);
+    pairs
+        .map(|((own, wide), c)| {
+            let errors = vec![own.error / energy, wide.error / energy];
+            (n, c, Row { errors, cost })
+        })
+        .collect()
 }
 
 /// Takes both points of some channels from the same weight with two points.

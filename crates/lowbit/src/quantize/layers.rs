@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::Step;
-use graph::{EdgeQuantizer, Graph, NodeId, Op, ValueId};
+use graph::{EdgeQuantizer, Graph, NodeId, Op, ValueId, WeightAnnotation};
 use kernels::{Isa, Pool};
 use quant::annotate::Plan;
 use quant::correct::{Affine, AffineFit, Limits};
-use quant::feedback::{self, Halves, Moments};
+use quant::feedback::{self, ChannelError, Halves, Moments};
 use tasks::detect::{Placement, postprocess};
 use tensor::{Data, Tensor};
 
@@ -48,8 +48,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) edges: &'a BTreeMap<ValueId, EdgeQuantizer>,
     pub(crate) correction: bool,
     pub(crate) rounding: Rounding,
-    /// The weights with more points, whose errors are wanted beside those of the weights themselves.
-    pub(crate) wider: Option<&'a BTreeMap<NodeId, Layer>>,
+    /// Other codes of the same weights, whose errors are wanted beside those of the weights themselves.
+    pub(crate) others: &'a [BTreeMap<NodeId, Layer>],
     pub(crate) pool: &'a Pool,
     pub(crate) control: &'a Control,
 }
@@ -59,12 +59,30 @@ pub(crate) struct Stage<'a> {
 pub(crate) struct Fitted {
     /// Signal to noise at the output of each product, after its correction.
     pub(super) sqnr_db: BTreeMap<NodeId, f64>,
-    /// Of each output channel of a product the share of the layer's output that is error, as it is and with more points; where those are wanted.
-    pub(super) row_errors: BTreeMap<NodeId, Vec<[f64; 2]>>,
+    /// What rounding does to each layer, where that is wanted.
+    pub(super) surveys: BTreeMap<NodeId, Survey>,
     /// Mean over the outputs of Σ(y − ŷ)² / Σy².
     pub(super) output_error: f64,
     /// 0…1: how well the quantized network's detections agree with the float one's; absent for models without detections.
     pub(super) agreement: Option<f64>,
+}
+
+/// What rounding does to a layer in several ways.
+#[derive(Debug, Clone)]
+pub(super) struct Survey {
+    /// Channel by channel, as the weights are.
+    pub(super) own: Vec<ChannelError>,
+    /// The same with each of [`Stage::others`]; `None` where one leaves the layer out.
+    pub(super) others: Vec<Option<Other>>,
+}
+
+/// Other codes of a weight, rounded like its own.
+#[derive(Debug, Clone)]
+pub(super) struct Other {
+    pub(super) errors: Vec<ChannelError>,
+    pub(super) weight: WeightAnnotation,
+    /// What their mean error asks of the bias.
+    pub(super) shifts: Vec<f64>,
 }
 
 /// A value of one picture in both networks.
@@ -143,8 +161,8 @@ impl Stage<'_> {
             let quantized = match layers.get_mut(&n) {
                 Some(layer) => {
                     if self.rounding == Rounding::Feedback {
-                        let errors = self.feed_back(n, layer, &values, &shelf, most_moments)?;
-                        fitted.row_errors.extend(errors.map(|e| (n, e)));
+                        let survey = self.feed_back(n, layer, &values, &shelf, most_moments)?;
+                        fitted.surveys.extend(survey.map(|s| (n, s)));
                     }
                     let weight = Tensor::new(layer.weight.shape.clone(), layer.weight.decode());
                     rounded.constants.insert(
@@ -248,7 +266,7 @@ impl Stage<'_> {
     }
 
     /// Rounds a layer's weights again, so that they answer for the errors in what the quantized network gives it, and with error feedback. A layer
-    /// whose moments do not fit into the memory keeps the nearest levels. Gives the channels' errors where [`Stage::wider`] has the layer.
+    /// whose moments do not fit into the memory keeps the nearest levels. Gives the survey where [`Stage::others`] are wanted.
     fn feed_back(
         &self,
         n: NodeId,
@@ -256,7 +274,7 @@ impl Stage<'_> {
         values: &Values,
         shelf: &Mutex<Shelf>,
         most_bytes: usize,
-    ) -> Result<Option<Vec<[f64; 2]>>> {
+    ) -> Result<Option<Survey>> {
         let node = &self.model.graph().nodes[n];
         let shape = layer.weight.shape.clone();
         let transposed = matches!(node.op, Op::Gemm { .. }) && layer.weight.axis != 0;
@@ -287,17 +305,23 @@ impl Stage<'_> {
         let [a, b] = halves;
         let groups: Vec<Halves> = a.into_iter().zip(b).map(|(a, b)| [a, b]).collect();
         let float = float.as_f32().unwrap_or_default();
-        let errors = feedback::round(&mut layer.weight, float, &groups);
-        let Some(wider) = self.wider.and_then(|all| all.get(&n)) else {
+        let own = feedback::round(&mut layer.weight, float, &groups);
+        if self.others.is_empty() || own.is_empty() {
             return Ok(None);
+        }
+        let other = |all: &BTreeMap<NodeId, Layer>| {
+            let mut weight = all.get(&n)?.weight.clone();
+            let errors = feedback::round(&mut weight, float, &groups);
+            let shifts = feedback::shifts(&weight, float, &groups);
+            Some(Other {
+                errors,
+                weight,
+                shifts,
+            })
         };
-        let wide = feedback::round(&mut wider.weight.clone(), float, &groups);
-        let energy: f64 = errors.iter().map(|e| e.energy).sum();
-        let shares = errors
-            .iter()
-            .zip(&wide)
-            .map(|(e, w)| [e.error / energy, w.error / energy]);
-        Ok((energy > 0.0).then(|| shares.collect()))
+        let one = |i: usize| Ok(other(&self.others[i]));
+        let others = side_by_side::map(self.pool, self.control, self.others.len(), &one)?;
+        Ok(Some(Survey { own, others }))
     }
 
     /// Decodes both networks' outputs and compares the boxes; `None` for models without detections.

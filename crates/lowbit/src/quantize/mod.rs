@@ -7,6 +7,7 @@
 //! ```
 
 mod agreement;
+mod allocate;
 pub(crate) mod calibrate;
 mod choose;
 mod equalize;
@@ -25,6 +26,7 @@ use kernels::Pool;
 use quant::annotate::{self, Request};
 use serde::Serialize;
 
+pub use allocate::{Allocated, Offer};
 pub use quant::ProjectOptions;
 pub use quant::annotate::{Role, Rule};
 pub use quant::calibrate::ObserverKind;
@@ -37,12 +39,25 @@ use crate::pictures::spread;
 use crate::{Control, Error, Form, Model, Result};
 
 /// Which levels weights take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Choice {
     /// This grid.
     Grid(Grid),
     /// The grid of this width, 1…8, with the smallest error of the model's outputs on the calibration pictures.
     Bits(u32),
+    /// One of [`QuantizeOptions::among`] for each layer, so many stored bits a weight at most over all of them.
+    Average(f64),
+}
+
+impl Choice {
+    /// The grid that plans are made with before a choice is made.
+    fn first(self) -> Result<Grid> {
+        Ok(match self {
+            Choice::Grid(grid) => grid,
+            Choice::Bits(bits) => choose::candidates(bits)?[0],
+            Choice::Average(_) => "int4".parse()?,
+        })
+    }
 }
 
 /// Settings of [`quantize`].
@@ -50,6 +65,8 @@ pub enum Choice {
 pub struct QuantizeOptions {
     /// Grid of every layer that no rule names.
     pub choice: Choice,
+    /// What [`Choice::Average`] chooses from.
+    pub among: Vec<Grid>,
     /// How weights are projected: granularity, scale, solver, μ.
     pub project: ProjectOptions,
     /// Bits of activations, 1…8.
@@ -98,6 +115,12 @@ impl QuantizeOptions {
     pub fn new(choice: Choice, pictures: Vec<PathBuf>) -> Self {
         QuantizeOptions {
             choice,
+            among: [
+                "ternary", "pow2-3", "lbw4", "pow2-4", "int4", "int5", "int6", "int8",
+            ]
+            .iter()
+            .filter_map(|g| g.parse().ok())
+            .collect(),
             project: ProjectOptions::default(),
             act_bits: 8,
             observer: None,
@@ -172,10 +195,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
         crate::pictures::check(&pictures, &options.control)?;
     }
     let pool = Arc::new(Pool::new(options.threads));
-    let first = match options.choice {
-        Choice::Grid(grid) => grid,
-        Choice::Bits(bits) => choose::candidates(bits)?[0],
-    };
+    let first = options.choice.first()?;
     let float = model;
     let setting = choose::setting(model, first, options, &pictures, &pool, progress)?;
     let (model, observer) = (&setting.model, setting.observer);
@@ -199,16 +219,23 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
         edges: &calibrated.edges,
         correction: options.correction,
         rounding: options.rounding(),
-        wider: None,
+        others: &[],
         pool: &pool,
         control: &options.control,
     };
     let (grid, grids) = match options.choice {
-        Choice::Grid(grid) => (grid, Vec::new()),
+        Choice::Grid(_) | Choice::Average(_) => (first, Vec::new()),
         Choice::Bits(bits) => choose::best(bits, &stage, options, &request, &pictures, progress)?,
     };
-    let plan = annotate::plan(model.graph(), &request(grid))?;
+    let mut plan = annotate::plan(model.graph(), &request(grid))?;
     let inputs = stage.inputs(&pictures, layers::MOST_PICTURES)?;
+    let allocation = match options.choice {
+        Choice::Average(bits) => {
+            let to = (options, bits);
+            allocate::grids(&stage, &mut plan, to, (float, &pool), &inputs, progress)?
+        }
+        _ => Vec::new(),
+    };
     let mut weights = match options.extra_rows > 0.0 {
         true => extra_rows::extended(
             &stage,
@@ -237,6 +264,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
     let mut report = report::report(model, &plan, &weights, &fitted, record);
     report.tried = setting.tried;
     report.grids = grids;
+    report.allocation = allocation;
     report.skipped = notes.len();
     report.notes = notes;
     Ok(Quantized {
@@ -251,10 +279,13 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
 /// As [`quantize`].
 pub fn dry_run(model: &Model, options: &QuantizeOptions) -> Result<QuantizeReport> {
     check(model, options)?;
-    let grid = match options.choice {
-        Choice::Grid(grid) => grid,
-        Choice::Bits(bits) => choose::candidates(bits)?[0],
-    };
+    if let Choice::Average(_) = options.choice {
+        return Err(
+            Error::usage("grids are chosen by the errors on pictures, and a dry run sees none")
+                .help("give one --grid"),
+        );
+    }
+    let grid = options.choice.first()?;
     let observer = options.observer.unwrap_or(ObserverKind::Mse);
     let plan = annotate::plan(model.graph(), &options.request(grid, observer))?;
     let weights = weights::project(model.graph(), &plan, &options.project)?;
@@ -273,8 +304,11 @@ fn check(model: &Model, options: &QuantizeOptions) -> Result<()> {
         return Err(Error::unsupported("the model is quantized already")
             .help("start from the float model it was made from"));
     }
-    if let Choice::Bits(bits) = options.choice {
-        choose::candidates(bits)?;
+    options.choice.first()?;
+    if let Choice::Average(_) = options.choice
+        && options.among.is_empty()
+    {
+        return Err(Error::usage("there are no grids to choose from").help("name some with --among"));
     }
     weights::check_finite(model.graph())?;
     options.control.check()
@@ -330,7 +364,10 @@ impl Record {
         corrected: usize,
     ) -> Record {
         Record {
-            grid: grid.to_string(),
+            grid: match options.choice {
+                Choice::Average(bits) => format!("{bits} bits a weight"),
+                _ => grid.to_string(),
+            },
             act_bits: options.act_bits,
             observer: options.observer.map_or("auto".into(), |o| o.to_string()),
             granularity: options.project.granularity.to_string(),

@@ -6,9 +6,9 @@ use graph::NodeId;
 use quant::annotate::Plan;
 use serde::Serialize;
 
-use super::Record;
 use super::layers::Fitted;
 use super::weights::Layer;
+use super::{Allocated, Record};
 use crate::Model;
 
 /// One layer.
@@ -88,6 +88,8 @@ pub struct QuantizeReport {
     pub tried: Vec<Tried>,
     /// Grids that were tried where a width was asked for; the least error won.
     pub grids: Vec<TriedGrid>,
+    /// What was offered to each layer where bits were allocated.
+    pub allocation: Vec<Allocated>,
     /// Calibration pictures that could not be read.
     pub skipped: usize,
     /// Why they could not.
@@ -164,6 +166,7 @@ pub(super) fn report(
         settings,
         tried: Vec::new(),
         grids: Vec::new(),
+        allocation: Vec::new(),
         skipped: 0,
         notes: Vec::new(),
         layers: rows.into_iter().map(|r| r.1).collect(),

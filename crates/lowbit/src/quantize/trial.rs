@@ -52,7 +52,13 @@ pub(super) struct Candidate<'a> {
     pub(super) edges: BTreeMap<ValueId, EdgeQuantizer>,
 }
 
-impl Candidate<'_> {
+/// A network that can be tried.
+pub(super) trait Network {
+    /// It as a graph.
+    fn graph(&self) -> Result<Graph>;
+}
+
+impl Network for Candidate<'_> {
     fn graph(&self) -> Result<Graph> {
         let mut plan = self.plan.clone();
         let grid: Grid = "int8".parse()?;
@@ -74,7 +80,7 @@ impl Ground<'_> {
     pub(super) fn run(
         &self,
         what: &str,
-        networks: &[Candidate<'_>],
+        networks: &[impl Network],
         progress: &mut dyn Progress,
     ) -> Result<Vec<Trial>> {
         let control = match (networks, self.control.memory()) {
@@ -96,7 +102,7 @@ impl Ground<'_> {
     fn together(
         &self,
         what: &str,
-        networks: &[Candidate<'_>],
+        networks: &[impl Network],
         mut control: Control,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Trial>> {

@@ -99,7 +99,7 @@ impl Parts<'_> {
                 true => Rounding::Feedback,
                 false => Rounding::Nearest,
             },
-            wider: None,
+            others: &[],
             pool: self.pool,
             control: &control,
         };

@@ -64,6 +64,30 @@ pub fn round(weight: &mut WeightAnnotation, float: &[f32], groups: &[Halves]) ->
     errors
 }
 
+/// Σ_i (w_i − ŵ_i) x̄_i of each output channel: what a bias makes good, where `groups` were centred. Empty where [`round`] does nothing.
+pub fn shifts(weight: &WeightAnnotation, float: &[f32], groups: &[Halves]) -> Vec<f64> {
+    let channels = weight.shape.first().copied().unwrap_or(0);
+    if weight.axis != 0 || channels == 0 || groups.is_empty() || float.len() != weight.len() {
+        return Vec::new();
+    }
+    let (dim, each) = (weight.len() / channels, channels / groups.len());
+    let means: Vec<Vec<f64>> = groups
+        .iter()
+        .map(|[a, b]| a.clone().plus(b).means().to_vec())
+        .collect();
+    let decoded = weight.decode();
+    let rows = float
+        .chunks_exact(dim.max(1))
+        .zip(decoded.chunks_exact(dim.max(1)));
+    rows.enumerate()
+        .map(|(c, (w, q))| {
+            let errors = w.iter().zip(q).map(|(w, q)| f64::from(*w) - f64::from(*q));
+            let means = &means[(c / each.max(1)).min(means.len() - 1)];
+            errors.zip(means).map(|(e, m)| e * m).sum()
+        })
+        .collect()
+}
+
 /// What rounding does to an output channel, over the inputs that it was fitted on.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ChannelError {
@@ -370,6 +394,31 @@ mod tests {
         let before = weight.clone();
         round(&mut weight, &float[1..], &groups);
         assert_eq!(weight, before);
+    }
+
+    #[test]
+    fn the_shift_is_the_mean_of_the_error() {
+        let float = random(5, 2 * 12);
+        let mut x = inputs(6, 400, 12);
+        x.iter_mut().enumerate().for_each(|(i, x)| *x += (i % 12) as f32);
+        let mut halves = moments(&x, &float, 12);
+        halves.iter_mut().for_each(Moments::centre);
+        let weight = projected("int3", &float, &[2, 12]);
+        let decoded = weight.decode();
+        for (c, shift) in shifts(&weight, &float, &[halves]).into_iter().enumerate() {
+            let error = |x: &[f32]| -> f64 {
+                (0..12)
+                    .map(|i| {
+                        f64::from(x[i]) * (f64::from(float[c * 12 + i]) - f64::from(decoded[c * 12 + i]))
+                    })
+                    .sum()
+            };
+            let mean = x.chunks_exact(12).map(error).sum::<f64>() / 400.0;
+            assert!(
+                (mean - shift).abs() < 1e-4 * mean.abs().max(0.01),
+                "{mean} {shift}"
+            );
+        }
     }
 
     #[test]

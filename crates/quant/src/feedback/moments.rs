@@ -16,6 +16,8 @@ pub struct Moments {
     pub(super) squares: Vec<f64>,
     /// One row of `dim` for each channel.
     pub(super) cross: Vec<f64>,
+    /// The means that [`Moments::centre`] took away.
+    means: Vec<f64>,
     /// Σ x, Σ wᵀ(y − x), and their number.
     totals: Vec<f64>,
     missing: Vec<f64>,
@@ -30,6 +32,7 @@ impl Moments {
             channels,
             squares: vec![0.0; dim * dim],
             cross: vec![0.0; channels * dim],
+            means: vec![0.0; dim],
             totals: vec![0.0; dim],
             missing: vec![0.0; channels],
             count: 0,
@@ -82,6 +85,10 @@ impl Moments {
     /// The sums of both.
     #[must_use]
     pub fn plus(mut self, other: &Moments) -> Self {
+        let share = other.count as f64 / (self.count + other.count).max(1) as f64;
+        for (mean, theirs) in self.means.iter_mut().zip(&other.means) {
+            *mean += share * (theirs - *mean);
+        }
         let pairs = [
             (&mut self.squares, &other.squares),
             (&mut self.cross, &other.cross),
@@ -109,8 +116,15 @@ impl Moments {
                 self.cross[c * d + i] -= a * b / count;
             }
         }
-        self.totals.fill(0.0);
+        for (mean, total) in self.means.iter_mut().zip(&mut self.totals) {
+            *mean += std::mem::take(total) / count;
+        }
         self.missing.fill(0.0);
+    }
+
+    /// The means that were taken away: zeros before [`Moments::centre`].
+    pub(super) fn means(&self) -> &[f64] {
+        &self.means
     }
 
     /// Σ x_i².
