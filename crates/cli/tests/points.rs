@@ -24,7 +24,7 @@ fn grids_of_two_points_run_in_integers_and_equal_the_oracle() {
     let (mut errors, mut shares) = (Vec::new(), Vec::new());
     for grid in ["int3", "int3x2", "pow2-4x2", "ternaryx3"] {
         let out = dir.path().join(format!("{grid}.onnx"));
-        let report = quantize(&format!("--grid {grid}"), &model, &calib, &out);
+        let report = quantize(&format!("--integer-only --grid {grid}"), &model, &calib, &out);
         let layers = report["layers"].as_array().unwrap().iter();
         let weights: u64 = layers
             .filter(|l| l["grid"] == *grid)
