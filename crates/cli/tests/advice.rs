@@ -49,6 +49,31 @@ fn a_file_that_is_no_picture_is_told_before_calibration_begins() {
     assert!(ran.stderr.contains("no picture can be read"), "{}", ran.stderr);
 }
 
+/// The bare projection of a depthwise detector to two bits: nothing is left.
+#[test]
+fn a_model_whose_detections_are_gone_is_written_when_forced_alone() {
+    let Some(data) = testing::data("a_model_whose_detections_are_gone_is_written_when_forced_alone") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (model, calib) = (
+        data.join("models/yolo_fastest_1_1_coco.onnx"),
+        data.join("pictures/voc"),
+    );
+    let out = dir.path().join("out.onnx");
+    let words = "quantize --threads 1 --grid lbw2 --no-correction --observer min-max --subset-size 4 --calib-split train --calib";
+    let ran = run(words, &[&calib, &model, "-o".as_ref(), &out]).code(1);
+    assert!(
+        ran.stderr.contains("the detections are gone") && ran.stderr.contains("--force"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!out.exists());
+    let forced = words.replace("--calib-split", "--force --calib-split");
+    run(&forced, &[&calib, &model, "-o".as_ref(), &out]).code(0);
+    assert!(out.exists());
+}
+
 #[test]
 fn a_mistake_in_a_recipe_is_told_with_file_line_and_nearest_key() {
     let dir = tempfile::tempdir().unwrap();

@@ -25,7 +25,7 @@ use crate::pictures::spread;
 use crate::{Error, Model, Result};
 
 /// Pictures that λ is measured on.
-const PICTURES: usize = 16;
+const PICTURES: usize = 48;
 
 /// What a layer could have had, and has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
