@@ -20,7 +20,12 @@ fn all_layers_together_keep_to_the_average_and_the_file_is_verified() {
     let mut last = f64::INFINITY;
     for bits in [6.0, 7.0, 9.0] {
         let out = dir.path().join(format!("{bits}.onnx"));
-        let report = quantize(&format!("--average-bits {bits}"), &model, &calib, &out);
+        let report = quantize(
+            &format!("--average-bits {bits} --keep none"),
+            &model,
+            &calib,
+            &out,
+        );
         let size = report["size"]["bits_per_weight"].as_f64().unwrap();
         assert!(size <= bits, "{size} of {bits}");
         // What the layers were promised falls with the budget.
@@ -46,7 +51,7 @@ fn overrides_stay_and_the_grids_are_those_named() {
     let dir = tempfile::tempdir().unwrap();
     let (model, calib) = (detector(dir.path()), pictures(dir.path(), 4));
     let out = dir.path().join("out.onnx");
-    let flags = "--average-bits 8 --among lbw3,int4,pow2-4x2 --tensor-type first=int8";
+    let flags = "--average-bits 8 --among lbw3,int4,pow2-4x2 --tensor-type first=int6";
     let report = quantize(flags, &model, &calib, &out);
     for layer in report["layers"]
         .as_array()
@@ -56,7 +61,8 @@ fn overrides_stay_and_the_grids_are_those_named() {
     {
         let grid = layer["grid"].as_str().unwrap();
         match layer["role"].as_str() {
-            Some("first") => assert_eq!(grid, "int8"),
+            Some("first") => assert_eq!(grid, "int6"),
+            Some("head") => assert_eq!(grid, "int8"),
             _ => assert!(["lbw3", "int4", "pow2-4x2"].contains(&grid), "{grid}"),
         }
     }
@@ -67,10 +73,12 @@ fn budgets_that_nothing_fits_are_told_with_the_least() {
     let dir = tempfile::tempdir().unwrap();
     let (model, calib) = (detector(dir.path()), pictures(dir.path(), 3));
     let out = dir.path().join("out.onnx");
-    let words = "quantize --threads 1 --average-bits 1 --calib";
+    let words = "quantize --threads 1 --average-bits 1 --keep none --calib";
     let ran = run(words, &[&calib, &model, "-o".as_ref(), &out]).code(2);
     assert!(ran.stderr.contains("the least is "), "{}", ran.stderr);
     assert!(!out.exists());
+    let ran = run("quantize --average-bits 4 --keep heads --dry-run", &[&model]).code(2);
+    assert!(ran.stderr.contains("did you mean"), "{}", ran.stderr);
     let ran = run("quantize --average-bits 4 --dry-run", &[&model]).code(2);
     assert!(ran.stderr.contains("a dry run sees none"), "{}", ran.stderr);
 }

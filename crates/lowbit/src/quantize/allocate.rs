@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! error(layer, grid) = λ(layer) · Σ(y − ŷ)² / Σy²       of the layer's output, rounded with feedback behind 8-bit layers
-//! λ(layer) = error of the network's outputs / error of the layer's output, measured with this layer alone at one grid of few bits
+//! λ(layer) = what disagrees of the network's detections (without detections: the error of its outputs) / error of the layer's output,
+//!            measured with this layer alone at one grid of few bits
 //! ```
 //! Errors of different layers are taken to add up, which the run that follows does not rely on: it measures what the network as a whole does.
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use graph::{Graph, NodeId};
 use kernels::Pool;
 use quant::allocate::{Choice, allocate};
-use quant::annotate::Plan;
+use quant::annotate::{Plan, Rule, WeightTask};
 use serde::Serialize;
 
 use super::layers::{Other, Stage};
@@ -34,7 +35,7 @@ pub struct Allocated {
     pub layer: String,
     /// The grid it got.
     pub grid: String,
-    /// λ: error of the model's outputs for each unit of error in this layer's output.
+    /// λ: detections that disagree, or else error of the model's outputs, for each unit of error in this layer's output.
     pub sensitivity: f64,
     /// Every grid that was looked at.
     pub offers: Vec<Offer>,
@@ -62,6 +63,12 @@ pub(super) fn grids(
 ) -> Result<Vec<Allocated>> {
     let graph = stage.model.graph();
     let open: Vec<NodeId> = open_layers(graph, plan, options);
+    let int8: Grid = "int8".parse()?;
+    for task in &mut plan.weights {
+        if !open.contains(&task.node) && !named(graph, task, options) {
+            task.grid = int8;
+        }
+    }
     let at = |grid: Grid| -> Result<BTreeMap<NodeId, Layer>> {
         let mut only = plan.clone();
         only.weights.retain(|t| open.contains(&t.node));
@@ -72,7 +79,6 @@ pub(super) fn grids(
     let fixed = weights::project(graph, plan, &options.project)?;
     let surveys = {
         let mut eight = plan.clone();
-        let int8: Grid = "int8".parse()?;
         eight.weights.iter_mut().for_each(|t| t.grid = int8);
         let mut layers = weights::project(graph, &eight, &options.project)?;
         let survey = Stage {
@@ -127,11 +133,7 @@ pub(super) fn grids(
     for (probed, trial) in probes.iter().zip(&trials) {
         let n = probed.plan.weights[0].node;
         let lost = share(n, probe);
-        let sensitivity = if lost > 0.0 {
-            trial.output_error / lost
-        } else {
-            0.0
-        };
+        let sensitivity = if lost > 0.0 { trial.harm() / lost } else { 0.0 };
         let offers: Vec<Offer> = (0..options.among.len())
             .map(|g| Offer {
                 grid: options.among[g].to_string(),
@@ -190,17 +192,17 @@ pub(super) fn grids(
     Ok(allocated)
 }
 
-/// Layers that no override names.
+/// Whether an override says what a layer gets.
+fn named(graph: &Graph, task: &WeightTask, options: &QuantizeOptions) -> bool {
+    let node = &graph.nodes[task.node];
+    let names = |r: &Rule| r.matches(&node.name, node.op.name(), task.role);
+    options.rules.iter().any(names)
+}
+
+/// Layers that no override names, and whose role is not kept.
 fn open_layers(graph: &Graph, plan: &Plan, options: &QuantizeOptions) -> Vec<NodeId> {
-    let named = |n: NodeId, role| {
-        let node = &graph.nodes[n];
-        options
-            .rules
-            .iter()
-            .any(|r| r.matches(&node.name, node.op.name(), role))
-    };
-    let tasks = plan.weights.iter().filter(|t| !named(t.node, t.role));
-    tasks.map(|t| t.node).collect()
+    let open = |t: &&WeightTask| !named(graph, t, options) && !options.keep.contains(&t.role);
+    plan.weights.iter().filter(open).map(|t| t.node).collect()
 }
 
 fn open_in_order(plan: &Plan, open: &[NodeId]) -> Vec<NodeId> {

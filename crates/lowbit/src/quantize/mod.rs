@@ -67,6 +67,8 @@ pub struct QuantizeOptions {
     pub choice: Choice,
     /// What [`Choice::Average`] chooses from.
     pub among: Vec<Grid>,
+    /// Layers of these roles get int8 from [`Choice::Average`], whatever their error is: what they do to boxes shows late.
+    pub keep: Vec<Role>,
     /// How weights are projected: granularity, scale, solver, μ.
     pub project: ProjectOptions,
     /// Bits of activations, 1…8.
@@ -121,6 +123,7 @@ impl QuantizeOptions {
             .iter()
             .filter_map(|g| g.parse().ok())
             .collect(),
+            keep: vec![Role::First, Role::Head],
             project: ProjectOptions::default(),
             act_bits: 8,
             observer: None,

@@ -1,19 +1,23 @@
 //! `lowbit quantize`
 
+mod summary;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lowbit::bench::by_turns;
 use lowbit::quantize::{
-    Granularity, ObserverKind, ProjectOptions, QuantizeReport, Rounding, Rule, ScaleKind, Solver, TriedGrid,
+    Granularity, ObserverKind, ProjectOptions, QuantizeReport, Role, Rounding, Rule, ScaleKind, Solver,
     dry_run,
 };
-use lowbit::text::{self, printable, shortened, table};
-use lowbit::{Choice, Error, ErrorKind, Form, Grid, Model, QuantizeOptions};
+use lowbit::text::{printable, table};
+use lowbit::{BenchOptions, Choice, Error, ErrorKind, Form, Grid, Model, QuantizeOptions};
 use serde::Serialize;
 
 use crate::context::{Common, Context, ModelFlags, Outcome};
 use crate::values;
+use summary::summary;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -32,6 +36,9 @@ pub(crate) struct Arguments {
     /// Grids that --average-bits chooses from [default: ternary,pow2-3,lbw4,pow2-4,int4,int5,int6,int8]
     #[arg(long, value_name = "GRIDS", value_delimiter = ',', requires = "average_bits")]
     among: Vec<Grid>,
+    /// Roles that --average-bits gives int8: first, head, depthwise, … or none [default: first,head]
+    #[arg(long, value_name = "ROLES", value_delimiter = ',', requires = "average_bits")]
+    keep: Vec<String>,
     /// Width of activations, 1…8
     #[arg(long, default_value_t = 8, value_parser = values::whole::<u32>(1..=8, 4))]
     act_bits: u32,
@@ -107,9 +114,6 @@ pub(crate) struct Arguments {
     pub(crate) common: Common,
 }
 
-/// Below this agreement of detections the summary says what can be done.
-const FEW: f64 = 0.8;
-
 /// Below this agreement the model's detections are gone, and it is not written unless asked.
 const GONE: f64 = 0.05;
 
@@ -120,6 +124,41 @@ struct Written<'a> {
     output_bytes: Option<usize>,
     #[serde(flatten)]
     report: &'a QuantizeReport,
+}
+
+/// Times of both models on this machine, in milliseconds, by turns.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    float_ms: f64,
+    quantized_ms: f64,
+    /// Median over the rounds of float time / quantized time.
+    ratio: f64,
+}
+
+/// Runs of each model.
+const TIMED: usize = 15;
+
+/// What the quantized model gains in time; nothing where it cannot be measured within the limits.
+fn time(float: &Model, quantized: &Model, context: &Context) -> Option<Time> {
+    let options = BenchOptions {
+        warmup: 2,
+        runs: TIMED,
+        run: lowbit::RunOptions {
+            threads: context.threads,
+            control: context.control.clone(),
+            ..lowbit::RunOptions::default()
+        },
+        ..BenchOptions::default()
+    };
+    let timings = by_turns(&[float, quantized], &options, &mut context.bar()).ok()?;
+    let [(float, _), (quantized, ratio)] = &timings[..] else {
+        return None;
+    };
+    Some(Time {
+        float_ms: float.stats.median_ms,
+        quantized_ms: quantized.stats.median_ms,
+        ratio: *ratio,
+    })
 }
 
 pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
@@ -185,6 +224,12 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     if !a.among.is_empty() {
         options.among.clone_from(&a.among);
     }
+    if !a.keep.is_empty() {
+        let roles = a.keep.iter().filter(|r| *r != "none").map(|r| r.parse::<Role>());
+        options.keep = roles
+            .collect::<Result<_, _>>()
+            .map_err(|e| usage(&format!("--keep: {e}")))?;
+    }
     let p = context.provenance(Some(model.sha256()), None);
     if a.dry_run {
         let report = dry_run(&model, &options)?;
@@ -220,6 +265,21 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         report: &q.report,
     };
     let mut text = summary(&model, &q.report, Some(bytes.len()));
+    // Times are no part of the report, which is the same for the same input.
+    if let Some(t) = (!context.json).then(|| time(&model, &q.model, context)).flatten() {
+        let _ = writeln!(
+            text,
+            "time     {:.2} ms instead of {:.2} ms on this CPU: {:.2}x as fast{}",
+            t.quantized_ms,
+            t.float_ms,
+            t.ratio,
+            if t.ratio > 1.0 {
+                ""
+            } else {
+                "; smaller, but no faster here (`lowbit bench --vs` tells which layers)"
+            }
+        );
+    }
     let _ = writeln!(text, "written  {}", printable(&output.to_string_lossy()));
     let outcome = Outcome::new(text, &p, &written);
     write_report(a, &outcome, &inputs)?;
@@ -276,118 +336,4 @@ fn list(context: &Context) -> Outcome {
         grids: Vec<Row>,
     }
     Outcome::new(text, &context.provenance(None, None), &All { grids: rows })
-}
-
-fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) -> String {
-    let number = |x: Option<f64>, digits: usize| x.map_or("-".into(), |x| format!("{x:.digits$}"));
-    let rows: Vec<Vec<String>> = r
-        .layers
-        .iter()
-        .map(|l| {
-            vec![
-                shortened(&l.name, 40),
-                l.op.clone(),
-                l.role.clone().unwrap_or_else(|| "-".into()),
-                l.grid.clone(),
-                text::count(l.weights as u64),
-                format!("{:.2}", l.bits_per_weight),
-                number(l.weight_error.map(|e| 100.0 * e), 3),
-                number(l.sqnr_db, 1),
-            ]
-        })
-        .collect();
-    let header = [
-        "layer",
-        "op",
-        "role",
-        "grid",
-        "weights",
-        "bits/weight",
-        "error %",
-        "SQNR dB",
-    ];
-    let mut out = table(&header, &rows);
-    let floats: Vec<Vec<String>> = r
-        .layers
-        .iter()
-        .filter_map(|l| {
-            Some(vec![
-                shortened(&l.name, 40),
-                printable(l.reason.as_ref()?).into_owned(),
-            ])
-        })
-        .collect();
-    if !floats.is_empty() {
-        let _ = write!(out, "\nkept float\n{}", table(&["layer", "reason"], &floats));
-    }
-    let s = &r.size;
-    let _ = writeln!(
-        out,
-        "\nweights  {} at {:.3} bits: {} instead of {} ({:.2}x smaller)",
-        text::count(s.weights as u64),
-        s.bits_per_weight,
-        text::bytes(s.bytes),
-        text::bytes(s.float_bytes),
-        s.float_bytes as f64 / s.bytes.max(1) as f64
-    );
-    if s.extra_codes > 0 {
-        let rows: usize = r.layers.iter().map(|l| l.extra_rows).sum();
-        let share = 100.0 * s.extra_codes as f64 / s.weights.max(1) as f64;
-        let _ = writeln!(
-            out,
-            "points   {} more, {share:.1} % of the weights",
-            text::counted(rows, "row")
-        );
-    }
-    if let Some(file) = file {
-        let _ = writeln!(
-            out,
-            "file     {} instead of {} ({:.2}x smaller)",
-            text::bytes(file),
-            text::bytes(s.float_file_bytes),
-            s.float_file_bytes as f64 / file.max(1) as f64
-        );
-    }
-    let set = &r.settings;
-    let _ = writeln!(
-        out,
-        "settings {}, scales {} per {}, solver {}, activations {} bits by {}, rounding {}, equalization {}, correction {}",
-        set.grid,
-        set.scale,
-        set.granularity,
-        set.solver,
-        set.act_bits,
-        set.observer,
-        set.rounding,
-        if set.equalization { "on" } else { "off" },
-        if set.correction { "on" } else { "off" }
-    );
-    if !r.grids.is_empty() {
-        let one = |g: &TriedGrid| format!("{} {:.3} %", g.grid, 100.0 * g.output_error);
-        let all: Vec<String> = r.grids.iter().map(one).collect();
-        let _ = writeln!(out, "tried    {} (relative error of the outputs)", all.join(", "));
-    }
-    if let Some(error) = r.output_error {
-        let agreement = r
-            .agreement
-            .map_or(String::new(), |a| format!(", agreement of detections {a:.4}"));
-        let _ = writeln!(
-            out,
-            "outputs  relative error {:.3} %{agreement}, on {} of {}",
-            100.0 * error,
-            set.correction_pictures,
-            text::counted(set.calibration_pictures, "calibration picture")
-        );
-    }
-    if r.skipped > 0 {
-        let _ = writeln!(out, "skipped  {}", text::counted(r.skipped, "picture"));
-    }
-    if r.agreement.is_some_and(|a| a < FEW) {
-        out.push_str(
-            "         few detections agree with the float model's: more bits, another grid (--list), wider ones for some layers (--tensor-type)\n         \
-             or training (`lowbit train`) win accuracy back; `lowbit eval` and `lowbit compare` measure it\n",
-        );
-    }
-    let _ = writeln!(out, "head     {}", printable(&model.head_source().to_string()));
-    out
 }
