@@ -25,9 +25,10 @@ import subprocess
 import sys
 
 VOC = ["mbv2_yolov3_nano_voc", "yolo_fastest_xl_voc", "yolo_fastest_voc", "mbv2_yolo_fastest_v2_voc"]
-COCO = ["yolo_fastest_1_1_coco", "yolox_nano_416", "yolov8n_320"]
+COCO = ["yolov5n_640_f16", "yolo_fastest_1_1_coco", "yolox_nano_416", "yolov8n_320"]
 FACES = ["ultraface_rfb_320"]
 GRIDS = ["int8", "int6", "int4", "pow2-4", "pow2-3", "lbw6", "lbw5", "lbw4", "lbw3", "lbw2"]
+POINTS = ["pow2-4x2", "int5", "int4 --extra-rows 15", "pow2-4 --extra-rows 15", "lbw3 --extra-rows 15"]
 BARE = ["lbw6 --per tensor --scale power-of-two --no-correction", "pow2-4 --no-correction"]
 COLUMNS = ["model", "grid", "flags", "list", "float_map50", "map50", "drop", "drop_low", "drop_high", "agreement_f1",
            "bits_per_weight", "float_bytes", "bytes", "integer_macs", "float_ms", "ms", "isa", "sha256"]
@@ -89,7 +90,7 @@ def table(folder, out):
         return json.load(open(path, encoding="utf-8")) if os.path.exists(path) else None
 
     for model in VOC + COCO + FACES:
-        for grid in GRIDS + BARE:
+        for grid in GRIDS + POINTS + BARE:
             name, *flags = grid.split()
             base = os.path.join(folder, "_".join([model, name] + [f.strip("-") for f in flags]))
             report, bench = read(base, "quantize"), read(base, "bench")
@@ -140,7 +141,7 @@ def main():
     p.add_argument("data")
     p.add_argument("folder")
     p.add_argument("--models", default=",".join(VOC[:2] + COCO + FACES))
-    p.add_argument("--grids", default=",".join(GRIDS + BARE))
+    p.add_argument("--grids", default=",".join(GRIDS + POINTS + BARE))
     p.add_argument("--steps", default="quantize,compare,bench")
     p.add_argument("--jobs", type=int, default=1)
     p.add_argument("--threads", type=int, default=0)
