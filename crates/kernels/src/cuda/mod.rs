@@ -22,7 +22,7 @@ pub use lists::Lists;
 pub use normalization::BatchStatistics;
 
 /// The text of all kernels.
-pub const SOURCE: &str = concat!(
+const SOURCE: &str = concat!(
     include_str!("source/common.cu"),
     include_str!("source/element.cu"),
     include_str!("source/sums.cu"),
