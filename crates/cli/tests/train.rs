@@ -187,6 +187,22 @@ fn mistakes_in_recipes_are_usage_errors_with_the_nearest_key() {
     assert!(keys.contains("method.grid") && keys.contains("schedule.warmup"));
 }
 
+/// Without the feature `cuda`, a driver or such a device: a sentence and the way out.
+#[test]
+fn a_device_that_cannot_be_used_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("run");
+    let ran = finish(start(&output, &["--set", "device=cuda:4096"])).code(4);
+    assert!(
+        ran.stderr.contains("CUDA") || ran.stderr.contains("NVIDIA"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("--set device=cpu"), "{}", ran.stderr);
+    assert!(!output.exists());
+    finish(start(&output, &["--set", "device=gpu"])).code(2);
+}
+
 #[test]
 fn a_run_that_leaves_for_infinity_stops_with_advice() {
     let folder = tempfile::tempdir().unwrap();

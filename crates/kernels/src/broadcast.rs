@@ -6,11 +6,11 @@ use crate::{Pool, split};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broadcast {
     /// (count, step in a, step in b), outermost first.
-    outer: Vec<(usize, usize, usize)>,
+    pub(crate) outer: Vec<(usize, usize, usize)>,
     /// Elements of one run, and whether a and b advance in it.
-    run: usize,
-    a_moves: bool,
-    b_moves: bool,
+    pub(crate) run: usize,
+    pub(crate) a_moves: bool,
+    pub(crate) b_moves: bool,
 }
 
 impl Broadcast {
@@ -54,6 +54,20 @@ impl Broadcast {
     /// Elements of the output.
     pub fn len(&self) -> usize {
         self.run * self.outer.iter().map(|&(count, ..)| count).product::<usize>()
+    }
+
+    /// Elements of a, where it moves.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn a_len(&self) -> usize {
+        let outer = self.outer.iter().filter(|l| l.1 != 0).map(|l| l.0);
+        outer.product::<usize>() * if self.a_moves { self.run } else { 1 }
+    }
+
+    /// Elements of b, where it moves.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn b_len(&self) -> usize {
+        let outer = self.outer.iter().filter(|l| l.2 != 0).map(|l| l.0);
+        outer.product::<usize>() * if self.b_moves { self.run } else { 1 }
     }
 
     /// Whether there is no element.

@@ -5,6 +5,8 @@
 //! packed formats are private to this crate.
 
 mod broadcast;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod float;
 mod geometry;
 pub mod int;

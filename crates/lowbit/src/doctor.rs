@@ -23,6 +23,9 @@ pub struct Doctor {
     pub isas: Vec<IsaState>,
     /// Integer kernels: name, and whether this CPU runs it.
     pub kernels: Vec<(&'static str, bool)>,
+    /// The first CUDA device, or why there is none; absent where the build has no feature `cuda`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuda: Option<CudaState>,
     /// Value of `LOWBIT_ISA`.
     pub lowbit_isa: Option<String>,
     /// Default limits by name.
@@ -42,6 +45,16 @@ pub struct IsaState {
     pub chosen: bool,
     /// Kernels written for it.
     pub kernels: usize,
+}
+
+/// Whether training can use a CUDA device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CudaState {
+    /// What the vendor calls the device, for which the kernels were compiled.
+    Device(String),
+    /// What stands in the way.
+    Missing(String),
 }
 
 /// Looks at the machine.
@@ -73,6 +86,10 @@ pub fn doctor(threads: usize) -> Result<Doctor> {
         kernels: kernels::int::registry()
             .map(|k| (k.name, k.is_available()))
             .collect(),
+        cuda: cfg!(feature = "cuda").then(|| match crate::training::cuda(0) {
+            Ok(name) => CudaState::Device(name),
+            Err(e) => CudaState::Missing(e.message().into()),
+        }),
         lowbit_isa: std::env::var("LOWBIT_ISA").ok(),
         limits: [
             ("model bytes", onnx.model_bytes),

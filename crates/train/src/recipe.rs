@@ -41,6 +41,7 @@ keys! {
     "head" = "''": "head description (JSON), where the model has none",
     "output" = "''": "folder of checkpoints, results.csv and the model; default: runs/ and the recipe's name",
     "seed" = "0": "of initial weights, order and changes of samples",
+    "device" = "'cpu'": "cpu, cuda (a build with the feature cuda), cuda:N (the device of that number) or auto (cuda:0 where it can be used)",
     "threads" = "0": "of the executor; 0 takes all cores. Results do not depend on it",
     "workers" = "1": "threads that make batches",
     "steps" = "1000": "updates of the run",
@@ -118,6 +119,17 @@ keys! {
     "log.every" = "20": "steps between lines of progress and of results.csv",
 }
 
+/// Where a run computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// On this machine's processor.
+    Cpu,
+    /// On the CUDA device of this number.
+    Cuda(usize),
+    /// On the first CUDA device where it can be used, else on the processor.
+    Auto,
+}
+
 /// A complete, checked recipe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
@@ -176,6 +188,9 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<(), Fault> {
+        if device(self.text("device")).is_none() {
+            return Err(self.refuse("device", "cpu, cuda, cuda:N or auto"));
+        }
         self.at_least("steps", 1.0)?;
         self.at_least("batch", 1.0)?;
         self.at_least("workers", 1.0)?;
@@ -331,6 +346,11 @@ impl Recipe {
             .collect()
     }
 
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        device(self.text("device")).unwrap_or(Device::Cpu)
+    }
+
     /// The recipe as TOML, a key a line, without the keys that change no number ([`FREE`]): what checkpoints and models keep, and what decides
     /// whether a run may go on.
     pub fn to_toml(&self) -> String {
@@ -349,6 +369,15 @@ pub const FREE: [&str; 6] = [
     "checkpoint.every",
     "log.every",
 ];
+
+fn device(text: &str) -> Option<Device> {
+    match text {
+        "cpu" => Some(Device::Cpu),
+        "cuda" => Some(Device::Cuda(0)),
+        "auto" => Some(Device::Auto),
+        _ => text.strip_prefix("cuda:")?.parse().ok().map(Device::Cuda),
+    }
+}
 
 /// Dotted keys of all values that are no tables.
 fn flatten(prefix: &str, value: &Value, out: &mut Vec<(String, Value)>) {
@@ -449,6 +478,7 @@ mod tests {
         assert!(refused("method.rules = [1]", &[]).contains("a list of texts"));
         assert!(refused("method.name = \"lsp\"", &[]).contains("\"lsq\""));
         assert!(refused("steps = ", &[]).contains("no TOML"));
+        assert!(refused("device = \"cuda:first\"", &[]).contains("cuda:N"));
     }
 
     #[test]

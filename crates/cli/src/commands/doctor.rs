@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args;
+use lowbit::doctor::CudaState;
 use lowbit::text::{self, table};
 
 use crate::context::{Common, Context, Outcome};
@@ -31,6 +32,19 @@ pub(crate) fn run(_: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     );
     if let Some(free) = d.memory_available {
         let _ = writeln!(out, "memory   {} available", text::bytes(free as usize));
+    }
+    match &d.cuda {
+        Some(CudaState::Device(name)) => {
+            let _ = writeln!(
+                out,
+                "CUDA     {}: train with --set device=cuda",
+                text::printable(name)
+            );
+        }
+        Some(CudaState::Missing(why)) => {
+            let _ = writeln!(out, "CUDA     none: {}", text::printable(why));
+        }
+        None => {}
     }
     let have: Vec<&str> = d.features.iter().filter(|f| f.1).map(|f| f.0).collect();
     let lack: Vec<&str> = d.features.iter().filter(|f| !f.1).map(|f| f.0).collect();

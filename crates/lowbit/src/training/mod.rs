@@ -9,6 +9,7 @@
 
 mod data;
 mod events;
+mod executor;
 mod export;
 mod judge;
 mod log;
@@ -73,6 +74,37 @@ pub fn mpi() -> Result<Ranks> {
     #[cfg(not(feature = "mpi"))]
     Err(Error::unsupported("this lowbit is built without MPI")
         .help("build it with --features mpi: that needs mpicc and libclang"))
+}
+
+/// What the vendor calls the CUDA device of a number, which can be used.
+///
+/// # Errors
+/// [`Unsupported`](ErrorKind::Unsupported): a build without the feature `cuda`, a driver, library or device that is missing.
+pub fn cuda(ordinal: usize) -> Result<String> {
+    #[cfg(feature = "cuda")]
+    return match kernels::cuda::Device::cuda(ordinal) {
+        Ok(device) => Ok(device.name()),
+        Err(e) => Err(unusable(&e)),
+    };
+    #[cfg(not(feature = "cuda"))]
+    {
+        let _ = ordinal;
+        Err(Error::unsupported("this lowbit is built without CUDA")
+            .help(format!("build it with --features cuda, or {}", executor::CPU)))
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn unusable(e: &kernels::cuda::CudaError) -> Error {
+    use kernels::cuda::CudaError as E;
+    let way_out = match e {
+        E::Library { .. } => format!(
+            "install it where the loader looks (LD_LIBRARY_PATH), or {}",
+            executor::CPU
+        ),
+        _ => executor::CPU.to_string(),
+    };
+    Error::unsupported(e.to_string()).help(way_out)
 }
 
 fn exchange_fault(e: ExchangeError) -> Error {

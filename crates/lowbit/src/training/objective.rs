@@ -3,7 +3,7 @@
 use data::augment::Batch;
 use tasks::detect::{Family, Head, SsdBoxes, priors};
 use train::exchange::Ranks;
-use train::exec::{Cpu, Exec, Mode};
+use train::exec::{Exec, Mode};
 use train::loss::classify::{CrossEntropy, Follow};
 use train::loss::decoded::Decoded;
 use train::loss::distill::Distill;
@@ -24,8 +24,8 @@ use crate::{Error, Result};
 /// What the outputs are compared with.
 enum Kind {
     Labels(Box<dyn Loss>),
-    Teacher(Box<Cpu>, Box<Distill>),
-    ClassTeacher(Box<Cpu>, Follow),
+    Teacher(Box<dyn Exec>, Box<Distill>),
+    ClassTeacher(Box<dyn Exec>, Follow),
 }
 
 /// The loss, and the labels of the batch.
@@ -42,12 +42,12 @@ impl Objective {
         recipe: &Recipe,
         head: &Head,
         classes: Vec<Option<usize>>,
-        teacher: Option<Cpu>,
+        teacher: Option<Box<dyn Exec>>,
         ports: Vec<Port>,
     ) -> Result<Objective> {
         let kind = match (teacher, &head.family) {
             (Some(teacher), Family::Classifier(output)) => Kind::ClassTeacher(
-                Box::new(teacher),
+                teacher,
                 Follow {
                     output: output.clone(),
                     classes: head.classes.len(),
@@ -65,7 +65,7 @@ impl Objective {
                     recipe.number("loss.output_gain"),
                     recipe.number("loss.feature_gain"),
                 ];
-                Kind::Teacher(Box::new(teacher), Box::new(Distill::new(head, features, gains)))
+                Kind::Teacher(teacher, Box::new(Distill::new(head, features, gains)))
             }
             (None, _) => Kind::Labels(labels(recipe, head)?),
         };

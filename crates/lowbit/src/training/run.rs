@@ -6,14 +6,14 @@ use std::time::Instant;
 use ::data::augment::{LoadError, Loader};
 use graph::onnx::Form;
 use graph::passes::{Budget, simplify};
-use kernels::{Isa, Pool};
+use kernels::Pool;
 use train::checkpoint::Checkpoint;
 use train::exchange::Ranks;
-use train::exec::Cpu;
 use train::program::FakeQuantizer;
 use train::recipe::Recipe;
 use train::trainer::{Deployed, TrainError, Trainer};
 
+use super::executor::{self, Executors};
 use super::log::{Rows, TrainLine};
 use super::objective::Objective;
 use super::quantizers::{self, Quantized};
@@ -46,6 +46,7 @@ impl Run {
     pub(super) fn new(name: String, recipe: Recipe, source: Model, ranks: &Ranks) -> Result<Run> {
         let head = source.head()?.clone();
         let pool = Arc::new(Pool::new(recipe.count("threads") as usize));
+        let executors = Executors::new(&recipe, &pool)?;
         let set = data::open_cached(&recipe, &head.input)?;
         let classes = data::classes(&set, &head.classes);
         let distill = recipe.text("loss.kind") == "distill";
@@ -85,21 +86,18 @@ impl Run {
         )?;
         let (mut parameters, ports) = (program.parameters().to_vec(), program.outputs().to_vec());
         let methods = quantized.methods(&recipe, &begin.codes, &mut parameters)?;
-        let mut exec =
-            Cpu::new(program, pool.clone(), Isa::best()).map_err(|e| Error::limit(e.to_string()))?;
-        if recipe.flag("batch_norm.sync_stats") {
-            exec = exec.synchronized(ranks);
-        }
+        let sync = recipe.flag("batch_norm.sync_stats").then_some(ranks);
+        let exec = executors.executor(program, sync)?;
         let teacher = match distill {
             true => {
                 let program = setup::program_of_teacher(&recipe, &source, outputs, ranks)?;
-                Some(Cpu::new(program, pool, Isa::best()).map_err(|e| Error::limit(e.to_string()))?)
+                Some(executors.executor(program, None)?)
             }
             false => None,
         };
         let objective = Objective::new(&recipe, &head, classes, teacher, ports.clone())?;
         let trainer = Trainer::new(
-            Box::new(exec),
+            exec,
             &parameters,
             &ports,
             setup::settings(&recipe),
@@ -362,6 +360,7 @@ fn fault(e: TrainError) -> Error {
         .help(advice),
         TrainError::Checkpoint(e) => Error::bad(e.to_string()),
         TrainError::Exchange(e) => exchange_fault(e),
+        TrainError::Exec(e) => executor::fault(e),
         e => Error::bad(e.to_string()),
     }
 }

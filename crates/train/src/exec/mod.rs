@@ -1,10 +1,15 @@
 //! Where programs run.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 
 pub use cpu::Cpu;
+#[cfg(feature = "cuda")]
+pub use cuda::Cuda;
 
 use crate::exchange::ExchangeError;
+use crate::program::Program;
 
 /// Which of its two forms a program runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +38,15 @@ pub enum ExecError {
     NoParameter { index: usize },
     #[error("{bytes} bytes of memory could not be had")]
     Memory { bytes: usize },
+    #[error("{what}")]
+    Device { what: String },
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
 }
 
 /// Runs a program on some device. Numbers are f32 in ONNX's order.
 ///
-/// The same parameters and inputs give the same bits, for any number of threads.
+/// The same parameters and inputs give the same bits, for any number of threads; another executor rounds otherwise.
 pub trait Exec: Send {
     /// Replaces a parameter: a weight method gives its projected weights here, before [`Exec::forward`].
     ///
@@ -75,4 +82,45 @@ pub trait Exec: Send {
     /// # Errors
     /// A wrong number of elements.
     fn gradient(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError>;
+}
+
+fn length(what: impl Into<String>, have: usize, want: usize) -> Result<(), ExecError> {
+    match have == want {
+        true => Ok(()),
+        false => Err(ExecError::Length {
+            what: what.into(),
+            have,
+            want,
+        }),
+    }
+}
+
+fn count(what: &'static str, have: usize, want: usize) -> Result<(), ExecError> {
+    match have == want {
+        true => Ok(()),
+        false => Err(ExecError::Count { what, have, want }),
+    }
+}
+
+/// Whether a buffer of `have` numbers is one for this parameter.
+fn check_parameter(program: &Program, index: usize, have: usize) -> Result<(), ExecError> {
+    let parameter = program.parameters().get(index);
+    let parameter = parameter.ok_or(ExecError::NoParameter { index })?;
+    length(format!("parameter \"{}\"", parameter.name), have, parameter.len())
+}
+
+fn check_inputs(program: &Program, inputs: &[&[f32]]) -> Result<(), ExecError> {
+    count("inputs", inputs.len(), program.inputs().len())?;
+    for (port, x) in program.inputs().iter().zip(inputs) {
+        length(format!("input \"{}\"", port.name), x.len(), port.len())?;
+    }
+    Ok(())
+}
+
+fn check_output_gradients(program: &Program, gradients: &[Vec<f32>]) -> Result<(), ExecError> {
+    count("output gradients", gradients.len(), program.outputs().len())?;
+    for (port, d) in program.outputs().iter().zip(gradients) {
+        length(format!("gradient of \"{}\"", port.name), d.len(), port.len())?;
+    }
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! What tests of programs share.
 #![allow(dead_code)]
 
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub(crate) mod reference;
 
 use std::path::Path;

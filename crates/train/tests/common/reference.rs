@@ -72,7 +72,7 @@ fn evaluate(graph: &Graph, batch_norm: BatchNormMode, mut values: Values) -> Vec
 
 /// Compares outputs with the float64 reference and every gradient with differences along random directions.
 ///
-/// The loss is a random linear form of the outputs; differences are central with a step of 1e-6, in float64. Inputs are random in −1…1.
+/// With the feature `cuda` both executors are compared, too. The loss is a random linear form of the outputs; differences are central with a step of 1e-6, in float64. Inputs are random in −1…1.
 pub(crate) fn check(what: &str, graph: &Graph, options: &ProgramOptions, seed: u64) {
     let mut graph = graph.clone();
     graph::shape::infer(&mut graph).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -86,6 +86,8 @@ pub(crate) fn check(what: &str, graph: &Graph, options: &ProgramOptions, seed: u
         .iter()
         .map(|p| (0..p.len()).map(|_| (random.unit() * 2.0 - 1.0) as f32).collect())
         .collect();
+    #[cfg(feature = "cuda")]
+    super::cuda::check(what, &graph, &options, &inputs);
     let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let mut outputs = Vec::new();
     cpu.forward(&slices, Mode::Train, &mut outputs).unwrap();

@@ -28,6 +28,8 @@ pub use softmax::softmax_backward;
 pub use weight::WeightGradient;
 
 pub(crate) use depthwise::RunCall;
+#[cfg(feature = "cuda")]
+pub(crate) use normalization::Ramp;
 pub(crate) use plain::GRADIENT as PLAIN;
 pub(crate) use weight::TileCall;
 

@@ -22,14 +22,14 @@ pub struct BatchNorm {
 
 /// f of straight pieces: f′ is `slope` up to `low`, 1 to `high`, 0 from there.
 #[derive(Debug, Clone, Copy)]
-struct Ramp {
-    low: f32,
-    high: f32,
-    slope: f32,
+pub(crate) struct Ramp {
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+    pub(crate) slope: f32,
 }
 
 impl Ramp {
-    fn of(f: Activation) -> Option<Ramp> {
+    pub(crate) fn of(f: Activation) -> Option<Ramp> {
         let (low, high, slope) = match f {
             Activation::None => (f32::NEG_INFINITY, f32::INFINITY, 1.0),
             Activation::Relu => (0.0, f32::INFINITY, 0.0),

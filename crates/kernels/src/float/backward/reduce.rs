@@ -107,8 +107,8 @@ type Axes = Vec<(usize, usize)>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reduce {
     /// (count, step in x) of the axes that stay, outermost first, and of those that are summed.
-    kept: Axes,
-    summed: Axes,
+    pub(crate) kept: Axes,
+    pub(crate) summed: Axes,
     /// What the sum is multiplied with.
     pub gain: f32,
 }
@@ -143,6 +143,19 @@ impl Reduce {
     /// Elements of the small side.
     pub fn to_len(&self) -> usize {
         self.kept.iter().map(|a| a.0).product()
+    }
+
+    /// All axes of the large side, outermost first: (count, step in the large side, step in the small one).
+    pub(crate) fn axes(&self) -> Vec<(usize, usize, usize)> {
+        let mut axes: Vec<(usize, usize, usize)> =
+            self.summed.iter().map(|&(n, step)| (n, step, 0)).collect();
+        let mut step = 1;
+        for &(n, large) in self.kept.iter().rev() {
+            axes.push((n, large, step));
+            step *= n;
+        }
+        axes.sort_by_key(|a| std::cmp::Reverse(a.1));
+        axes
     }
 }
 
@@ -189,14 +202,7 @@ pub fn expand(pool: &Pool, op: &Reduce, dy: &[f32], dx: &mut [f32]) {
         (op.from_len(), op.to_len()),
         "expand: length"
     );
-    // All axes of the large side, outermost first: (count, step in x, step in dy).
-    let mut axes: Vec<(usize, usize, usize)> = op.summed.iter().map(|&(n, step)| (n, step, 0)).collect();
-    let mut step = 1;
-    for &(n, x_step) in op.kept.iter().rev() {
-        axes.push((n, x_step, step));
-        step *= n;
-    }
-    axes.sort_by_key(|a| std::cmp::Reverse(a.1));
+    let mut axes = op.axes();
     let (run, _, inner) = axes.pop().unwrap_or((1, 1, 0));
     split::chunks(pool, dx, run, 1 << 13, |start, part| {
         for (r, row) in part.chunks_mut(run).enumerate() {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use kernels::float::backward::{WeightGradient, sums_scratch};
 use kernels::{Isa, Pool, float};
 
-use super::{Exec, ExecError, Mode};
+use super::{Exec, ExecError, Mode, check_inputs, check_output_gradients, check_parameter, length};
 use crate::exchange::Ranks;
 use crate::program::{Instr, Program};
 use memory::Memory;
@@ -42,16 +42,6 @@ enum Prepared {
 }
 
 impl Cpu {
-    /// Whether a buffer of `have` numbers is one for this parameter.
-    fn check_parameter(&self, index: usize, have: usize) -> Result<(), ExecError> {
-        let parameter = self
-            .program
-            .parameters()
-            .get(index)
-            .ok_or(ExecError::NoParameter { index })?;
-        length(format!("parameter \"{}\"", parameter.name), have, parameter.len())
-    }
-
     /// Takes all memory that the program needs, and gives the parameters the numbers of its graph.
     ///
     /// # Errors
@@ -174,34 +164,16 @@ impl Cpu {
     }
 }
 
-fn length(what: impl Into<String>, have: usize, want: usize) -> Result<(), ExecError> {
-    match have == want {
-        true => Ok(()),
-        false => Err(ExecError::Length {
-            what: what.into(),
-            have,
-            want,
-        }),
-    }
-}
-
-fn count(what: &'static str, have: usize, want: usize) -> Result<(), ExecError> {
-    match have == want {
-        true => Ok(()),
-        false => Err(ExecError::Count { what, have, want }),
-    }
-}
-
 impl Exec for Cpu {
     fn set_parameter(&mut self, index: usize, values: &[f32]) -> Result<(), ExecError> {
-        self.check_parameter(index, values.len())?;
+        check_parameter(&self.program, index, values.len())?;
         self.memory.values[self.program.parameter_slots[index].index()].copy_from_slice(values);
         self.may_go_back = false;
         Ok(())
     }
 
     fn parameter(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError> {
-        self.check_parameter(index, into.len())?;
+        check_parameter(&self.program, index, into.len())?;
         into.copy_from_slice(&self.memory.values[self.program.parameter_slots[index].index()]);
         Ok(())
     }
@@ -212,10 +184,7 @@ impl Exec for Cpu {
         mode: Mode,
         outputs: &mut Vec<Vec<f32>>,
     ) -> Result<(), ExecError> {
-        count("inputs", inputs.len(), self.program.inputs().len())?;
-        for (port, x) in self.program.inputs().iter().zip(inputs) {
-            length(format!("input \"{}\"", port.name), x.len(), port.len())?;
-        }
+        check_inputs(&self.program, inputs)?;
         for (&slot, x) in self.program.input_slots.iter().zip(inputs) {
             let to = self.memory.temporary(&self.program, slot);
             if !to.is_empty() {
@@ -233,14 +202,7 @@ impl Exec for Cpu {
     }
 
     fn backward(&mut self, output_gradients: &[Vec<f32>]) -> Result<(), ExecError> {
-        count(
-            "output gradients",
-            output_gradients.len(),
-            self.program.outputs().len(),
-        )?;
-        for (port, d) in self.program.outputs().iter().zip(output_gradients) {
-            length(format!("gradient of \"{}\"", port.name), d.len(), port.len())?;
-        }
+        check_output_gradients(&self.program, output_gradients)?;
         if !std::mem::take(&mut self.may_go_back) {
             return Err(ExecError::NoForward);
         }
@@ -251,7 +213,7 @@ impl Exec for Cpu {
     }
 
     fn gradient(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError> {
-        self.check_parameter(index, into.len())?;
+        check_parameter(&self.program, index, into.len())?;
         match self.program.gradient_slots[index] {
             Some(slot) => into.copy_from_slice(&self.memory.gradients[slot.index()]),
             None => into.fill(0.0),

@@ -1,0 +1,239 @@
+//! The executor on a CUDA device: whole nets, quantizers, repeated steps, ranks, and what is missing. The instructions one by one are compared by
+//! `differences.rs` when it is built with the feature `cuda`.
+#![cfg(feature = "cuda")]
+
+mod common;
+
+use common::cuda::{compare, devices, results};
+use common::reference::Net;
+use common::{cpu, model, pattern};
+use graph::Op;
+use kernels::cuda::{CudaError, Device};
+use train::exchange::threads;
+use train::exec::{Cuda, Exec, ExecError, Mode};
+use train::program::{
+    AlphaDerivative, BatchNormMode, FakeQuantizer, Program, ProgramOptions, QuantizerGradient, Rounding,
+};
+use train::zoo;
+
+fn tiny(size: usize) -> graph::Graph {
+    let mut graph = zoo::small(&["a".into(), "b".into()], 4, [size, size], 3);
+    graph::passes::simplify_for_training(&mut graph, &oracle::Reference, &Default::default()).unwrap();
+    graph
+}
+
+#[test]
+fn our_small_detector() {
+    for batch_norm in [BatchNormMode::Batch { momentum: 0.1 }, BatchNormMode::Frozen] {
+        for device in devices() {
+            let options = ProgramOptions {
+                batch_norm,
+                ..ProgramOptions::new(3)
+            };
+            let mut cpu = cpu(&tiny(64), &options, 1);
+            let x = pattern(cpu.program().inputs()[0].len());
+            let far = compare("small", &mut cpu, device, &options, &[x], 1e-4);
+            println!("small, {batch_norm:?}: {far:e}");
+        }
+    }
+}
+
+/// Shared detectors: all on a CUDA device, the two lightest on the host.
+#[test]
+fn shared_detectors() {
+    let names = [
+        "cifar_resnet20",
+        "ultraface_rfb_320",
+        "fastestdet_352",
+        "mbv2_yolov3_nano_voc",
+        "nanodet_m_416",
+        "yolox_nano_416",
+        "yolov8n_320",
+    ];
+    let Some(data) = testing::data("shared detectors") else {
+        return;
+    };
+    for name in names {
+        for device in devices() {
+            if device.is_host() && !names[..2].contains(&name) {
+                continue;
+            }
+            let options = ProgramOptions::new(if device.is_host() { 1 } else { 4 });
+            let mut cpu = cpu(&model(&data.join(format!("models/{name}.onnx"))), &options, 2);
+            let x = pattern(cpu.program().inputs()[0].len());
+            // Maxima of pools and corners of activations that rounding decides otherwise move single gradients.
+            let far = compare(name, &mut cpu, device, &options, &[x], 2e-2);
+            println!("{name}: {far:e}");
+        }
+    }
+}
+
+#[test]
+fn quantizers() {
+    let gradients = [
+        QuantizerGradient::Fixed,
+        QuantizerGradient::Lsq,
+        QuantizerGradient::Alpha(AlphaDerivative::AlmostEverywhere),
+        QuantizerGradient::Alpha(AlphaDerivative::ThreeValued),
+        QuantizerGradient::Alpha(AlphaDerivative::TwoValued),
+    ];
+    let mut net = Net::new(1);
+    let x = net.input(&[2, 500]);
+    let y = net.node(Op::Identity, &[x]);
+    net.graph.outputs = vec![y];
+    graph::shape::infer(&mut net.graph).unwrap();
+    let edge = net.graph.value(x).name.clone();
+    for bits in [1u32, 2, 4, 8] {
+        for zero_point in [0, ((1u32 << bits) / 2) as u8] {
+            for rounding in [Rounding::Nearest, Rounding::Up] {
+                for gradient in gradients {
+                    let step = 0.37f32;
+                    let quantizer = FakeQuantizer {
+                        edge: edge.clone(),
+                        bits,
+                        step,
+                        zero_point,
+                        rounding,
+                        gradient,
+                    };
+                    let options = ProgramOptions {
+                        quantizers: vec![quantizer],
+                        input_gradients: true,
+                        ..ProgramOptions::new(2)
+                    };
+                    let top = f64::from(1 << bits);
+                    let mut x: Vec<f32> = (0..1000)
+                        .map(|_| ((net.random.unit() * 3.0 - 1.5) * top) as f32 * step)
+                        .collect();
+                    // Ends, ties, what is no number.
+                    let low = -f32::from(zero_point) * step;
+                    let ends = [0.0, -0.0, step, -step, step * (top as f32 - 1.0), step / 2.0, low];
+                    x[..7].copy_from_slice(&ends);
+                    x[7..10].copy_from_slice(&[f32::NAN, f32::INFINITY, low.next_down()]);
+                    for device in devices() {
+                        let mut cpu = cpu(&net.graph, &options, 1);
+                        let what = format!("{bits} bits, zero {zero_point}, {rounding:?}, {gradient:?}");
+                        compare(&what, &mut cpu, device, &options, std::slice::from_ref(&x), 1e-5);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Two executors give the same bits, and so does a second step after parameters were set.
+#[test]
+fn the_same_bits_again() {
+    let options = ProgramOptions::new(2);
+    let program = Program::new(&tiny(64), &options).unwrap();
+    let x = vec![pattern(program.inputs()[0].len())];
+    let run = || -> Vec<Vec<(String, Vec<f32>)>> {
+        (devices().into_iter())
+            .map(|device| {
+                let mut cuda = Cuda::new(program.clone(), device).unwrap();
+                let mut all = results(&mut cuda, &program, &x);
+                for (i, p) in program.parameters().iter().enumerate() {
+                    let changed: Vec<f32> = p.initial.iter().map(|v| v * 0.75).collect();
+                    if p.kind.has_gradient() {
+                        cuda.set_parameter(i, &changed).unwrap();
+                    }
+                }
+                all.extend(results(&mut cuda, &program, &x));
+                all
+            })
+            .collect()
+    };
+    let bits = |all: Vec<Vec<(String, Vec<f32>)>>| -> Vec<u32> {
+        all.iter()
+            .flatten()
+            .flat_map(|(_, v)| v.iter().map(|x| x.to_bits()))
+            .collect()
+    };
+    let first = bits(run());
+    assert_eq!(first, bits(run()));
+}
+
+/// Two ranks with half of the batch each have the statistics of the whole.
+#[test]
+fn ranks_share_statistics() {
+    let graph = tiny(32);
+    let whole = ProgramOptions::new(4);
+    let half = ProgramOptions::new(2);
+    if devices().is_empty() {
+        return;
+    }
+    let mut cpu = cpu(&graph, &whole, 1);
+    let x = pattern(cpu.program().inputs()[0].len());
+    let mut want = Vec::new();
+    cpu.forward(&[&x], Mode::Train, &mut want).unwrap();
+    let handles: Vec<_> = (threads::ranks(2).into_iter().enumerate())
+        .map(|(r, ranks)| {
+            let (graph, half) = (graph.clone(), half.clone());
+            let x = x[r * x.len() / 2..(r + 1) * x.len() / 2].to_vec();
+            std::thread::spawn(move || {
+                let program = Program::new(&graph, &half).unwrap();
+                let device = devices().remove(0);
+                let mut cuda = Cuda::new(program, device).unwrap().synchronized(&ranks);
+                let mut outputs = Vec::new();
+                cuda.forward(&[&x], Mode::Train, &mut outputs).unwrap();
+                outputs
+            })
+        })
+        .collect();
+    let parts: Vec<Vec<Vec<f32>>> = handles.into_iter().map(|h| h.join().unwrap()).collect();
+    for (i, want) in want.iter().enumerate() {
+        let have: Vec<f32> = parts.iter().flat_map(|p| p[i].iter().copied()).collect();
+        let size = want.iter().fold(0f32, |m, v| m.max(v.abs()));
+        for (h, w) in have.iter().zip(want) {
+            assert!((h - w).abs() <= 1e-4 * size, "{h} for {w}");
+        }
+    }
+}
+
+#[test]
+fn faults_are_errors() {
+    let graph = tiny(32);
+    for device in devices() {
+        let program = Program::new(&graph, &ProgramOptions::new(1)).unwrap();
+        let mut cuda = Cuda::new(program, device).unwrap();
+        assert!(matches!(cuda.backward(&[]), Err(ExecError::Count { .. })));
+        assert!(matches!(
+            cuda.set_parameter(0, &[0.0]),
+            Err(ExecError::Length { .. })
+        ));
+        let mut none = [0.0];
+        assert!(matches!(
+            cuda.gradient(usize::MAX, &mut none),
+            Err(ExecError::NoParameter { .. })
+        ));
+        let outputs: Vec<Vec<f32>> = (cuda.program().outputs().iter())
+            .map(|p| vec![0.0; p.len()])
+            .collect();
+        assert_eq!(cuda.backward(&outputs), Err(ExecError::NoForward));
+    }
+}
+
+/// Never a panic: what is missing, or that there is no such device.
+#[test]
+fn a_device_that_is_not_there_is_an_error() {
+    let refused = Device::cuda(4096).unwrap_err();
+    println!("{refused}");
+    assert!(matches!(
+        refused,
+        CudaError::Library { .. } | CudaError::NoDevice { .. } | CudaError::Driver { .. }
+    ));
+}
+
+/// Machine code for each generation that NVRTC knows.
+#[test]
+fn the_kernels_compile() {
+    for architecture in ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90"] {
+        match kernels::cuda::compile(architecture) {
+            Ok(code) => println!("{architecture}: {} bytes", code.len()),
+            Err(e @ CudaError::Library { .. }) => {
+                return testing::skip("the_kernels_compile", "nvrtc", &e.to_string());
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+}
