@@ -77,6 +77,8 @@ fn budgets_that_nothing_fits_are_told_with_the_least() {
     let ran = run(words, &[&calib, &model, "-o".as_ref(), &out]).code(2);
     assert!(ran.stderr.contains("the least is "), "{}", ran.stderr);
     assert!(!out.exists());
+    let ran = run("quantize --grid int4 --among int4 --dry-run", &[&model]).code(2);
+    assert!(ran.stderr.contains("go with --average-bits"), "{}", ran.stderr);
     let ran = run("quantize --average-bits 4 --keep heads --dry-run", &[&model]).code(2);
     assert!(ran.stderr.contains("did you mean"), "{}", ran.stderr);
     let ran = run("quantize --average-bits 4 --dry-run", &[&model]).code(2);

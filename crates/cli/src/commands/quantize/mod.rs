@@ -131,8 +131,6 @@ struct Written<'a> {
 struct Time {
     float_ms: f64,
     quantized_ms: f64,
-    /// Median over the rounds of float time / quantized time.
-    ratio: f64,
 }
 
 /// Runs of each model.
@@ -151,13 +149,12 @@ fn time(float: &Model, quantized: &Model, context: &Context) -> Option<Time> {
         ..BenchOptions::default()
     };
     let timings = by_turns(&[float, quantized], &options, &mut context.bar()).ok()?;
-    let [(float, _), (quantized, ratio)] = &timings[..] else {
+    let [(float, _), (quantized, _)] = &timings[..] else {
         return None;
     };
     Some(Time {
         float_ms: float.stats.median_ms,
         quantized_ms: quantized.stats.median_ms,
-        ratio: *ratio,
     })
 }
 
@@ -177,6 +174,10 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
             ));
         }
     };
+    // What an option needs is not asked for where another rules it out.
+    if a.average_bits.is_none() && !(a.among.is_empty() && a.keep.is_empty()) {
+        return Err(usage("--among and --keep go with --average-bits"));
+    }
     let output = a.output.clone().unwrap_or_else(|| default_output(path, choice));
     if !a.dry_run && a.calib.is_none() {
         return Err(usage(
@@ -267,13 +268,14 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let mut text = summary(&model, &q.report, Some(bytes.len()));
     // Times are no part of the report, which is the same for the same input.
     if let Some(t) = (!context.json).then(|| time(&model, &q.model, context)).flatten() {
+        let ratio = t.float_ms / t.quantized_ms.max(f64::MIN_POSITIVE);
         let _ = writeln!(
             text,
             "time     {:.2} ms instead of {:.2} ms on this CPU: {:.2}x as fast{}",
             t.quantized_ms,
             t.float_ms,
-            t.ratio,
-            if t.ratio > 1.0 {
+            ratio,
+            if ratio > 1.0 {
                 ""
             } else {
                 "; smaller, but no faster here (`lowbit bench --vs` tells which layers)"
