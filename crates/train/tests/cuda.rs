@@ -32,7 +32,7 @@ fn our_small_detector() {
             };
             let mut cpu = cpu(&tiny(64), &options, 1);
             let x = pattern(cpu.program().inputs()[0].len());
-            let far = compare("small", &mut cpu, device, &options, &[x], 1e-4);
+            let far = compare("small", &mut cpu, device, &options, &[x], [1e-4, 0.0]);
             println!("small, {batch_norm:?}: {far:e}");
         }
     }
@@ -62,7 +62,7 @@ fn shared_detectors() {
             let mut cpu = cpu(&model(&data.join(format!("models/{name}.onnx"))), &options, 2);
             let x = pattern(cpu.program().inputs()[0].len());
             // Maxima of pools and corners of activations that rounding decides otherwise move single gradients.
-            let far = compare(name, &mut cpu, device, &options, &[x], 2e-2);
+            let far = compare(name, &mut cpu, device, &options, &[x], [2e-2, 0.0]);
             println!("{name}: {far:e}");
         }
     }
@@ -113,7 +113,14 @@ fn quantizers() {
                     for device in devices() {
                         let mut cpu = cpu(&net.graph, &options, 1);
                         let what = format!("{bits} bits, zero {zero_point}, {rounding:?}, {gradient:?}");
-                        compare(&what, &mut cpu, device, &options, std::slice::from_ref(&x), 1e-5);
+                        compare(
+                            &what,
+                            &mut cpu,
+                            device,
+                            &options,
+                            std::slice::from_ref(&x),
+                            [1e-5, 0.0],
+                        );
                     }
                 }
             }
