@@ -21,13 +21,20 @@ pub fn solve(w: &[f32], bits: u32, power_of_two: bool) -> Fit {
     if high - low == 0.0 {
         return Fit::zeros(w.len());
     }
-    let mut best = Candidate::of_range(w, low, high, top, power_of_two);
+    let mut best = Candidate::of_range(low, high, top, power_of_two).measured(w, top);
+    // Many ranges have one power of two.
+    let mut seen = vec![(best.scale, best.zero)];
     let (mut keep_low, mut keep_high) = (1.0, 1.0);
     // A rounded exponent may clip: then the range must be allowed to grow.
     let widest = if power_of_two { 30 } else { 20 };
     for shrink in (6..widest).rev().map(|k| f64::from(k) / 20.0) {
         for (a, b) in [(shrink, keep_high), (keep_low, shrink)] {
-            let next = Candidate::of_range(w, a * low, b * high, top, power_of_two);
+            let next = Candidate::of_range(a * low, b * high, top, power_of_two);
+            if seen.contains(&(next.scale, next.zero)) {
+                continue;
+            }
+            seen.push((next.scale, next.zero));
+            let next = next.measured(w, top);
             if next.error < best.error {
                 best = next;
                 (keep_low, keep_high) = (a, b);
@@ -57,36 +64,35 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn of_range(w: &[f32], low: f64, high: f64, top: i32, power_of_two: bool) -> Self {
+    fn of_range(low: f64, high: f64, top: i32, power_of_two: bool) -> Self {
         let width = ((high - low) / f64::from(top)).max(f64::from(f32::MIN_POSITIVE));
         let scale = if power_of_two {
             pow2(floor_log2(4.0 * width / 3.0))
         } else {
             width
         };
-        let zero = ((-low / scale).round() as i32).clamp(0, top);
-        Self::measured(w, scale, zero, top)
+        Candidate {
+            scale,
+            zero: ((-low / scale).round() as i32).clamp(0, top),
+            error: f64::INFINITY,
+        }
     }
 
-    fn measured(w: &[f32], scale: f64, zero: i32, top: i32) -> Self {
-        let mut found = Candidate {
-            scale,
-            zero,
-            error: 0.0,
+    fn measured(self, w: &[f32], top: i32) -> Self {
+        let one = |x: &f32| {
+            let d = f64::from(*x) - self.scale * f64::from(self.level(*x, top) - self.zero);
+            d * d
         };
-        found.error = w
-            .iter()
-            .map(|&x| {
-                let d = f64::from(x) - scale * f64::from(found.level(x, top) - zero);
-                d * d
-            })
-            .sum();
-        found
+        Candidate {
+            error: w.iter().map(one).sum(),
+            ..self
+        }
     }
 
     fn level(&self, x: f32, top: i32) -> i32 {
-        // `round` goes away from zero at ties, as everywhere in projection.
-        ((f64::from(x) / self.scale).round() as i32)
+        // Away from zero at ties, as everywhere in projection; a cast is a small part of what `round` costs.
+        let steps = f64::from(x) / self.scale;
+        ((steps + 0.5f64.copysign(steps)) as i32)
             .saturating_add(self.zero)
             .clamp(0, top)
     }
@@ -104,6 +110,10 @@ impl Candidate {
                 ..*self
             };
         }
-        Self::measured(w, dot / norm, self.zero, top)
+        Candidate {
+            scale: dot / norm,
+            ..*self
+        }
+        .measured(w, top)
     }
 }
