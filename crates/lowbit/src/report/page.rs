@@ -188,6 +188,8 @@ p { max-width: 46rem; margin: .6rem 0; }
 .wide { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .35rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+/* Tables of a name and a value fit a narrow page. */
+tr > :first-child:nth-last-child(2) { white-space: normal; }
 th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child { text-align: left; padding-left: .3rem; }
 tbody tr:nth-child(even) { background: var(--stripe); }
