@@ -6,6 +6,8 @@ pub struct Levels {
     magnitudes: Vec<f64>,
     midpoints: Vec<f64>,
     uniform: bool,
+    /// 1, 2, 4 …: the exponent of x tells the nearest.
+    powers: bool,
 }
 
 impl Levels {
@@ -15,6 +17,7 @@ impl Levels {
         let below = std::iter::once(&0.0).chain(&magnitudes);
         Levels {
             midpoints: magnitudes.iter().zip(below).map(|(a, b)| (a + b) / 2.0).collect(),
+            powers: magnitudes.iter().zip(0..).all(|(&m, k)| m == super::pow2(k)),
             uniform: magnitudes.iter().enumerate().all(|(i, &m)| m == (i + 1) as f64),
             magnitudes,
         }
@@ -48,6 +51,11 @@ impl Levels {
     pub fn index(&self, x: f64) -> usize {
         if self.uniform {
             ((x + 0.5) as usize).min(self.magnitudes.len())
+        } else if self.powers && x >= 1.0 {
+            // x = m·2^e with 1 ≤ m < 2: nearer to 2^(e + 1) from m = 1.5 on.
+            let bits = x.to_bits();
+            let exponent = (bits >> 52) as usize - 1023;
+            (exponent + (bits >> 51 & 1) as usize + 1).min(self.magnitudes.len())
         } else {
             self.midpoints.partition_point(|&m| m <= x)
         }
@@ -57,5 +65,29 @@ impl Levels {
     pub(crate) fn signed_index(&self, w: f32, scale: f64) -> i32 {
         let index = self.index(f64::from(w.abs()) / scale) as i32;
         if w < 0.0 { -index } else { index }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Levels;
+
+    #[test]
+    fn the_nearest_power_of_two_is_that_of_the_midpoints() {
+        for count in [4, 7, 16] {
+            let magnitudes: Vec<i32> = (0..count).map(|k| 1 << k).collect();
+            let levels = Levels::new(&magnitudes);
+            let mut at = vec![0.0, 0.3, 0.5, 1e9, 1e300, f64::INFINITY];
+            for k in -3..20 {
+                for m in [1.0, 1.25, 1.5, 1.75] {
+                    let x = m * f64::from(k).exp2();
+                    at.extend([x, x.next_down(), x.next_up()]);
+                }
+            }
+            for x in at {
+                let want = levels.midpoints.iter().filter(|&&m| m <= x).count();
+                assert_eq!(levels.index(x), want, "{count} {x}");
+            }
+        }
     }
 }
