@@ -179,13 +179,9 @@ pub(super) fn grids(
         ))
         .help("ask for more, or give --among narrower grids"));
     };
-    for ((layer, n), &c) in allocated
-        .iter_mut()
-        .zip(open_in_order(plan, &open))
-        .zip(&best.chosen)
-    {
+    for ((layer, n), &c) in allocated.iter_mut().zip(&open).zip(&best.chosen) {
         layer.grid = options.among[c].to_string();
-        for task in plan.weights.iter_mut().filter(|t| t.node == n) {
+        for task in plan.weights.iter_mut().filter(|t| t.node == *n) {
             task.grid = options.among[c];
         }
     }
@@ -199,18 +195,10 @@ fn named(graph: &Graph, task: &WeightTask, options: &QuantizeOptions) -> bool {
     options.rules.iter().any(names)
 }
 
-/// Layers that no override names, and whose role is not kept.
+/// Layers that no override names, and whose role is not kept, in the plan's order.
 fn open_layers(graph: &Graph, plan: &Plan, options: &QuantizeOptions) -> Vec<NodeId> {
     let open = |t: &&WeightTask| !named(graph, t, options) && !options.keep.contains(&t.role);
     plan.weights.iter().filter(open).map(|t| t.node).collect()
-}
-
-fn open_in_order(plan: &Plan, open: &[NodeId]) -> Vec<NodeId> {
-    plan.weights
-        .iter()
-        .map(|t| t.node)
-        .filter(|n| open.contains(n))
-        .collect()
 }
 
 /// Weights of all weighted layers, and the bits of those that stay float.
