@@ -78,13 +78,33 @@ impl Candidate {
         }
     }
 
+    /// With its error, in steps and in f32, which vector instructions do: it only chooses among candidates.
     fn measured(self, w: &[f32], top: i32) -> Self {
-        let one = |x: &f32| {
-            let d = f64::from(*x) - self.scale * f64::from(self.level(*x, top) - self.zero);
-            d * d
+        const LANES: usize = 16;
+        // Added and taken away again, it leaves the nearest whole number.
+        const WHOLE: f32 = 12_582_912.0;
+        let inverse = (1.0 / self.scale) as f32;
+        let (low, high) = (-self.zero as f32, (top - self.zero) as f32);
+        let one = |x: f32| {
+            let steps = x * inverse;
+            // What is clipped far out is no whole number here, and is clipped all the same.
+            let level = (steps.clamp(low - 1.0, high + 1.0) + WHOLE - WHOLE).clamp(low, high);
+            (steps - level) * (steps - level)
         };
+        let mut error = 0.0;
+        for part in w.chunks(64 * LANES) {
+            let mut lanes = [0f32; LANES];
+            let (whole, rest) = part.as_chunks::<LANES>();
+            for chunk in whole {
+                for (sum, &x) in lanes.iter_mut().zip(chunk) {
+                    *sum += one(x);
+                }
+            }
+            let all = lanes.iter().copied().chain(rest.iter().map(|&x| one(x)));
+            error += all.map(f64::from).sum::<f64>();
+        }
         Candidate {
-            error: w.iter().map(one).sum(),
+            error: error * self.scale * self.scale,
             ..self
         }
     }

@@ -3,6 +3,7 @@
 /// Positive magnitudes L_1 < … < L_P with the midpoints between neighbours (the first one between 0 and L_1).
 #[derive(Debug, Clone)]
 pub struct Levels {
+    /// 0, L_1 … L_P.
     magnitudes: Vec<f64>,
     midpoints: Vec<f64>,
     uniform: bool,
@@ -13,24 +14,28 @@ pub struct Levels {
 impl Levels {
     /// From ascending positive integers.
     pub fn new(magnitudes: &[i32]) -> Self {
-        let magnitudes: Vec<f64> = magnitudes.iter().map(|&m| f64::from(m)).collect();
-        let below = std::iter::once(&0.0).chain(&magnitudes);
+        let all: Vec<f64> = (std::iter::once(&0).chain(magnitudes))
+            .map(|&m| f64::from(m))
+            .collect();
         Levels {
-            midpoints: magnitudes.iter().zip(below).map(|(a, b)| (a + b) / 2.0).collect(),
-            powers: magnitudes.iter().zip(0..).all(|(&m, k)| m == super::pow2(k)),
-            uniform: magnitudes.iter().enumerate().all(|(i, &m)| m == (i + 1) as f64),
-            magnitudes,
+            midpoints: all.windows(2).map(|w| (w[0] + w[1]) / 2.0).collect(),
+            powers: magnitudes.iter().zip(0..31).all(|(&m, k)| m == 1 << k),
+            uniform: magnitudes.iter().zip(1..).all(|(&m, i)| m == i),
+            magnitudes: all,
         }
     }
 
     /// P.
     pub fn count(&self) -> usize {
-        self.magnitudes.len()
+        self.midpoints.len()
     }
 
     /// L_P.
     pub fn top(&self) -> f64 {
-        self.magnitudes.last().copied().unwrap_or(1.0)
+        match self.count() {
+            0 => 1.0,
+            count => self.magnitudes[count],
+        }
     }
 
     /// Midpoint below magnitude `index` (1 … P).
@@ -40,22 +45,28 @@ impl Levels {
 
     /// Magnitude at an index, 0 for index 0.
     pub fn magnitude(&self, index: usize) -> f64 {
-        if index == 0 {
-            0.0
-        } else {
-            self.magnitudes[index - 1]
-        }
+        self.magnitudes[index]
     }
 
     /// Index of the magnitude nearest to x ≥ 0, ties to the larger.
     pub fn index(&self, x: f64) -> usize {
+        // Counting the midpoints below x has no branch: faster than the exponent for a few, and than halving them for some more.
+        const FEW: usize = 4;
+        const SOME: usize = 16;
+        let count = self.count();
+        let counted = || self.midpoints.iter().map(|&m| usize::from(m <= x)).sum();
         if self.uniform {
-            ((x + 0.5) as usize).min(self.magnitudes.len())
-        } else if self.powers && x >= 1.0 {
+            (x.min(count as f64) + 0.5) as i32 as usize
+        } else if self.powers && count > FEW {
             // x = m·2^e with 1 ≤ m < 2: nearer to 2^(e + 1) from m = 1.5 on.
             let bits = x.to_bits();
-            let exponent = (bits >> 52) as usize - 1023;
-            (exponent + (bits >> 51 & 1) as usize + 1).min(self.magnitudes.len())
+            let exponent = (bits >> 52) as i32 - 1023;
+            match exponent < 0 {
+                true => usize::from(x >= 0.5),
+                false => (exponent as usize + (bits >> 51 & 1) as usize + 1).min(count),
+            }
+        } else if count <= SOME {
+            counted()
         } else {
             self.midpoints.partition_point(|&m| m <= x)
         }

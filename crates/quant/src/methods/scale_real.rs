@@ -104,9 +104,10 @@ fn refine(w: &[f32], levels: &Levels, start: f64) -> f64 {
     let mut scale = start;
     for _ in 0..4 {
         let (mut dot, mut norm) = (0.0, 0.0);
+        let inverse = 1.0 / scale;
         for x in w {
             let a = f64::from(x.abs());
-            let level = levels.magnitude(levels.index(a / scale));
+            let level = levels.magnitude(levels.index(a * inverse));
             dot += level * a;
             norm += level * level;
         }
@@ -118,53 +119,99 @@ fn refine(w: &[f32], levels: &Levels, start: f64) -> f64 {
     scale
 }
 
-/// |w| in few points: each with its count and its mean.
+/// |w| in few ascending points, each with its count and its mean, as sums of all points before each: what a scale costs then depends on the number of
+/// levels, not on that of the points.
 struct Summary {
-    points: Vec<(f64, f64)>,
+    means: Vec<f64>,
+    /// Σ 1, Σ |w|, Σ |w|² of the points before each, and of all.
+    before: Vec<[f64; 3]>,
+    /// First point of each bin, and their number: where to look for a magnitude.
+    first: Vec<u32>,
+    /// Bin of the largest |w|.
+    top: u32,
     squares: f64,
 }
 
+/// Of a bin's key: the exponent and six bits of the mantissa.
+const SHIFT: u32 = 17;
+/// 24 octaves below the largest |w|; all smaller ones share the first bin.
+const BINS: u32 = 24 << 6;
+
 impl Summary {
     fn new(w: &[f32]) -> Self {
-        let squares = w.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let top = (max_abs(w) as f32).to_bits() >> SHIFT;
+        let mut summary = Summary {
+            means: Vec::new(),
+            before: vec![[0.0; 3]],
+            first: Vec::new(),
+            top,
+            squares: w.iter().map(|&x| f64::from(x) * f64::from(x)).sum(),
+        };
         let magnitudes = w.iter().map(|x| x.abs()).filter(|&a| a > 0.0);
         if w.len() <= DIRECT {
-            let points = magnitudes.map(|a| (1.0, f64::from(a))).collect();
-            return Summary { points, squares };
+            let mut sorted: Vec<f32> = magnitudes.collect();
+            sorted.sort_unstable_by(f32::total_cmp);
+            for a in sorted {
+                summary.push(1.0, f64::from(a));
+            }
+            return summary;
         }
-        // Exponent and six bits of the mantissa; 24 octaves below the largest, all smaller weights in one bin.
-        const SHIFT: u32 = 17;
-        const BINS: usize = 24 << 6;
-        let top = (max_abs(w) as f32).to_bits() >> SHIFT;
-        let mut bins = vec![(0f64, 0f64); BINS];
+        let mut bins = vec![(0f64, 0f64); BINS as usize];
         for a in magnitudes {
-            let below = (top - (a.to_bits() >> SHIFT)) as usize;
-            let slot = &mut bins[below.min(BINS - 1)];
+            let slot = &mut bins[summary.bin(a) as usize];
             slot.0 += 1.0;
             slot.1 += f64::from(a);
         }
-        let points = bins
-            .into_iter()
-            .filter(|b| b.0 > 0.0)
-            .map(|(count, sum)| (count, sum / count))
-            .collect();
-        Summary { points, squares }
+        summary.first.reserve(bins.len());
+        for (count, sum) in bins {
+            summary.first.push(summary.means.len() as u32);
+            if count > 0.0 {
+                summary.push(count, sum / count);
+            }
+        }
+        summary
     }
 
-    /// A and B at a scale.
+    fn bin(&self, a: f32) -> u32 {
+        (BINS - 1).saturating_sub(self.top.saturating_sub(a.to_bits() >> SHIFT))
+    }
+
+    fn push(&mut self, count: f64, mean: f64) {
+        let [n, sum, squares] = *self.before.last().unwrap_or(&[0.0; 3]);
+        self.means.push(mean);
+        self.before
+            .push([n + count, sum + count * mean, squares + count * mean * mean]);
+    }
+
+    /// Number of points below x.
+    fn below(&self, x: f64) -> usize {
+        if self.first.is_empty() {
+            return self.means.partition_point(|&a| a < x);
+        }
+        // The first point of x's bin or of a later one; a later one is not below. Where the conversion rounds x up into the next bin, all weights of
+        // its own are below it.
+        let first = self.first[self.bin(x as f32) as usize] as usize;
+        first + usize::from(self.means.get(first).is_some_and(|&a| a < x))
+    }
+
+    /// A and B at a scale: each level adds its step to every point that reaches it.
     fn sums(&self, levels: &Levels, scale: f64) -> (f64, f64) {
-        let inverse = 1.0 / scale;
-        self.points.iter().fold((0.0, 0.0), |(dot, norm), &(count, a)| {
-            let level = levels.magnitude(levels.index(a * inverse));
-            (dot + count * level * a, norm + count * level * level)
-        })
+        let all = self.before[self.means.len()];
+        let (mut dot, mut norm, mut low) = (0.0, 0.0, 0.0);
+        for j in 1..=levels.count() {
+            let at = self.before[self.below(levels.midpoint(j) * scale)];
+            let high = levels.magnitude(j);
+            dot += (high - low) * (all[1] - at[1]);
+            norm += (high * high - low * low) * (all[0] - at[0]);
+            low = high;
+        }
+        (dot, norm)
     }
 
     /// Σ (|w| − top)² over |w| > top.
     fn clipped(&self, top: f64) -> f64 {
-        self.points
-            .iter()
-            .map(|&(count, a)| count * (a - top).max(0.0) * (a - top).max(0.0))
-            .sum()
+        let (all, at) = (self.before[self.means.len()], self.before[self.below(top)]);
+        let [n, sum, squares] = [0, 1, 2].map(|k| all[k] - at[k]);
+        squares - 2.0 * top * sum + top * top * n
     }
 }
