@@ -34,12 +34,20 @@ fn shifted(rgb: [f32; 3], turn: f32, saturation: f32, value: f32) -> [f32; 3] {
     } else {
         4.0 + (r - g) / spread
     };
-    let hue = (hue + turn + 12.0) % 6.0;
+    let hue = around(hue + turn + 12.0);
     let s = (spread / high * saturation).clamp(0.0, 1.0);
     [5.0, 3.0, 1.0].map(|k| {
-        let at = (hue + k) % 6.0;
+        let at = around(hue + k);
         v - v * s * at.min(4.0 - at).clamp(0.0, 1.0)
     })
+}
+
+/// x modulo 6 for 0 ≤ x < 24 or so: the same number as `%`, which is a call of a library function.
+fn around(mut x: f32) -> f32 {
+    while x >= 6.0 {
+        x -= 6.0;
+    }
+    x
 }
 
 /// With this chance, up to three grey rectangles of at most a quarter of the sides (Cutout, DeVries, Taylor, arXiv 1708.04552).
