@@ -75,8 +75,10 @@ keys! {
     "augment.shift" = "0": "random shift in pixels in place of scale and aspect, as for CIFAR",
     "loss.kind" = "'labels'": "labels, or distill: follow the float model, without labels",
     "loss.features" = "[]": "distill: names of inner values that follow, too",
+    "loss.measure" = "'squares'": "distill: squares, or divergence: objectness and classes are compared as probabilities",
     "loss.output_gain" = "1.0": "distill: factor of the outputs' loss",
     "loss.feature_gain" = "3.0": "distill: factor of the features' loss",
+    "loss.label_gain" = "0.0": "distill: factor of the loss against labels, where there are any",
     "loss.smoothing" = "0.0": "label smoothing",
     "method.name" = "'lbw'": "float, lbw (projected descent on any grid), bcgd, binary-relax, lsq, apot",
     "method.grid" = "'lbw4'": "grid of every layer without a rule",
@@ -224,6 +226,8 @@ impl Recipe {
         self.one_of("data.kind", &["folder", "classes", "synth"])?;
         self.one_of("eval.kind", &["", "folder", "classes", "synth", "held-out"])?;
         self.one_of("loss.kind", &["labels", "distill"])?;
+        self.one_of("loss.measure", &["squares", "divergence"])?;
+        self.within("loss.label_gain", 0.0, 1e6)?;
         self.one_of(
             "method.name",
             &["float", "lbw", "bcgd", "binary-relax", "lsq", "apot"],

@@ -5,7 +5,7 @@ use tasks::detect::{AnchorHead, DflHead, Family, Head};
 use testing::SplitMix64;
 use train::exchange::Ranks;
 use train::loss::classify::{CrossEntropy, Follow};
-use train::loss::distill::Distill;
+use train::loss::distill::{Distill, Measure};
 use train::loss::yolo_v3::{Options, YoloV3};
 use train::loss::yolo_v8::{self, YoloV8};
 use train::loss::yolox::YoloX;
@@ -322,16 +322,17 @@ fn distillation_has_the_slopes_of_differences_for_every_layout() {
         (Family::Yolov8("y".into()), vec![2, 7, 6]),
         (Family::Fastestdet("y".into()), vec![2, 8, 3, 2]),
     ];
-    for (family, shape) in cases {
+    let both = [Measure::Squares, Measure::Divergence];
+    for ((family, shape), measure) in cases.into_iter().flat_map(|case| both.map(|m| (case.clone(), m))) {
         let n = shape.iter().product();
         let decoded = matches!(family, Family::Yolov5Decoded(_) | Family::Yolov8(_));
-        let loss = Distill::new(&head(family, 3), vec!["f".into()], [1.0, 3.0]);
+        let loss = Distill::new(&head(family, 3), vec!["f".into()], [1.0, 3.0], measure);
         assert_eq!(loss.names(), ["y", "f"]);
         let (mut y, mut t) = (random(n, 1), random(n, 2));
         if decoded {
             // Probabilities, and boxes of some pixels.
             for v in y.iter_mut().chain(&mut t) {
-                *v = v.abs().min(1.0);
+                *v = v.abs().clamp(0.05, 0.95);
             }
         }
         let (f, g) = (random(10, 3), random(10, 4));
@@ -378,7 +379,8 @@ fn boxes_weigh_as_much_as_the_teacher_sees() {
         anchors: vec![[8.0, 8.0]],
         scale_xy: 1.0,
     };
-    let loss = Distill::new(&head(Family::Yolov3(vec![anchors]), 1), vec![], [1.0, 0.0]);
+    let head = head(Family::Yolov3(vec![anchors]), 1);
+    let loss = Distill::new(&head, vec![], [1.0, 0.0], Measure::Squares);
     let shape = [1, 6, 1, 2];
     let mut teacher = vec![0.0; 12];
     (teacher[8], teacher[9]) = (-30.0, 5.0);
@@ -404,6 +406,45 @@ fn boxes_weigh_as_much_as_the_teacher_sees() {
         "{:?}",
         gradients[0]
     );
+}
+
+/// Background that both are sure of costs nothing as a probability; an object that is missed does.
+#[test]
+fn as_probabilities_certain_background_costs_nothing() {
+    let anchors = AnchorHead {
+        output: "y".into(),
+        stride: 8.0,
+        anchors: vec![[8.0, 8.0]],
+        scale_xy: 1.0,
+    };
+    let head = head(Family::Yolov3(vec![anchors]), 1);
+    let shape = [1, 6, 1, 2];
+    let mut teacher = vec![0.0; 12];
+    (teacher[8], teacher[9]) = (-14.0, 3.0);
+    let slopes = |measure, logits: [f32; 2]| {
+        let mut student = teacher.clone();
+        student[8..10].copy_from_slice(&logits);
+        let output = |values| {
+            [Output {
+                name: "y",
+                shape: &shape,
+                values,
+            }]
+        };
+        let (mut gradients, loss) = (Vec::new(), Distill::new(&head, vec![], [1.0, 0.0], measure));
+        loss.evaluate(
+            &output(&student),
+            &output(&teacher),
+            &Ranks::default(),
+            &mut gradients,
+        )
+        .unwrap();
+        [gradients[0][8].abs(), gradients[0][9].abs()]
+    };
+    let [background, object] = slopes(Measure::Divergence, [-10.0, 1.0]);
+    assert!(background < 1e-4 && object > 0.01, "{background} {object}");
+    let [background, object] = slopes(Measure::Squares, [-10.0, 1.0]);
+    assert!(background > object, "{background} {object}");
 }
 
 /// One object alone in the picture: descent on the raw numbers finds it.

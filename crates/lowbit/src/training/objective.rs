@@ -6,7 +6,7 @@ use train::exchange::Ranks;
 use train::exec::{Exec, Mode};
 use train::loss::classify::{CrossEntropy, Follow};
 use train::loss::decoded::Decoded;
-use train::loss::distill::Distill;
+use train::loss::distill::{Distill, Measure};
 use train::loss::fastestdet::FastestDet;
 use train::loss::nanodet::NanoDet;
 use train::loss::ssd::Ssd;
@@ -24,8 +24,34 @@ use crate::{Error, Result};
 /// What the outputs are compared with.
 enum Kind {
     Labels(Box<dyn Loss>),
-    Teacher(Box<dyn Exec>, Box<Distill>),
+    Teacher(Box<dyn Exec>, Box<Distill>, Option<Share>),
     ClassTeacher(Box<dyn Exec>, Follow),
+}
+
+/// The loss against labels beside that against the teacher.
+struct Share {
+    loss: Box<dyn Loss>,
+    gain: f64,
+    gradients: Vec<Vec<f32>>,
+}
+
+impl Share {
+    /// Adds its part and its gradients.
+    fn add(
+        &mut self,
+        outputs: &[Output],
+        targets: &[Vec<Target>],
+        ranks: &Ranks,
+        parts: &mut LossParts,
+        gradients: &mut [Vec<f32>],
+    ) -> std::result::Result<(), TrainError> {
+        let against = self.loss.evaluate(outputs, targets, ranks, &mut self.gradients)?;
+        parts.parts.push(("labels", self.gain * against.total()));
+        for (to, from) in gradients.iter_mut().zip(&self.gradients) {
+            (to.iter_mut().zip(from)).for_each(|(to, from)| *to += self.gain as f32 * from);
+        }
+        Ok(())
+    }
 }
 
 /// The loss, and the labels of the batch.
@@ -65,7 +91,20 @@ impl Objective {
                     recipe.number("loss.output_gain"),
                     recipe.number("loss.feature_gain"),
                 ];
-                Kind::Teacher(teacher, Box::new(Distill::new(head, features, gains)))
+                let measure = match recipe.text("loss.measure") {
+                    "divergence" => Measure::Divergence,
+                    _ => Measure::Squares,
+                };
+                let share = match recipe.number("loss.label_gain") {
+                    0.0 => None,
+                    gain => Some(Share {
+                        loss: labels(recipe, head)?,
+                        gain,
+                        gradients: Vec::new(),
+                    }),
+                };
+                let distill = Distill::new(head, features, gains, measure);
+                Kind::Teacher(teacher, Box::new(distill), share)
             }
             (None, _) => Kind::Labels(labels(recipe, head)?),
         };
@@ -105,9 +144,13 @@ impl Objective {
     ) -> std::result::Result<LossParts, TrainError> {
         match &mut self.kind {
             Kind::Labels(loss) => Ok(loss.evaluate(outputs, &self.targets, ranks, gradients)?),
-            Kind::Teacher(teacher, loss) => {
+            Kind::Teacher(teacher, loss, share) => {
                 teacher.forward(&[input], Mode::Evaluate, &mut self.raw)?;
-                Ok(loss.evaluate(outputs, &named(&self.ports, &self.raw), ranks, gradients)?)
+                let mut parts = loss.evaluate(outputs, &named(&self.ports, &self.raw), ranks, gradients)?;
+                if let Some(share) = share {
+                    share.add(outputs, &self.targets, ranks, &mut parts, gradients)?;
+                }
+                Ok(parts)
             }
             Kind::ClassTeacher(teacher, follow) => {
                 teacher.forward(&[input], Mode::Evaluate, &mut self.raw)?;

@@ -51,7 +51,8 @@ impl Run {
         let classes = data::classes(&set, &head.classes);
         let distill = recipe.text("loss.kind") == "distill";
         // A teacher needs no labels.
-        let classes = if distill {
+        let unlabelled = distill && recipe.number("loss.label_gain") == 0.0;
+        let classes = if unlabelled {
             classes.unwrap_or_default()
         } else {
             classes?

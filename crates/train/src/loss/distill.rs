@@ -7,11 +7,16 @@
 //! v = 1 for objectness and √(teacher's objectness) for the box and class numbers of a prediction: where the teacher sees nothing, they mean
 //! nothing. Of heads without objectness the largest class probability stands in. w = v, but for boxes that the graph has decoded, which are measured in
 //! the teacher's width and height: there w = v/size². Of any other output v = 1 and w = 1/(mean y_T²).
+//!
+//! With [`Measure::Divergence`], numbers that are probabilities, or become them by a sigmoid, are compared as such: in place of (y − y_T)² stands
+//! KL(p_T ‖ p) of the two-valued distributions, whose slope by a logit is p − p_T. A logit of -12 is then as good as the teacher's -9, where squares would
+//! spend the net on it. As background then costs next to nothing, the sum is divided by what the teacher sees, Σ √objectness over predictions.
 
 use tasks::detect::{Family, Head};
 use tensor::math::sigmoid;
 
-use super::{LossError, LossParts, Output, clear, find};
+use super::terms::bce_probability;
+use super::{LossError, LossParts, Output, bce, clear, find};
 use crate::exchange::Ranks;
 
 /// How the numbers of one prediction lie in an output.
@@ -29,6 +34,48 @@ enum Layout {
     Plain,
 }
 
+/// How a student's number is compared with the teacher's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Measure {
+    /// All by the squared difference.
+    #[default]
+    Squares,
+    /// Probabilities and their logits by the divergence, others by the squared difference.
+    Divergence,
+}
+
+/// Where teacher and student both see less than this, [`Measure::Divergence`] compares nothing.
+const NOTHING: f32 = 1e-4;
+
+/// What a number of an output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Number {
+    Real,
+    Logit,
+    Probability,
+}
+
+impl Number {
+    /// Distance of a student's number from the teacher's, and its derivative by the student's.
+    fn distance(self, y: f32, t: f32) -> (f64, f64) {
+        let ((value, slope), (least, _)) = match self {
+            Number::Real => {
+                let d = f64::from(y) - f64::from(t);
+                return (d * d, 2.0 * d);
+            }
+            // ln(NOTHING) = −9.21
+            Number::Logit if y.max(t) < -9.21 => return (0.0, 0.0),
+            Number::Probability if y.max(t) < NOTHING => return (0.0, 0.0),
+            Number::Logit => (bce(y, sigmoid(t)), bce(t, sigmoid(t))),
+            Number::Probability => {
+                let t = t.clamp(0.0, 1.0);
+                (bce_probability(y, t), bce_probability(t, t))
+            }
+        };
+        (value - least, f64::from(slope))
+    }
+}
+
 /// The loss of one head.
 #[derive(Debug, Clone)]
 pub struct Distill {
@@ -36,11 +83,12 @@ pub struct Distill {
     classes: usize,
     features: Vec<String>,
     gains: [f64; 2],
+    measure: Measure,
 }
 
 impl Distill {
     /// For a head and the names of inner values, with the gains of outputs and features (1 and 3 served Nano).
-    pub fn new(head: &Head, features: Vec<String>, gains: [f64; 2]) -> Self {
+    pub fn new(head: &Head, features: Vec<String>, gains: [f64; 2], measure: Measure) -> Self {
         let layout = |name: &str| match &head.family {
             Family::Yolov3(heads) | Family::Yolov5(heads) => {
                 let anchors = heads
@@ -65,6 +113,7 @@ impl Distill {
             classes: head.classes.len(),
             features,
             gains,
+            measure,
         }
     }
 
@@ -90,13 +139,13 @@ impl Distill {
         let share = self.gains[0] / self.outputs.len().max(1) as f64;
         for (name, layout) in &self.outputs {
             let (s, y, t) = pair(student, teacher, name, self.shape(*layout))?;
-            let mut weights = Weights::new(t.values.len());
+            let mut weights = Weights::new(t.values.len(), self.measure);
             self.weigh(*layout, t, ranks, &mut weights)?;
             let scale = share / ranks.total(weights.total)?.max(1e-9);
             for (i, &w) in weights.w.iter().enumerate() {
-                let d = f64::from(y.values[i]) - f64::from(t.values[i]);
-                sums[0] += scale * f64::from(w) * d * d;
-                gradients[s][i] += (2.0 * scale * f64::from(w) * d) as f32;
+                let (distance, slope) = weights.numbers[i].distance(y.values[i], t.values[i]);
+                sums[0] += scale * f64::from(w) * distance;
+                gradients[s][i] += (scale * f64::from(w) * slope) as f32;
             }
         }
         let share = self.gains[1] / self.features.len().max(1) as f64;
@@ -140,9 +189,15 @@ impl Distill {
                 let each = 5 + self.classes;
                 for (first, cell) in predictions(t.values.len(), each, cells) {
                     let at = |c: usize| first + c * cells + cell;
-                    let v = sigmoid(t.values[at(4)]).sqrt();
+                    let seen = sigmoid(t.values[at(4)]);
+                    weights.object(seen);
                     for c in 0..each {
-                        weights.set(at(c), if c == 4 { 1.0 } else { v }, 1.0);
+                        let number = if c == 2 || c == 3 {
+                            Number::Real
+                        } else {
+                            Number::Logit
+                        };
+                        weights.set(at(c), seen, c == 4, 1.0, number);
                     }
                 }
             }
@@ -151,19 +206,24 @@ impl Distill {
                 for (first, cell) in predictions(t.values.len(), each, cells) {
                     let at = |c: usize| first + c * cells + cell;
                     let best = (4 * bins..each).map(|c| t.values[at(c)]).fold(f32::MIN, f32::max);
-                    let v = sigmoid(best).sqrt();
+                    let seen = sigmoid(best);
+                    weights.object(seen);
                     for c in 0..each {
-                        weights.set(at(c), if c < 4 * bins { v } else { 1.0 }, 1.0);
+                        let class = c >= 4 * bins;
+                        let number = if class { Number::Logit } else { Number::Real };
+                        weights.set(at(c), seen, class, 1.0, number);
                     }
                 }
             }
             Layout::Rows { decoded } => {
                 let each = 5 + self.classes;
                 for (r, row) in t.values.chunks(each).enumerate() {
-                    let v = row[4].clamp(0.0, 1.0).sqrt();
+                    let seen = row[4].clamp(0.0, 1.0);
+                    weights.object(seen);
                     for c in 0..each {
                         let size = if decoded && c < 4 { row[2 + c % 2] } else { 1.0 };
-                        weights.set(r * each + c, if c == 4 { 1.0 } else { v }, size);
+                        let number = if c < 4 { Number::Real } else { Number::Probability };
+                        weights.set(r * each + c, seen, c == 4, size, number);
                     }
                 }
             }
@@ -172,9 +232,13 @@ impl Distill {
                 for (first, cell) in predictions(t.values.len(), each, cells) {
                     let at = |c: usize| first + c * cells + cell;
                     let best = (4..each).map(|c| t.values[at(c)]).fold(0.0, f32::max);
+                    let seen = best.min(1.0);
+                    weights.object(seen);
                     for c in 0..each {
-                        let size = if c < 4 { t.values[at(2 + c % 2)] } else { 1.0 };
-                        weights.set(at(c), if c < 4 { best.min(1.0).sqrt() } else { 1.0 }, size);
+                        let class = c >= 4;
+                        let size = if class { 1.0 } else { t.values[at(2 + c % 2)] };
+                        let number = if class { Number::Probability } else { Number::Real };
+                        weights.set(at(c), seen, class, size, number);
                     }
                 }
             }
@@ -188,25 +252,41 @@ impl Distill {
     }
 }
 
-/// w of every number, and Σ v.
+/// w of every number, what it is, and Σ v.
 struct Weights {
+    measure: Measure,
     w: Vec<f32>,
+    numbers: Vec<Number>,
     total: f64,
 }
 
 impl Weights {
-    fn new(n: usize) -> Self {
+    fn new(n: usize, measure: Measure) -> Self {
         Weights {
+            measure,
             w: vec![0.0; n],
+            numbers: vec![Number::Real; n],
             total: 0.0,
         }
     }
 
-    fn set(&mut self, i: usize, v: f32, size: f32) {
+    /// A prediction in which the teacher sees so much of an object, 0 … 1.
+    fn object(&mut self, seen: f32) {
+        if self.measure == Measure::Divergence {
+            self.total += f64::from(seen.sqrt());
+        }
+    }
+
+    /// `seen` as in [`Weights::object`]; a number that tells it counts fully.
+    fn set(&mut self, i: usize, seen: f32, tells: bool, size: f32, number: Number) {
+        let v = if tells { 1.0 } else { seen.sqrt() };
         // A teacher's box of less than a pixel is noise.
         let size = if size == 1.0 { 1.0 } else { size.abs().max(1.0) };
         self.w[i] = v / (size * size);
-        self.total += f64::from(v);
+        match self.measure {
+            Measure::Squares => self.total += f64::from(v),
+            Measure::Divergence => self.numbers[i] = number,
+        }
     }
 }
 

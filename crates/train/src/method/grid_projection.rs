@@ -135,7 +135,9 @@ impl GridProjection {
         }
     }
 
-    /// Moves every shadow weight into the bin of the code that it starts with, so that the first projection gives those codes. False, and nothing
+    /// Moves every shadow weight onto the level of the code that it starts with, so that the first projection gives those codes. Codes that make good each
+    /// other's errors are lost one by one where shadow weights stay as near to a threshold as the float weights were: Nano's boxes agreed with the
+    /// float model's at F1 0.852 after 60 updates from there, and at 0.866 from the levels (450 pictures held out, 0.835 before). False, and nothing
     /// changed, where the codes are of another grid, shape or number of scales, or where the paper's thresholds would choose others at once.
     pub(super) fn start_from(&mut self, start: &WeightAnnotation, shadow: &mut [f32]) -> bool {
         let [point] = &start.points[..] else {
@@ -148,12 +150,7 @@ impl GridProjection {
         if !fits || self.options.solver != Solver::Optimum || state.is_empty() || !self.restore(&state) {
             return false;
         }
-        let values = start.decode();
-        for (i, (w, &value)) in shadow.iter_mut().zip(&values).enumerate() {
-            if self.code(i, *w) != point.codes[i] {
-                *w = value;
-            }
-        }
+        shadow.copy_from_slice(&start.decode());
         true
     }
 
