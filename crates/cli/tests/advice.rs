@@ -256,13 +256,14 @@ fn networks_of_our_own_are_listed_and_only_training_takes_them() {
     let ran = run(&format!("train {output}"), &[&recipe]).code(2);
     assert!(
         ran.stderr
-            .contains("zoo:tiny and zoo:small; did you mean \"zoo:small\"?"),
+            .contains("zoo:tiny, zoo:small, zoo:resnet18, zoo:resnet50; did you mean \"zoo:small\"?"),
         "{}",
         ran.stderr
     );
     let ran = run(&format!("train {output} --set model=zoo:gigantic"), &[&recipe]).code(2);
     assert!(
-        ran.stderr.contains("there are zoo:tiny and zoo:small;"),
+        ran.stderr
+            .contains("there are zoo:tiny, zoo:small, zoo:resnet18, zoo:resnet50;"),
         "{}",
         ran.stderr
     );

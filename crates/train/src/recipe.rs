@@ -37,7 +37,7 @@ macro_rules! keys {
 }
 
 keys! {
-    "model" = "''": "float model to start from: an ONNX file, or `zoo:tiny` or `zoo:small`, our own detectors with random weights",
+    "model" = "''": "float model to start from: an ONNX file, or with random weights `zoo:tiny`, `zoo:small` (our own detectors), `zoo:resnet18` (a classifier), `zoo:resnet50` (a detector on it)",
     "head" = "''": "head description (JSON), where the model has none",
     "output" = "''": "folder of checkpoints, results.csv and the model; default: runs/ and the recipe's name",
     "seed" = "0": "of initial weights, order and changes of samples",
@@ -52,6 +52,7 @@ keys! {
     "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10) or synth (drawn scenes)",
     "data.path" = "''": "where it is",
     "data.split" = "''": "name of the list; several, with + between them, are read one after the other",
+    "data.more" = "[]": "further folders, read after the first: [\"VOC2012\", \"cells:train\"], with :NAME of a list of their own",
     "data.seed" = "1": "synth: seed of the scenes, below 2^32: the demo's begin there; else of data.hold_out",
     "data.first" = "0": "synth: index of the first scene",
     "data.count" = "2000": "synth: scenes of an epoch",

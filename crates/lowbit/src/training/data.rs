@@ -101,15 +101,12 @@ fn whole(recipe: &Recipe, section: &str, input: &Input) -> Result<Set> {
                     )),
                 );
             }
-            let limits_of_lists = data::read::Limits::default();
-            let read = |split| data::read::open(Path::new(path), split, None, &limits_of_lists);
-            let mut lists = split
-                .unwrap_or_default()
-                .split('+')
-                .map(|s| Some(s).filter(|s| !s.is_empty()));
-            let mut set = read(lists.next().flatten())?;
-            for list in lists {
-                set.extend(read(list)?);
+            let mut set = lists(Path::new(path), split)?;
+            if section == "data" {
+                for more in recipe.texts("data.more") {
+                    let (path, own) = folder_and_list(more);
+                    set.extend(lists(Path::new(path), own.or(split))?);
+                }
             }
             Ok(Set {
                 names: set.names.clone(),
@@ -120,6 +117,26 @@ fn whole(recipe: &Recipe, section: &str, input: &Input) -> Result<Set> {
             })
         }
     }
+}
+
+/// A folder, and the list behind the last colon; what follows the colon of a drive is no list.
+fn folder_and_list(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once(':') {
+        Some((path, list)) if !list.contains(['/', '\\']) => (path, Some(list)),
+        _ => (text, None),
+    }
+}
+
+/// The lists of a folder, with + between them, one after the other.
+fn lists(path: &Path, split: Option<&str>) -> Result<data::read::Dataset> {
+    let limits = data::read::Limits::default();
+    let read = |split| data::read::open(path, split, None, &limits);
+    let mut lists = (split.unwrap_or_default().split('+')).map(|s| Some(s).filter(|s| !s.is_empty()));
+    let mut set = read(lists.next().flatten())?;
+    for list in lists {
+        set.extend(read(list)?);
+    }
+    Ok(set)
 }
 
 /// Scenes that nothing trains on, so that the demo's are fresh for every model.
@@ -200,5 +217,32 @@ mod tests {
         assert_eq!(divided(1, 205, 0.2).0, out);
         assert_ne!(divided(2, 205, 0.2).0, out);
         assert!(divided(1, 3, 1.0).1.is_empty());
+    }
+
+    #[test]
+    fn a_run_reads_several_folders_and_lists() {
+        assert_eq!(folder_and_list("cells:train"), ("cells", Some("train")));
+        assert_eq!(folder_and_list("cells"), ("cells", None));
+        assert_eq!(folder_and_list("C:/cells"), ("C:/cells", None));
+
+        let scratch = testing::scratch("several_folders");
+        let folders = ["first", "second"].map(|name| scratch.join(name));
+        let options = crate::synth::SynthOptions {
+            count: 3,
+            ..Default::default()
+        };
+        for folder in &folders {
+            crate::synth(folder, &options, &mut |_: &str, _, _| {}).unwrap();
+        }
+        let [first, second] = folders.map(|f| f.display().to_string());
+        let count = |more: &str| {
+            let settings = [format!("data.path={first}"), format!("data.more=[{more}]")];
+            let recipe = Recipe::parse("", &settings).unwrap();
+            open(&recipe, "data", &super::super::source::no_input()).map(|set| set.source.len())
+        };
+        assert_eq!(count("").unwrap(), 3);
+        assert_eq!(count(&format!("'{second}'")).unwrap(), 6);
+        let wrong = count(&format!("'{second}:night'")).unwrap_err();
+        assert!(wrong.to_string().contains("night"), "{wrong}");
     }
 }

@@ -4,24 +4,22 @@ use std::path::{Path, PathBuf};
 
 use graph::onnx::{Form, WriteOptions};
 use train::recipe::Recipe;
+use train::zoo::{ALL, Network};
 
 use super::data;
 use crate::model::ZOO;
 use crate::{Control, Error, LoadOptions, Model, Result};
 
 /// The network that `zoo:NAME` stands for.
-fn zoo(text: &str) -> Result<train::zoo::Build> {
-    let all: Vec<String> = train::zoo::ALL
-        .iter()
-        .map(|(name, _)| format!("{ZOO}{name}"))
-        .collect();
+fn zoo(text: &str) -> Result<Network> {
+    let all: Vec<String> = ALL.iter().map(|n| format!("{ZOO}{}", n.name)).collect();
     let found = all.iter().position(|name| name == text);
-    found.map(|i| train::zoo::ALL[i].1).ok_or_else(|| {
+    found.map(|i| ALL[i]).ok_or_else(|| {
         let near = quant::names::nearest(text, all.iter().map(String::as_str));
         let near = quant::names::did_you_mean(near);
         Error::usage(format!(
             "model = \"{text}\": there is no such network of our own, there are {}{near}",
-            all.join(" and ")
+            all.join(", ")
         ))
         .help("give one of them, or an ONNX file")
     })
@@ -43,7 +41,7 @@ pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
                 .help("give an ONNX file, or model = \"zoo:tiny\" to start from random weights"));
         }
         _ if text.starts_with(ZOO) => {
-            let build = zoo(text)?;
+            let network = zoo(text)?;
             let names = ::data::synth::NAMES.map(String::from).to_vec();
             let names = match recipe.text("data.kind") {
                 "synth" => names,
@@ -52,13 +50,14 @@ pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
             let [width, side, height] =
                 ["zoo.width", "zoo.size", "zoo.height"].map(|key| recipe.count(key) as usize);
             let size = [side, if height == 0 { side } else { height }];
-            let fits = |side: usize| side > 0 && side.is_multiple_of(16) && side <= 4096;
+            let fits = |side: usize| side > 0 && side.is_multiple_of(network.multiple) && side <= 4096;
             if !(1..=256).contains(&width) || !size.into_iter().all(fits) {
-                return Err(Error::usage(
-                    "zoo.width is 1 … 256, zoo.size and zoo.height are multiples of 16 up to 4096",
-                ));
+                return Err(Error::usage(format!(
+                    "of {text}, zoo.width is 1 … 256, zoo.size and zoo.height are multiples of {} up to 4096",
+                    network.multiple
+                )));
             }
-            let graph = build(&names, width, size, recipe.count("seed"));
+            let graph = (network.build)(&names, width, size, recipe.count("seed"));
             let form = WriteOptions {
                 form: Form::Float,
                 producer_version: crate::TOOL_VERSION.into(),
@@ -77,7 +76,7 @@ pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
 }
 
 /// Sizes matter to drawn scenes alone.
-fn no_input() -> tasks::detect::Input {
+pub(super) fn no_input() -> tasks::detect::Input {
     tasks::detect::Input {
         name: String::new(),
         width: 96,

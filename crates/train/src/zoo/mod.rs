@@ -1,5 +1,6 @@
 //! Networks of our own, with random weights: something to train from nothing.
 
+mod resnet;
 mod small;
 mod tiny;
 
@@ -10,22 +11,55 @@ use graph::{
 use tasks::detect::{Channels, ColorOrder, DflHead, Family, Head, Input, METADATA_KEY};
 use tensor::{DType, Tensor};
 
+pub use resnet::{resnet18, resnet50};
 pub use small::small;
 pub use tiny::tiny;
 
 /// Makes a network from class names, channels of its first layer, width and height of its input, and a seed.
 pub type Build = fn(&[String], usize, [usize; 2], u64) -> Graph;
 
-/// All networks by name.
-pub const ALL: [(&str, Build); 2] = [("tiny", tiny), ("small", small)];
+/// A network by its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Network {
+    /// What follows `zoo:`.
+    pub name: &'static str,
+    /// Makes it.
+    pub build: Build,
+    /// Width and height of its input are multiples of this.
+    pub multiple: usize,
+}
+
+const fn network(name: &'static str, build: Build, multiple: usize) -> Network {
+    Network {
+        name,
+        build,
+        multiple,
+    }
+}
+
+/// All networks.
+pub const ALL: [Network; 4] = [
+    network("tiny", tiny, 16),
+    network("small", small, 16),
+    network("resnet18", resnet18, 32),
+    network("resnet50", resnet50, 32),
+];
 
 /// Bins of each distance: up to 7 strides from the middle of a cell.
 const BINS: usize = 8;
 
-fn head(name: &str, classes: &[String], [width, height]: [usize; 2]) -> Head {
-    let heads = [("small", 8), ("large", 16)].map(|(output, stride)| DflHead {
-        output: output.into(),
-        stride,
+/// Features that a head reads: the value, its channels, name and stride of the output.
+struct Level {
+    x: ValueId,
+    channels: usize,
+    output: &'static str,
+    stride: usize,
+}
+
+fn head(name: &str, classes: &[String], [width, height]: [usize; 2], levels: &[Level]) -> Head {
+    let heads = levels.iter().map(|level| DflHead {
+        output: level.output.into(),
+        stride: level.stride,
     });
     Head {
         name: name.into(),
@@ -43,12 +77,23 @@ fn head(name: &str, classes: &[String], [width, height]: [usize; 2]) -> Head {
             pad_value: Some(114),
         },
         family: Family::Yolov8Raw {
-            heads: heads.to_vec(),
+            heads: heads.collect(),
             reg_max: BINS,
         },
         decode: Default::default(),
         classes: classes.to_vec(),
     }
+}
+
+/// Levels at strides 8 and 16.
+fn two_levels(features: [(ValueId, usize); 2]) -> [Level; 2] {
+    let [eight, sixteen] = features;
+    [(eight, "small", 8), (sixteen, "large", 16)].map(|((x, channels), output, stride)| Level {
+        x,
+        channels,
+        output,
+        stride,
+    })
 }
 
 struct Builder {
@@ -74,19 +119,13 @@ impl Builder {
         (Builder { graph, counter }, x)
     }
 
-    /// Adds the heads at strides 8 and 16, on values with so many channels, and their description.
-    fn finish(
-        mut self,
-        name: &str,
-        features: [(ValueId, usize); 2],
-        classes: &[String],
-        size: [usize; 2],
-    ) -> Graph {
-        for ((x, channels), output) in features.into_iter().zip(["small", "large"]) {
-            let output = self.head(x, output, channels, classes.len());
+    /// Adds a head on each level, and their description.
+    fn finish(mut self, name: &str, levels: &[Level], classes: &[String], size: [usize; 2]) -> Graph {
+        for level in levels {
+            let output = self.head(level.x, level.output, level.channels, classes.len());
             self.graph.outputs.push(output);
         }
-        let head = head(name, classes, size);
+        let head = head(name, classes, size, levels);
         self.graph.metadata.insert(METADATA_KEY.into(), head.to_json());
         graph::shape::infer(&mut self.graph).expect("a graph that was built right");
         self.graph

@@ -2,7 +2,7 @@
 
 use graph::Graph;
 
-use super::Builder;
+use super::{Builder, two_levels};
 
 /// An anchor-free detector: nine convolutions with BatchNormalization and ReLU, three of them residual, and a path from
 /// stride 16 down to stride 8 (Lin et al., Feature Pyramid Networks, arXiv 1612.03144), so that small objects are seen with what is around them.
@@ -23,5 +23,5 @@ pub fn small(classes: &[String], width: usize, size: [usize; 2], seed: u64) -> G
     let around = b.doubled(around, "up");
     let eight = b.sum(eight, around, "merge");
     let eight = b.layer(eight, "fuse", [w4, w4], 1);
-    b.finish("small", [(eight, w4), (sixteen, w8)], classes, size)
+    b.finish("small", &two_levels([(eight, w4), (sixteen, w8)]), classes, size)
 }

@@ -2,7 +2,7 @@
 
 use graph::Graph;
 
-use super::Builder;
+use super::{Builder, two_levels};
 
 /// A small anchor-free detector: seven convolutions with BatchNormalization and ReLU, heads at strides 8 and 16.
 ///
@@ -18,5 +18,5 @@ pub fn tiny(classes: &[String], width: usize, size: [usize; 2], seed: u64) -> Gr
     let eight = b.residual(x, "body8", w4);
     let x = b.layer(eight, "down16", [w4, w8], 2);
     let sixteen = b.residual(x, "body16", w8);
-    b.finish("tiny", [(eight, w4), (sixteen, w8)], classes, size)
+    b.finish("tiny", &two_levels([(eight, w4), (sixteen, w8)]), classes, size)
 }
