@@ -5,15 +5,11 @@
 mod common;
 
 use common::cuda::{compare, devices, results};
-use common::reference::Net;
 use common::{cpu, model, pattern};
-use graph::Op;
 use kernels::cuda::{CudaError, Device};
 use train::exchange::threads;
 use train::exec::{Cuda, Exec, ExecError, Mode};
-use train::program::{
-    AlphaDerivative, BatchNormMode, FakeQuantizer, Program, ProgramOptions, QuantizerGradient, Rounding,
-};
+use train::program::{BatchNormMode, Program, ProgramOptions};
 use train::zoo;
 
 fn tiny(size: usize) -> graph::Graph {
@@ -73,60 +69,12 @@ fn shared_detectors() {
 
 #[test]
 fn quantizers() {
-    let gradients = [
-        QuantizerGradient::Fixed,
-        QuantizerGradient::Lsq,
-        QuantizerGradient::Alpha(AlphaDerivative::AlmostEverywhere),
-        QuantizerGradient::Alpha(AlphaDerivative::ThreeValued),
-        QuantizerGradient::Alpha(AlphaDerivative::TwoValued),
-    ];
-    let mut net = Net::new(1);
-    let x = net.input(&[2, 500]);
-    let y = net.node(Op::Identity, &[x]);
-    net.graph.outputs = vec![y];
-    graph::shape::infer(&mut net.graph).unwrap();
-    let edge = net.graph.value(x).name.clone();
-    for bits in [1u32, 2, 4, 8] {
-        for zero_point in [0, ((1u32 << bits) / 2) as u8] {
-            for rounding in [Rounding::Nearest, Rounding::Up] {
-                for gradient in gradients {
-                    let step = 0.37f32;
-                    let quantizer = FakeQuantizer {
-                        edge: edge.clone(),
-                        bits,
-                        step,
-                        zero_point,
-                        rounding,
-                        gradient,
-                    };
-                    let options = ProgramOptions {
-                        quantizers: vec![quantizer],
-                        input_gradients: true,
-                        ..ProgramOptions::new(2)
-                    };
-                    let top = f64::from(1 << bits);
-                    let mut x: Vec<f32> = (0..1000)
-                        .map(|_| ((net.random.unit() * 3.0 - 1.5) * top) as f32 * step)
-                        .collect();
-                    // Ends, ties, what is no number.
-                    let low = -f32::from(zero_point) * step;
-                    let ends = [0.0, -0.0, step, -step, step * (top as f32 - 1.0), step / 2.0, low];
-                    x[..7].copy_from_slice(&ends);
-                    x[7..10].copy_from_slice(&[f32::NAN, f32::INFINITY, low.next_down()]);
-                    for device in devices() {
-                        let mut cpu = cpu(&net.graph, &options, 1);
-                        let what = format!("{bits} bits, zero {zero_point}, {rounding:?}, {gradient:?}");
-                        compare(
-                            &what,
-                            &mut cpu,
-                            device,
-                            &options,
-                            std::slice::from_ref(&x),
-                            [1e-5, 0.0],
-                        );
-                    }
-                }
-            }
+    let (graph, cases) = common::quantizers::cases(&[1, 2, 4, 8]);
+    for case in cases {
+        for device in devices() {
+            let mut cpu = cpu(&graph, &case.options, 1);
+            let inputs = std::slice::from_ref(&case.x);
+            compare(&case.what, &mut cpu, device, &case.options, inputs, [1e-5, 0.0]);
         }
     }
 }

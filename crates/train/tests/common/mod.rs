@@ -3,6 +3,7 @@
 
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
+pub(crate) mod quantizers;
 pub(crate) mod reference;
 
 use std::path::Path;
