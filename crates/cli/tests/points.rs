@@ -54,11 +54,16 @@ fn extra_rows_keep_to_their_budget_and_lower_the_error() {
     let plain = quantize("--grid int3", &model, &calib, &out);
     std::fs::remove_file(&out).unwrap();
     let more = quantize("--grid int3 --extra-rows 20%", &model, &calib, &out);
-    let (extra, all) = (
-        more["size"]["extra_codes"].as_u64().unwrap(),
-        more["size"]["weights"].as_u64().unwrap(),
+    let size = |key: &str| more["size"][key].as_u64().unwrap();
+    let rows: u64 = (more["layers"].as_array().unwrap().iter())
+        .map(|l| l["extra_rows"].as_u64().unwrap())
+        .sum();
+    // Codes of 3 bits, and 64 bits of scale and number a row: at most a fifth of the bits of all codes.
+    let bits = 3 * size("extra_codes") + 64 * rows;
+    assert!(
+        rows > 0 && bits * 5 <= 3 * size("weights"),
+        "{bits} bits in {rows} rows"
     );
-    assert!(extra > 0 && extra * 5 <= all, "{extra} of {all}");
     let error = |report: &Value| report["output_error"].as_f64().unwrap();
     assert!(error(&more) < error(&plain), "{} {}", error(&more), error(&plain));
     verified(&out);

@@ -14,7 +14,10 @@ use super::{ProjectOptions, Rounding};
 use crate::control::Progress;
 use crate::{Error, Result};
 
-/// Layers with a second point on some rows: `share` of all weights more at most, in the rows whose layer's output gains most for each weight
+/// Bits that a row takes beside its codes: its number and its scale.
+const OVERHEAD: u64 = 32 + 32;
+
+/// Layers with a second point on some rows: `share` of the bits of all codes more at most, in the rows whose layer's output gains most for each bit
 /// stored.
 pub(super) fn extended(
     stage: &Stage<'_>,
@@ -46,7 +49,8 @@ pub(super) fn extended(
         ..*stage
     };
     let surveys = survey.run(plan, &mut layers.clone(), pictures, progress)?.surveys;
-    let all: usize = surveys.keys().map(|n| layers[n].weight.len()).sum();
+    let bits = |w: &WeightAnnotation| w.len() as u64 * u64::from(w.bits);
+    let all: u64 = surveys.keys().map(|n| bits(&layers[n].weight)).sum();
     let rows: Vec<(NodeId, u32, Row)> = surveys
         .iter()
         .flat_map(|(n, s)| rows(*n, s, &layers[n].weight))
@@ -75,7 +79,8 @@ fn rows(n: NodeId, survey: &Survey, weight: &WeightAnnotation) -> Vec<(NodeId, u
     if energy <= 0.0 {
         return Vec::new();
     }
-    let cost = (weight.len() / survey.own.len()) as u64;
+    let each = (weight.len() / survey.own.len()) as u64;
+    let cost = each * u64::from(weight.bits) + OVERHEAD;
     let pairs = survey.own.iter().zip(&wide.errors).zip(0..);
     pairs
         .map(|((own, wide), c)| {

@@ -92,7 +92,8 @@ pub struct QuantizeOptions {
     /// Every layer that can be integer is. Without it: with weights of 7 and more bits, a few early layers whose inputs' rounding makes much of
     /// the outputs' error stay float.
     pub integer_only: bool,
-    /// So much more of the weights, as a share, may be stored as second points of the output channels that gain most by them; 0 for none.
+    /// So many more bits of weights, as a share, may be stored as second points of the output channels that gain most by them, their scales and numbers
+    /// included; 0 for none.
     pub extra_rows: f64,
     /// Calibration pictures; labels are not needed.
     pub pictures: Vec<PathBuf>,

@@ -90,7 +90,7 @@ pub(crate) struct Arguments {
     /// Every layer that can be integer is; else, with weights of 7 and more bits, a few early layers stay float where rounding their inputs makes much of the outputs' error
     #[arg(long)]
     integer_only: bool,
-    /// So many percent more weights may be stored, as a second point (row) of the output channels whose layer gains most by one
+    /// So many percent more bits of weights may be stored, as a second point (row) of the output channels whose layer gains most by one; a row's scale and number count
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = values::percent)]
     extra_rows: f64,
     /// The file to write [default: MODEL-GRID.onnx in the current folder]
