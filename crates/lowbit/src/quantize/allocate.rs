@@ -18,7 +18,7 @@ use quant::annotate::{Plan, Rule, WeightTask};
 use serde::Serialize;
 
 use super::layers::{Other, Stage};
-use super::trial::{Ground, Network};
+use super::trial::{Ground, Network, Trial};
 use super::weights::{self, Layer};
 use super::{Grid, QuantizeOptions};
 use crate::control::Progress;
@@ -62,13 +62,41 @@ pub(super) fn grids(
     progress: &mut dyn Progress,
 ) -> Result<Vec<Allocated>> {
     let graph = stage.model.graph();
-    let open: Vec<NodeId> = open_layers(graph, plan, options);
+    let open = open_layers(graph, plan, options);
     let int8: Grid = "int8".parse()?;
     for task in &mut plan.weights {
         if !open.contains(&task.node) && !named(graph, task, options) {
             task.grid = int8;
         }
     }
+    let ground = Ground {
+        float,
+        pictures: &spread(pictures, PICTURES),
+        pool,
+        control: stage.control,
+    };
+    let mut layers = offered(stage, plan, &open, options, &ground, pictures, progress)?;
+    let chosen = chosen(graph, plan, &open, options, &layers, average)?;
+    for ((layer, n), c) in layers.iter_mut().zip(&open).zip(chosen) {
+        layer.grid = options.among[c].to_string();
+        for task in plan.weights.iter_mut().filter(|t| t.node == *n) {
+            task.grid = options.among[c];
+        }
+    }
+    Ok(layers)
+}
+
+/// What each grid would cost and do in each open layer.
+fn offered(
+    stage: &Stage<'_>,
+    plan: &Plan,
+    open: &[NodeId],
+    options: &QuantizeOptions,
+    ground: &Ground<'_>,
+    pictures: &[PathBuf],
+    progress: &mut dyn Progress,
+) -> Result<Vec<Allocated>> {
+    let graph = stage.model.graph();
     let at = |grid: Grid| -> Result<BTreeMap<NodeId, Layer>> {
         let mut only = plan.clone();
         only.weights.retain(|t| open.contains(&t.node));
@@ -76,116 +104,88 @@ pub(super) fn grids(
         weights::project(graph, &only, &options.project)
     };
     let others = options.among.iter().map(|&g| at(g)).collect::<Result<Vec<_>>>()?;
-    let fixed = weights::project(graph, plan, &options.project)?;
-    let surveys = {
-        let mut eight = plan.clone();
-        eight.weights.iter_mut().for_each(|t| t.grid = int8);
-        let mut layers = weights::project(graph, &eight, &options.project)?;
-        let survey = Stage {
-            others: &others,
-            ..*stage
-        };
-        survey.run(&eight, &mut layers, pictures, progress)?.surveys
+    let mut eight = plan.clone();
+    let int8: Grid = "int8".parse()?;
+    eight.weights.iter_mut().for_each(|t| t.grid = int8);
+    let mut layers = weights::project(graph, &eight, &options.project)?;
+    let survey = Stage {
+        others: &others,
+        ..*stage
     };
+    let surveys = survey.run(&eight, &mut layers, pictures, progress)?.surveys;
+    let surveyed = |n: NodeId, g: usize| surveys.get(&n).and_then(|s| s.others[g].as_ref());
 
     // What one layer alone does to the outputs.
     let probe = probe(&options.among);
-    let probes: Vec<Probe<'_>> = plan
-        .weights
-        .iter()
-        .filter(|t| open.contains(&t.node))
+    let tasks = plan.weights.iter().filter(|t| open.contains(&t.node));
+    let probes: Vec<Probe<'_>> = tasks
         .map(|task| Probe {
             graph,
             plan: Plan {
                 weights: vec![task.clone()],
                 ..Plan::default()
             },
-            layer: probe_layer(
-                &others[probe][&task.node],
-                surveys.get(&task.node).and_then(|s| s.others[probe].as_ref()),
-            ),
+            layer: probe_layer(&others[probe][&task.node], surveyed(task.node, probe)),
         })
         .collect();
-    let ground = Ground {
-        float,
-        pictures: &spread(pictures, PICTURES),
-        pool,
-        control: stage.control,
-    };
     let trials = ground.run("sensitivity", &probes, progress)?;
-
-    let share = |n: NodeId, g: usize| -> f64 {
-        let surveyed = surveys.get(&n).and_then(|s| s.others[g].as_ref());
-        match surveyed {
-            Some(other) => {
-                let sums = other
-                    .errors
-                    .iter()
-                    .fold((0.0, 0.0), |s, e| (s.0 + e.error, s.1 + e.energy));
-                if sums.1 > 0.0 { sums.0 / sums.1 } else { 0.0 }
-            }
-            // No error feedback here: what the weights lose stands for what the output does.
-            None => others[g][&n].weight_error,
-        }
+    let share = |n: NodeId, g: usize| match surveyed(n, g) {
+        Some(other) => other.share(),
+        // No error feedback here: what the weights lose stands for what the output does.
+        None => others[g][&n].weight_error,
     };
-    let mut allocated = Vec::new();
-    let mut choices = Vec::new();
-    for (probed, trial) in probes.iter().zip(&trials) {
+    let one = |(probed, trial): (&Probe<'_>, &Trial)| {
         let n = probed.plan.weights[0].node;
         let lost = share(n, probe);
         let sensitivity = if lost > 0.0 { trial.harm() / lost } else { 0.0 };
-        let offers: Vec<Offer> = (0..options.among.len())
-            .map(|g| Offer {
-                grid: options.among[g].to_string(),
-                bits: others[g][&n].weight.stored_bits() as u64,
-                error: sensitivity * share(n, g),
-            })
-            .collect();
-        choices.push(
-            offers
-                .iter()
-                .map(|o| Choice {
-                    cost: o.bits,
-                    error: o.error,
-                })
-                .collect::<Vec<_>>(),
-        );
-        allocated.push(Allocated {
+        let offer = |(g, grid): (usize, &Grid)| Offer {
+            grid: grid.to_string(),
+            bits: others[g][&n].weight.stored_bits() as u64,
+            error: sensitivity * share(n, g),
+        };
+        Allocated {
             layer: graph.nodes[n].name.clone(),
             grid: String::new(),
             sensitivity,
-            offers,
-        });
-    }
-
-    let taken: u64 = fixed
-        .iter()
-        .filter(|(n, _)| !open.contains(n))
-        .map(|(_, l)| l.weight.stored_bits() as u64)
-        .sum();
-    let (count, float_bits) = sizes(graph, plan, &fixed);
-    let budget = (average * count as f64) as u64;
-    let best = budget
-        .checked_sub(taken + float_bits)
-        .and_then(|left| allocate(&choices, left));
-    let Some(best) = best else {
-        let least: u64 = choices
-            .iter()
-            .filter_map(|c| c.iter().map(|c| c.cost).min())
-            .sum();
-        let bits = (least + taken + float_bits) as f64 / count.max(1) as f64;
-        return Err(Error::usage(format!(
-            "no choice of grids takes {average} bits a weight or less; the least is {bits:.2}"
-        ))
-        .help("ask for more, or give --among narrower grids"));
-    };
-    for ((layer, n), &c) in allocated.iter_mut().zip(&open).zip(&best.chosen) {
-        layer.grid = options.among[c].to_string();
-        for task in plan.weights.iter_mut().filter(|t| t.node == *n) {
-            task.grid = options.among[c];
+            offers: options.among.iter().enumerate().map(offer).collect(),
         }
-    }
-    Ok(allocated)
+    };
+    Ok(probes.iter().zip(&trials).map(one).collect())
+}
+
+/// For each open layer the index of its offer: the least error in `average` bits a weight over all layers, those that are not open included.
+fn chosen(
+    graph: &Graph,
+    plan: &Plan,
+    open: &[NodeId],
+    options: &QuantizeOptions,
+    layers: &[Allocated],
+    average: f64,
+) -> Result<Vec<usize>> {
+    let mut rest = plan.clone();
+    rest.weights.retain(|t| !open.contains(&t.node));
+    let fixed = weights::project(graph, &rest, &options.project)?;
+    let fixed: u64 = fixed.values().map(|l| l.weight.stored_bits() as u64).sum();
+    let (count, float_bits) = sizes(graph, plan);
+    let choice = |o: &Offer| Choice {
+        cost: o.bits,
+        error: o.error,
+    };
+    let choices: Vec<Vec<Choice>> = (layers.iter())
+        .map(|l| l.offers.iter().map(choice).collect())
+        .collect();
+    let best = ((average * count as f64) as u64)
+        .checked_sub(fixed + float_bits)
+        .and_then(|left| allocate(&choices, left));
+    best.map(|b| b.chosen).ok_or_else(|| {
+        let cheapest = choices.iter().filter_map(|c| c.iter().map(|c| c.cost).min());
+        let least = cheapest.sum::<u64>() + fixed + float_bits;
+        Error::usage(format!(
+            "no choice of grids takes {average} bits a weight or less; the least is {:.2}",
+            least as f64 / count.max(1) as f64
+        ))
+        .help("ask for more, or give --among narrower grids")
+    })
 }
 
 /// Whether an override says what a layer gets.
@@ -202,13 +202,13 @@ fn open_layers(graph: &Graph, plan: &Plan, options: &QuantizeOptions) -> Vec<Nod
 }
 
 /// Weights of all weighted layers, and the bits of those that stay float.
-fn sizes(graph: &Graph, plan: &Plan, layers: &BTreeMap<NodeId, Layer>) -> (usize, u64) {
-    let quantized: usize = layers.values().map(|l| l.weight.len()).sum();
+fn sizes(graph: &Graph, plan: &Plan) -> (usize, u64) {
     let weights = |n: NodeId| {
         graph
             .constant_input(&graph.nodes[n], 1)
             .map_or(0, tensor::Tensor::len)
     };
+    let quantized: usize = plan.weights.iter().map(|t| weights(t.node)).sum();
     let float: usize = plan.floats.iter().map(|f| weights(f.node)).sum();
     (quantized + float, 32 * float as u64)
 }

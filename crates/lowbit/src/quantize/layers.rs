@@ -85,6 +85,17 @@ pub(super) struct Other {
     pub(super) shifts: Vec<f64>,
 }
 
+impl Other {
+    /// Σ(y − ŷ)² / Σy² of the layer's output.
+    pub(super) fn share(&self) -> f64 {
+        let sums = |s: (f64, f64), e: &ChannelError| (s.0 + e.error, s.1 + e.energy);
+        match self.errors.iter().fold((0.0, 0.0), sums) {
+            (error, energy) if energy > 0.0 => error / energy,
+            _ => 0.0,
+        }
+    }
+}
+
 /// A value of one picture in both networks.
 #[derive(Debug)]
 struct Pair {
