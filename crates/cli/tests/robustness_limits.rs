@@ -221,7 +221,7 @@ fn limits_of_time_and_memory_end_every_command_with_6() {
     let data = yolo_data(dir.path(), 2);
     let (file, folder) = (dir.path().join("out.file"), dir.path().join("out"));
     let dash = Path::new("--data");
-    let commands: [(&str, &[&Path]); 9] = [
+    let commands: [(&str, &[&Path]); 10] = [
         ("inspect", &[&model]),
         ("export --as float -o", &[&file, &model]),
         (
@@ -232,6 +232,7 @@ fn limits_of_time_and_memory_end_every_command_with_6() {
         ("detect -o", &[&folder, &model, &pictures]),
         ("detect --allow-skips -o", &[&folder, &model, &pictures]),
         ("compare", &[&model, &model, dash, &data]),
+        ("analyze", &[&model, &model, dash, &data]),
         ("bench", &[&model]),
         ("verify", &[&model]),
     ];

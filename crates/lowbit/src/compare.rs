@@ -197,7 +197,7 @@ fn difference(a: &[String], b: &[String]) -> Option<String> {
 }
 
 /// The data set, or the pictures of a folder alone.
-fn open(source: &DataSource) -> Result<(Dataset, bool)> {
+pub(crate) fn open(source: &DataSource) -> Result<(Dataset, bool)> {
     let limits = data::read::Limits::default();
     match data::read::open(&source.path, source.split.as_deref(), source.format, &limits) {
         Ok(set) => Ok((set, true)),

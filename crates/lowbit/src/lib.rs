@@ -36,6 +36,7 @@
 //! Everything that may take long takes a [`Control`], which cancels it, and tells a [`Progress`] how far it is. Nothing but
 //! [`output`] writes files. Every error is an [`Error`]: a class, one sentence with file or node, the way out.
 
+pub mod analyze;
 pub mod bench;
 pub mod compare;
 pub mod config;
@@ -62,6 +63,7 @@ pub mod text;
 pub mod training;
 pub mod verify;
 
+pub use analyze::{AnalyzeOptions, analyze};
 pub use bench::{BenchOptions, bench};
 pub use compare::{CompareSettings, compare};
 pub use control::{Control, Progress};

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod analyze;
 mod bench;
 mod compare;
 mod demo;
@@ -43,6 +44,8 @@ commands! {
     Inspect(inspect),
     /// Quantize a float model's weights and activations, from a folder of pictures alone
     Quantize(quantize),
+    /// Which layers of a low-bit model hurt, how much and why, and the command to type next
+    Analyze(analyze),
     /// Average precision on pictures with ground truth
     #[command(visible_alias = "val")]
     Eval(eval),

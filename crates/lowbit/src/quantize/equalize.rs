@@ -31,7 +31,7 @@ const SHARE: f64 = 0.5;
 
 /// Where a channel is divided by its factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writer {
+pub(crate) enum Writer {
     /// In the weights and the bias of a convolution.
     Convolution(NodeId),
     /// Behind an activation that is not homogeneous, such as SiLU: by a product with constants.
@@ -40,11 +40,11 @@ enum Writer {
 
 /// An edge between convolutions.
 #[derive(Debug, Clone, PartialEq)]
-struct Link {
-    writer: Writer,
+pub(crate) struct Link {
+    pub(crate) writer: Writer,
     /// What the readers read.
-    edge: ValueId,
-    readers: Vec<NodeId>,
+    pub(crate) edge: ValueId,
+    pub(crate) readers: Vec<NodeId>,
 }
 
 /// The same network with like ranges of channels, measured on the pictures.
@@ -80,20 +80,29 @@ pub(super) fn run(
             .map_err(|e| e.at(path.display()))?;
     }
     progress.at("equalize", pictures.len(), pictures.len());
+    move_factors(&mut graph, &links, &mut |graph, link| {
+        Some(factors(graph, link, ranges.get(&link.edge)?))
+    });
+    Ok(graph)
+}
+
+/// Moves the factors that `of` gives for each link, and leaves the network's function as it is.
+pub(crate) fn move_factors(
+    graph: &mut Graph,
+    links: &[Link],
+    of: &mut dyn FnMut(&Graph, &Link) -> Option<Vec<f32>>,
+) {
     // Nodes that are added stand behind those that were there, which keeps the indices of links.
     let mut added: Vec<(NodeId, Node)> = Vec::new();
-    for link in &links {
-        let Some(all) = ranges.get(&link.edge) else {
-            continue;
-        };
-        let factors = factors(&graph, link, all);
-        added.extend(apply(&mut graph, link, &factors));
+    for link in links {
+        if let Some(factors) = of(graph, link) {
+            added.extend(apply(graph, link, &factors));
+        }
     }
     added.sort_by_key(|(after, _)| *after);
     for (after, node) in added.into_iter().rev() {
         graph.nodes.insert(after + 1, node);
     }
-    Ok(graph)
 }
 
 /// Widens each channel's range to the picture's largest magnitude. A quantile in its place (the mean over pictures of what 99.9 % of the values
@@ -111,7 +120,8 @@ fn widen(ranges: &mut Vec<f64>, tensor: &Tensor) {
     }
 }
 
-fn links(graph: &Graph) -> Vec<Link> {
+/// Edges between convolutions whose channels may take factors, in the order of their writers.
+pub(crate) fn links(graph: &Graph) -> Vec<Link> {
     let consumers = graph.consumers();
     let mut uses: HashMap<ValueId, usize> = HashMap::new();
     for v in graph.nodes.iter().flat_map(|n| n.inputs.iter().flatten()) {

@@ -10,13 +10,13 @@ mod agreement;
 mod allocate;
 pub(crate) mod calibrate;
 mod choose;
-mod equalize;
+pub(crate) mod equalize;
 mod extra_rows;
 mod float_layers;
 pub(crate) mod layers;
 mod patches;
 mod report;
-mod trial;
+pub(crate) mod trial;
 pub(crate) mod weights;
 
 use std::path::PathBuf;

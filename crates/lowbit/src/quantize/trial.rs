@@ -21,27 +21,27 @@ use crate::{Control, ErrorKind, Model, Result, side_by_side};
 
 /// What a network was found to do.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Trial {
+pub(crate) struct Trial {
     /// 0…1: how well its detections agree with the float network's; absent for models without detections.
-    pub(super) agreement: Option<f64>,
+    pub(crate) agreement: Option<f64>,
     /// Mean over the outputs of Σ(y − ŷ)² / Σy².
-    pub(super) output_error: f64,
+    pub(crate) output_error: f64,
 }
 
 impl Trial {
     /// What a choice makes small: detections that disagree, where there are any; else the error of the outputs.
-    pub(super) fn harm(&self) -> f64 {
+    pub(crate) fn harm(&self) -> f64 {
         self.agreement.map_or(self.output_error, |a| 1.0 - a)
     }
 }
 
 /// What every trial shares.
-pub(super) struct Ground<'a> {
+pub(crate) struct Ground<'a> {
     /// The network that the others are compared with.
-    pub(super) float: &'a Model,
-    pub(super) pictures: &'a [PathBuf],
-    pub(super) pool: &'a Arc<Pool>,
-    pub(super) control: &'a Control,
+    pub(crate) float: &'a Model,
+    pub(crate) pictures: &'a [PathBuf],
+    pub(crate) pool: &'a Arc<Pool>,
+    pub(crate) control: &'a Control,
 }
 
 /// A network to try: codes on the edges of its plan, and weights of 8 bits whatever the plan's grids are.
@@ -53,7 +53,7 @@ pub(super) struct Candidate<'a> {
 }
 
 /// A network that can be tried.
-pub(super) trait Network {
+pub(crate) trait Network {
     /// It as a graph.
     fn graph(&self) -> Result<Graph>;
 }
@@ -77,7 +77,7 @@ const PART: usize = 8;
 
 impl Ground<'_> {
     /// Runs all networks on all pictures, beside each other as far as the memory allows.
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
         what: &str,
         networks: &[impl Network],

@@ -15,6 +15,9 @@ const BOTTOM: f64 = 26.0;
 /// Colours that stand out on white and on black, also for those who see few colours.
 const COLORS: [&str; 6] = ["#3b82d6", "#d9772b", "#2f9e77", "#c2559d", "#8a7a1f", "#7b68c8"];
 
+/// Bins of a histogram of weights.
+const BINS: usize = 97;
+
 /// A curve: name and points, x ascending.
 pub type Curve = (String, Vec<(f64, f64)>);
 
@@ -138,6 +141,33 @@ pub fn histogram(title: &str, counts: &[u64], range: (f64, f64), levels: &[f64])
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// Weights in units of their scales over the levels of their grid.
+pub(crate) fn weights(name: &str, annotation: &graph::WeightAnnotation, shadow: &[f32]) -> String {
+    let point = &annotation.points[0];
+    let scale = |i: usize| match point.scales.len() {
+        1 => point.scales[0],
+        _ => point.scales[annotation.channel(i)],
+    };
+    let mut levels: Vec<f64> = (0..annotation.points.len().min(1))
+        .flat_map(|p| annotation.integer_levels(p))
+        .map(f64::from)
+        .collect();
+    levels.sort_by(f64::total_cmp);
+    levels.dedup();
+    let top = levels.iter().fold(1f64, |top, l| top.max(l.abs())) * 1.3;
+    let mut counts = vec![0u64; BINS];
+    for (i, &w) in shadow.iter().enumerate() {
+        let at = (f64::from(w) / f64::from(scale(i)) / top).clamp(-1.0, 1.0);
+        counts[((at + 1.0) / 2.0 * (BINS - 1) as f64).round() as usize] += 1;
+    }
+    let title = format!("{name} ({})", annotation.grid);
+    // Too many lines hide the histogram.
+    if levels.len() > 40 {
+        levels.clear();
+    }
+    histogram(&title, &counts, (-top, top), &levels)
 }
 
 fn open(title: &str, height: f64) -> String {

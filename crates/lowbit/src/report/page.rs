@@ -102,6 +102,20 @@ impl Page {
         self
     }
 
+    /// Text to copy, such as a command.
+    pub fn code(&mut self, text: &str) -> &mut Self {
+        let _ = writeln!(self.html, "<pre><code>{}</code></pre>", escape(text));
+        self
+    }
+
+    /// A part that is folded until the reader opens it.
+    pub fn folded(&mut self, summary: &str, fill: impl FnOnce(&mut Page)) -> &mut Self {
+        let _ = writeln!(self.html, "<details><summary>{}</summary>", escape(summary));
+        fill(self);
+        self.html.push_str("</details>\n");
+        self
+    }
+
     /// HTML of the caller's own, such as SVG; names in it must be [escaped](escape()).
     pub fn raw(&mut self, html: &str) -> &mut Self {
         self.html.push_str(html);
@@ -198,6 +212,16 @@ tbody tr:nth-child(even) { background: var(--stripe); }
 .charts { --least: min(100%, 18rem); }
 @media (max-width: 40rem) { .row:not(.charts) { --least: calc(50% - .4rem); } }
 figure { margin: 0; }
+pre { background: var(--stripe); border: 1px solid var(--line); border-radius: 4px; padding: .6rem .8rem; margin: .6rem 0; font-size: .9rem;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
+details { margin: .8rem 0; }
+summary { cursor: pointer; color: var(--soft); }
+.map { display: flex; flex-wrap: wrap; gap: 3px; margin: .8rem 0; font-size: .62rem; line-height: 1.2; }
+.map span { position: relative; width: 4.6rem; height: 2.1rem; padding: .2rem .25rem; overflow: hidden; border: 1px solid var(--line);
+  border-radius: 3px; background: color-mix(in srgb, #e5533d var(--heat, 0%), var(--ground)); }
+.map .none { border-style: dashed; color: var(--soft); }
+.map b { position: absolute; right: .2rem; bottom: .1rem; font-size: .8rem; }
+@media (max-width: 40rem) { .map span { width: 3.4rem; } }
 img, svg { display: block; width: 100%; height: auto; border-radius: 4px; }
 figcaption { color: var(--soft); font-size: .82rem; padding: .25rem 0; overflow-wrap: anywhere; }
 ";

@@ -8,16 +8,13 @@ use super::Trained;
 use super::run::Run;
 use super::table::Table;
 use crate::report::boxes::{annotated, enlargement};
-use crate::report::chart::{Curve, curves, histogram};
+use crate::report::chart::{Curve, curves, weights};
 use crate::report::page::{Jpeg, Page};
 use crate::runtime::RunOptions;
 use crate::{Detector, Model, Result};
 
 /// Pictures of the evaluation that are shown.
 const EXAMPLES: usize = 4;
-
-/// Bins of a histogram.
-const BINS: usize = 97;
 
 pub(super) fn html(
     run: &Run,
@@ -157,7 +154,7 @@ fn layers(page: &mut Page, deployed: &[Deployed], state: &Checkpoint) {
             format!("{:.1} %", 100.0 * zeros as f64 / shadow.len().max(1) as f64),
             format!("{:.2} %", 100.0 * error / energy.max(f64::MIN_POSITIVE)),
         ]);
-        drawings.push(drawing(name, annotation, shadow));
+        drawings.push(weights(name, annotation, shadow));
     }
     if rows.is_empty() {
         return;
@@ -172,32 +169,6 @@ fn layers(page: &mut Page, deployed: &[Deployed], state: &Checkpoint) {
          square roots; dashed lines are the grid's levels.",
     );
     page.charts(3, &drawings);
-}
-
-fn drawing(name: &str, annotation: &graph::WeightAnnotation, shadow: &[f32]) -> String {
-    let point = &annotation.points[0];
-    let scale = |i: usize| match point.scales.len() {
-        1 => point.scales[0],
-        _ => point.scales[annotation.channel(i)],
-    };
-    let mut levels: Vec<f64> = (0..annotation.points.len().min(1))
-        .flat_map(|p| annotation.integer_levels(p))
-        .map(f64::from)
-        .collect();
-    levels.sort_by(f64::total_cmp);
-    levels.dedup();
-    let top = levels.iter().fold(1f64, |top, l| top.max(l.abs())) * 1.3;
-    let mut counts = vec![0u64; BINS];
-    for (i, &w) in shadow.iter().enumerate() {
-        let at = (f64::from(w) / f64::from(scale(i)) / top).clamp(-1.0, 1.0);
-        counts[((at + 1.0) / 2.0 * (BINS - 1) as f64).round() as usize] += 1;
-    }
-    let title = format!("{name} ({})", annotation.grid);
-    // Too many lines hide the histogram.
-    if levels.len() > 40 {
-        levels.clear();
-    }
-    histogram(&title, &counts, (-top, top), &levels)
 }
 
 /// The first pictures of the evaluation: the float model's boxes, or the labels where the run began from nothing, beside the packed model's.
