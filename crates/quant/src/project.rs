@@ -409,10 +409,7 @@ fn fit_group(grid: &Grid, w: &[f32], options: &ProjectOptions) -> Fit {
             exponent(n, lbw_optimum::solve(w, n))
         }
         Family::Ternary => ternary::solve(w),
-        Family::Lbw | Family::Pow2 => match grid.pow2_magnitudes() {
-            Some(n) if n > 1 => lbw_real::solve(w, n),
-            _ => ternary::solve(w),
-        },
+        Family::Lbw | Family::Pow2 => lbw_real::solve(w, grid.pow2_magnitudes().unwrap_or(1)),
         Family::LbwI8 => scale_real::solve(w, &Levels::new(&grid.magnitudes())),
         Family::Int => uniform::solve(w, grid.bits(), pow2_scale),
     }

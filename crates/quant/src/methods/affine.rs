@@ -131,9 +131,22 @@ impl Candidate {
             };
         }
         Candidate {
-            scale: dot / norm,
+            // As in `of_range`: the inverse of a smaller one is no f32.
+            scale: (dot / norm).max(f64::from(f32::MIN_POSITIVE)),
             ..*self
         }
         .measured(w, top)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_below_the_normal_numbers_keep_a_scale_that_can_be_inverted() {
+        let fit = solve(&[1e-40, 0.0, -2e-40, 3e-41], 8, false);
+        assert!(fit.scale >= f64::from(f32::MIN_POSITIVE));
+        assert_eq!(fit.indices[1], fit.zero_point);
     }
 }

@@ -5,7 +5,7 @@
 //! ```
 //! Relative error about 2.4 % per channel against 3.8 % with 2^s, which no number of bits can beat (1 − 2/(3 ln 2) = 3.82 %).
 
-use super::{Fit, Levels, scale_real};
+use super::{Fit, Levels, scale_real, ternary};
 
 /// Best scale and levels of one group for n magnitudes, by [`scale_real`].
 ///
@@ -16,6 +16,10 @@ use super::{Fit, Levels, scale_real};
 /// assert!((fit.scale - 1.48).abs() < 1e-7);
 /// ```
 pub fn solve(w: &[f32], n: u32) -> Fit {
+    // One magnitude: solved exactly by sorting.
+    if n == 1 {
+        return ternary::solve(w);
+    }
     let magnitudes: Vec<i32> = (0..n).map(|k| 1 << k).collect();
     scale_real::solve(w, &Levels::new(&magnitudes))
 }

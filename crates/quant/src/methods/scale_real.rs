@@ -125,7 +125,7 @@ struct Summary {
     means: Vec<f64>,
     /// Σ 1, Σ |w|, Σ |w|² of the points before each, and of all.
     before: Vec<[f64; 3]>,
-    /// First point of each bin, and their number: where to look for a magnitude.
+    /// First point of each bin or of a later one: where to look for a magnitude; empty where each weight is a point.
     first: Vec<u32>,
     /// Bin of the largest |w|.
     top: u32,
