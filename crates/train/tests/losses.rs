@@ -370,16 +370,21 @@ fn distillation_has_the_slopes_of_differences_for_every_layout() {
     }
 }
 
-/// Where the teacher is sure that nothing is, its boxes do not matter; where it sees something, they do.
-#[test]
-fn boxes_weigh_as_much_as_the_teacher_sees() {
+/// A head of one anchor and one class.
+fn one_anchor() -> Head {
     let anchors = AnchorHead {
         output: "y".into(),
         stride: 8.0,
         anchors: vec![[8.0, 8.0]],
         scale_xy: 1.0,
     };
-    let head = head(Family::Yolov3(vec![anchors]), 1);
+    head(Family::Yolov3(vec![anchors]), 1)
+}
+
+/// Where the teacher is sure that nothing is, its boxes do not matter; where it sees something, they do.
+#[test]
+fn boxes_weigh_as_much_as_the_teacher_sees() {
+    let head = one_anchor();
     let loss = Distill::new(&head, vec![], [1.0, 0.0], Measure::Squares);
     let shape = [1, 6, 1, 2];
     let mut teacher = vec![0.0; 12];
@@ -411,13 +416,7 @@ fn boxes_weigh_as_much_as_the_teacher_sees() {
 /// Background that both are sure of costs nothing as a probability; an object that is missed does.
 #[test]
 fn as_probabilities_certain_background_costs_nothing() {
-    let anchors = AnchorHead {
-        output: "y".into(),
-        stride: 8.0,
-        anchors: vec![[8.0, 8.0]],
-        scale_xy: 1.0,
-    };
-    let head = head(Family::Yolov3(vec![anchors]), 1);
+    let head = one_anchor();
     let shape = [1, 6, 1, 2];
     let mut teacher = vec![0.0; 12];
     (teacher[8], teacher[9]) = (-14.0, 3.0);
