@@ -13,8 +13,11 @@ packed=${CARGO_TARGET_DIR:-target}/device
 pack() {
     mkdir -p "$packed"
     local built
-    built=$(cargo test --locked --release -p lowbit-train --features cuda --test cuda --test differences --example cuda_speed --no-run --message-format=json |
-        sed -n 's/.*"name":"\(cuda\|differences\|cuda_speed\)".*"executable":"\([^"]*\)".*/\1 \2/p')
+    built=$(
+        cargo test --locked --release -p lowbit-train --features cuda --test cuda --test differences --no-run --message-format=json
+        cargo build --locked --release -p lowbit-train --features cuda --example cuda_speed --message-format=json
+    )
+    built=$(sed -n 's/.*"name":"\(cuda\|differences\|cuda_speed\)".*"executable":"\([^"]*\)".*/\1 \2/p' <<<"$built")
     while read -r name file; do
         strip -o "$packed/$name" "$file"
     done <<<"$built"

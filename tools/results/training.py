@@ -31,21 +31,18 @@ PER_CHANNEL = ["method.granularity=channel", "method.scale=real"]
 
 # (recipe, seed, settings), in the order in which they are run.
 ROWS = [
-    ("cifar10-float", 0, []),
-    ("cifar10-lbw", 0, ["method.grid=lbw6"]),
-    ("cifar10-lbw", 0, ["method.grid=lbw4"]),
-    ("cifar10-lbw", 0, ["method.grid=lbw2"]),
-    ("cifar10-bcgd", 0, ["method.grid=int4"]),
-    ("cifar10-bcgd", 0, ["method.grid=binary"]),
-    ("cifar10-bcgd", 0, ["method.grid=ternary"]),
-    ("cifar10-lbw", 0, ["method.grid=lbw5"]),
-    ("cifar10-lbw", 0, ["method.grid=lbw3"]),
-    ("cifar10-bcgd", 0, ["method.grid=binary", ENDS_FLOAT]),
-    ("cifar10-lbw", 0, ["method.grid=lbw2", ENDS_FLOAT]),
-    ("cifar10-bcgd", 1, ["method.grid=binary"]),
-    ("cifar10-bcgd", 2, ["method.grid=binary"]),
-    ("cifar10-lbw", 1, ["method.grid=lbw2"]),
-    ("cifar10-lbw", 2, ["method.grid=lbw2"]),
+    *[("cifar10-float", seed, []) for seed in range(3)],
+    *[(recipe, seed, ["method.grid=" + grid, *ends]) for recipe, seed, grid, ends in [
+        ("cifar10-bcgd", 0, "int4", []),
+        ("cifar10-bcgd", 0, "ternary", []),
+        *[("cifar10-bcgd", seed, "binary", []) for seed in range(3)],
+        *[("cifar10-lbw", seed, "lbw2", []) for seed in range(3)],
+        *[("cifar10-lbw", 0, "lbw%d" % bits, []) for bits in [4, 6, 3, 5]],
+        *[("cifar10-bcgd", 0, grid, [ENDS_FLOAT]) for grid in ["int4", "ternary"]],
+        *[("cifar10-bcgd", seed, "binary", [ENDS_FLOAT]) for seed in range(3)],
+        *[("cifar10-lbw", seed, "lbw2", [ENDS_FLOAT]) for seed in range(3)],
+        *[("cifar10-lbw", 0, "lbw%d" % bits, [ENDS_FLOAT]) for bits in [4, 6, 3, 5]],
+    ]],
     *[row for seed in range(3) for row in [
         ("bccd-float", seed, []),
         ("bccd-lbw", seed, ["method.grid=lbw4"]),

@@ -54,10 +54,11 @@ fn shared_detectors() {
             if device.is_host() && !names[..2].contains(&name) {
                 continue;
             }
-            // FastestDet's file has a reshape to a batch of one.
-            let one = device.is_host() || name == "fastestdet_352";
-            let options = ProgramOptions::new(if one { 1 } else { 4 });
-            let mut cpu = cpu(&model(&data.join(format!("models/{name}.onnx"))), &options, 2);
+            let graph = model(&data.join(format!("models/{name}.onnx")));
+            // The files of FastestDet and NanoDet reshape and resize to a batch of one.
+            let four = !device.is_host() && Program::new(&graph, &ProgramOptions::new(4)).is_ok();
+            let options = ProgramOptions::new(if four { 4 } else { 1 });
+            let mut cpu = cpu(&graph, &options, 2);
             let x = pattern(cpu.program().inputs()[0].len());
             // Maxima of pools and corners of activations that rounding decides otherwise move single gradients: on an H200 the bias before
             // one of UltraFace's ReLUs by 2 %.
