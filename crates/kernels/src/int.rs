@@ -23,5 +23,7 @@ pub use copy::copy_channels;
 pub use registry::{Kernel, KernelOp, registry};
 pub use resize::{Linear, LinearAxis};
 pub use rule::{BoundError, Edge, bias_level, requantize, rescale_table, scale_ratio};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use simd::amx::allowed as tiles_allowed;
 pub use table::table;
 pub use window::{Average, Divisor, average_pool, global_average, max_pool};

@@ -10,11 +10,12 @@ pub enum Isa {
     Avx2,
     AvxVnni,
     Avx512Vnni,
+    Amx,
 }
 
 impl Isa {
     /// All, worst to best.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni];
+    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni, Isa::Amx];
 
     /// Name as in `LOWBIT_ISA`, flags and tables.
     pub fn name(self) -> &'static str {
@@ -23,6 +24,7 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::AvxVnni => "avxvnni",
             Isa::Avx512Vnni => "avx512vnni",
+            Isa::Amx => "amx",
         }
     }
 
@@ -31,7 +33,7 @@ impl Isa {
         Isa::ALL.into_iter().find(|isa| isa.name() == name)
     }
 
-    /// Whether this CPU runs it. AVX2 implies FMA; AVX-512 means F, BW, VL, DQ, VBMI and VNNI.
+    /// Whether this CPU runs it. AVX2 implies FMA; AVX-512 means F, BW, VL, DQ, VBMI and VNNI; AMX means its INT8 tiles beside all of these.
     pub fn is_available(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
@@ -48,6 +50,7 @@ impl Isa {
                         && is_x86_feature_detected!("avx512vbmi")
                         && is_x86_feature_detected!("avx512vnni")
                 }
+                Isa::Amx => Isa::Avx512Vnni.is_available() && crate::int::tiles_allowed(),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

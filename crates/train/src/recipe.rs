@@ -97,6 +97,7 @@ keys! {
     "activation.bits" = "8": "bits of activations; 0 leaves them float",
     "activation.rule" = "'ste'": "ste, lsq, bcgd-3, bcgd-2, bcgd-ae",
     "activation.rounding" = "'rne'": "rne or ceil",
+    "activation.factor" = "0.01": "bcgd: factor of the gradient of a learned step, which is then clipped to -1 … 1",
     "activation.calibration" = "64": "pictures that choose the ranges, and that a corrected start is fitted on",
     "optimizer.name" = "'adamw'": "adamw or sgd",
     "optimizer.rate" = "0.001": "largest rate",
@@ -223,6 +224,7 @@ impl Recipe {
             self.within(key, 0.0, 1.0)?;
         }
         self.within("activation.bits", 0.0, 8.0)?;
+        self.within("activation.factor", 0.0, 1.0)?;
         self.within("optimizer.rate", 0.0, 1e3)?;
         self.one_of("data.kind", &["folder", "classes", "synth"])?;
         self.one_of("eval.kind", &["", "folder", "classes", "synth", "held-out"])?;

@@ -20,7 +20,7 @@ use patch::Patched;
 pub(crate) use dense::{DenseRow, Finish, PANEL, ROW, TileCall, TileSize};
 pub(crate) use depthwise::{DepthwiseCall, DepthwiseRow};
 pub use epilogue::{ConvError, Epilogue, Output};
-pub(crate) use patch::{Ending, LineCall, PatchRow};
+pub(crate) use patch::{Ending, LineCall, PatchRow, Tiles};
 
 /// A convolution packed for one kernel.
 #[derive(Debug)]

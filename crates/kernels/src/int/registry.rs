@@ -77,6 +77,9 @@ pub(crate) struct Facts {
     transposed: bool,
     channels: usize,
     writes_codes: bool,
+    real: bool,
+    /// Side by side pixels lie side by side in the input.
+    single_step: bool,
     /// Products of one sum.
     depth: usize,
     /// Largest |level|, and largest |entry| of a plane.
@@ -123,6 +126,8 @@ impl Facts {
             transposed,
             channels: shape.out_channels,
             writes_codes: matches!(epilogue.output, Output::U8 { .. }),
+            real: matches!(epilogue.output, Output::F32),
+            single_step: shape.stride[2] == 1,
             depth,
             level,
             entry: if level <= 127 { level } else { 64 },
@@ -144,6 +149,17 @@ impl Facts {
     /// Levels are 16-bit factors whose sums stay in i32, of a convolution proper.
     fn patches(&self) -> bool {
         !self.transposed && self.level <= 32_767 && self.narrow
+    }
+
+    /// Levels are bytes, of a dense layer over patches.
+    fn bytes(&self) -> bool {
+        self.patches() && !self.depthwise && self.level <= 127
+    }
+
+    /// … of a depthwise layer that writes codes, whose blocks of channels are not mostly empty.
+    fn depthwise_bytes(&self, block: usize) -> bool {
+        let full = self.single_step || 4 * self.channels >= 3 * block;
+        self.patches() && self.depthwise && self.level <= 127 && !self.real && full
     }
 
     fn depthwise_codes(&self) -> bool {
@@ -179,9 +195,9 @@ static X86: &[Kernel] = rows! {
     "dwconv_u8s8_avx2_m1n32_nhwc_w8" Avx2 Conv Entry::Depthwise(&simd::avx2::DEPTHWISE_W8), |f| f.depthwise_codes();
     "conv_u8s16_avx2_m6n16_nhwc_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH), |f| f.patches() && !f.depthwise;
     "conv_u8s8_avx2_m6n16_nhwc_w7_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH_W7),
-        |f| f.patches() && !f.depthwise && f.level <= 127 && f.pairs(1);
+        |f| f.bytes() && f.pairs(1);
     "conv_u8s8_avx2_m6n16_nhwc_w4acc16_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH_W4),
-        |f| f.patches() && !f.depthwise && f.level <= 127 && f.pairs(simd::lines::RUN as u32);
+        |f| f.bytes() && f.pairs(simd::lines::RUN as u32);
     "dwconv_u8s16_avx2_m4n16_nhwc_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH), |f| f.patches() && f.depthwise;
     "add_u8u8_avx2_nhwc" Avx2 Add Entry::Add(simd::avx2::add), ANY;
     "mul_u8u8_avx2_nhwc" Avx2 Mul Entry::Mul(simd::avx2::mul), ANY;
@@ -194,13 +210,22 @@ static X86: &[Kernel] = rows! {
     "conv_u8s8_avxvnni_m6n16_nhwc_w8" AvxVnni Conv Entry::Dense(&simd::avxvnni::DENSE_W8), |f| f.shallow();
     "dwconv_u8s8_avxvnni_m1n32_nhwc_w8" AvxVnni Conv Entry::Depthwise(&simd::avxvnni::DEPTHWISE_W8),
         |f| f.depthwise_codes();
+    "conv_u8s8_avxvnni_m6n16_nhwc_w8_patch" AvxVnni Conv Entry::Patch(&simd::avxvnni::PATCH), |f| f.bytes();
+    "dwconv_u8s8_avxvnni_m1n32_nhwc_w8_patch" AvxVnni Conv Entry::Patch(&simd::avxvnni::PATCH),
+        |f| f.depthwise_bytes(32);
 
     "conv_u8s8_avx512vnni_m6n16_nhwc_w8_ymm" Avx512Vnni Conv Entry::Dense(&simd::evexvnni::DENSE_W8), |f| f.shallow();
     "conv_u8s8_avx512vnni_m12n32_nhwc_w8" Avx512Vnni Conv Entry::Dense(&simd::avx512::DENSE_W8), |f| f.shallow();
+    "conv_u8s8_avx512vnni_m6n16_nhwc_w8_ymmpatch" Avx512Vnni Conv Entry::Patch(&simd::evexvnni::PATCH), |f| f.bytes();
+    "conv_u8s8_avx512vnni_m12n16_nhwc_w8_patch" Avx512Vnni Conv Entry::Patch(&simd::lines512::PATCH), |f| f.bytes();
     "dwconv_u8s8_avx512vnni_m1n64_nhwc_w8" Avx512Vnni Conv Entry::Depthwise(&simd::avx512::DEPTHWISE_W8),
         |f| f.depthwise_codes();
     "dwconv_u8s8_avx512vnni_m1n32_nhwc_w8_ymm" Avx512Vnni Conv Entry::Depthwise(&simd::evexvnni::DEPTHWISE_W8),
         |f| f.depthwise_codes() && matches!(f.channels % 64, 1..=32);
+    "dwconv_u8s8_avx512vnni_m1n32_nhwc_w8_ymmpatch" Avx512Vnni Conv Entry::Patch(&simd::evexvnni::PATCH),
+        |f| f.depthwise_bytes(32);
+    "dwconv_u8s8_avx512vnni_m1n64_nhwc_w8_patch" Avx512Vnni Conv Entry::Patch(&simd::lines512::PATCH),
+        |f| f.depthwise_bytes(64);
     "add_u8u8_avx512vnni_nhwc" Avx512Vnni Add Entry::Add(simd::avx512::add), ANY;
     "mul_u8u8_avx512vnni_nhwc" Avx512Vnni Mul Entry::Mul(simd::avx512::mul), ANY;
     "table_u8u8_avx512vnni_nhwc" Avx512Vnni Table Entry::Table(simd::avx512::table), ANY;
@@ -208,6 +233,8 @@ static X86: &[Kernel] = rows! {
     "sum_u8u32_avx512vnni_nhwc" Avx512Vnni Sum Entry::Sum(simd::avx512::sum), ANY;
     "quantize_f32u8_avx512vnni_nhwc" Avx512Vnni Quantize Entry::Quantize(simd::avx512::quantize), ANY;
     "dequantize_u8f32_avx512vnni_nhwc" Avx512Vnni Dequantize Entry::Dequantize(simd::avx512::dequantize), ANY;
+
+    "conv_u8s8_amx_m64n16_nhwc_w8_patch" Amx Conv Entry::Patch(&simd::amx::PATCH), |f| f.bytes();
 };
 #[cfg(not(target_arch = "x86_64"))]
 static X86: &[Kernel] = &[];
@@ -287,7 +314,10 @@ mod tests {
                 assert!(bits.into_iter().all(|n| n.is_ok()), "{name}: weights {weights}");
             }
             assert!(
-                words.next().is_none_or(|s| s == "ymm" || s == "patch") && words.next().is_none(),
+                words
+                    .next()
+                    .is_none_or(|s| ["ymm", "patch", "ymmpatch"].contains(&s))
+                    && words.next().is_none(),
                 "{name}: schedule"
             );
         }

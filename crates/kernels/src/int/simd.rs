@@ -10,11 +10,15 @@ mod body;
 mod element;
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod lines;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod lines512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod vnni256;
 #[cfg(target_arch = "x86_64")]

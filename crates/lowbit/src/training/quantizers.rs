@@ -276,7 +276,9 @@ impl Quantized {
                 QuantizerGradient::Lsq => StepRule::Lsq {
                     scale: (1.0 / (elements as f64 * batch * top).sqrt()) as f32,
                 },
-                QuantizerGradient::Alpha(_) => StepRule::Bcgd { factor: 0.01 },
+                QuantizerGradient::Alpha(_) => StepRule::Bcgd {
+                    factor: recipe.number("activation.factor") as f32,
+                },
             };
             steps.insert(format!("{}/step", value.name), rule);
             all.push(FakeQuantizer {

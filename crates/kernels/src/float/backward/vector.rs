@@ -23,7 +23,7 @@ macro_rules! vectorized {
                 }
                 match crate::float::rows::rows(isa).isa {
                     // SAFETY: `rows` gives only what this CPU runs.
-                    crate::Isa::Avx512Vnni => return unsafe { avx512($($arg),*) },
+                    crate::Isa::Avx512Vnni | crate::Isa::Amx => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
                     crate::Isa::Avx2 | crate::Isa::AvxVnni => return unsafe { avx2($($arg),*) },
                     crate::Isa::Scalar => {}

@@ -4,17 +4,18 @@ use std::arch::x86_64::*;
 
 use super::body::{dense, depthwise, elements};
 use super::element;
+use super::lines512::look_up;
 use crate::Isa;
 use crate::int::Edge;
 use crate::int::binary::{AddNumbers, MulNumbers};
 use crate::int::conv::{DenseRow, DepthwiseCall, DepthwiseRow, Finish, PANEL, ROW, TileCall, TileSize};
 
-type V = __m512i;
-const LANES: usize = 16;
+pub(super) type V = __m512i;
+pub(super) const LANES: usize = 16;
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn zero() -> V {
+pub(super) fn zero() -> V {
     _mm512_setzero_si512()
 }
 
@@ -22,7 +23,7 @@ fn zero() -> V {
 /// 64 readable bytes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn load(p: *const i32) -> V {
+pub(super) unsafe fn load(p: *const i32) -> V {
     // SAFETY: the caller's promise; unaligned.
     unsafe { _mm512_loadu_si512(p.cast()) }
 }
@@ -31,7 +32,7 @@ unsafe fn load(p: *const i32) -> V {
 /// 64 readable bytes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn bytes(p: *const u8) -> V {
+pub(super) unsafe fn bytes(p: *const u8) -> V {
     // SAFETY: the caller's promise; unaligned.
     unsafe { _mm512_loadu_si512(p.cast()) }
 }
@@ -49,14 +50,14 @@ unsafe fn store(p: *mut i32, v: V) {
 /// 4 readable bytes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn spread(p: *const u8) -> V {
+pub(super) unsafe fn spread(p: *const u8) -> V {
     // SAFETY: the caller's promise; unaligned.
     _mm512_set1_epi32(unsafe { p.cast::<i32>().read_unaligned() })
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn interleave(x: [V; 4]) -> [V; 4] {
+pub(super) fn interleave(x: [V; 4]) -> [V; 4] {
     let (lo, hi) = (_mm512_unpacklo_epi8(x[0], x[1]), _mm512_unpackhi_epi8(x[0], x[1]));
     let (lo2, hi2) = (_mm512_unpacklo_epi8(x[2], x[3]), _mm512_unpackhi_epi8(x[2], x[3]));
     [
@@ -77,15 +78,21 @@ fn requant(acc: [V; 4], multiplier: [V; 4], zero: u8, hi: u8) -> V {
             _mm512_castsi512_ps(multiplier[i]),
         ));
     }
-    let zero = _mm512_set1_epi16(i16::from(zero));
+    pack(r, _mm512_set1_epi16(i16::from(zero)), _mm512_set1_epi8(hi as i8))
+}
+
+/// The end of 1.2 behind the rounding, `zero` in 16-bit and `hi` in 8-bit lanes. Per 128-bit lane the bytes are those of `r[0]`, `r[1]`, `r[2]`, `r[3]`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn pack(r: [V; 4], zero: V, hi: V) -> V {
     let low = _mm512_adds_epi16(_mm512_packs_epi32(r[0], r[1]), zero);
     let high = _mm512_adds_epi16(_mm512_packs_epi32(r[2], r[3]), zero);
-    _mm512_min_epu8(_mm512_packus_epi16(low, high), _mm512_set1_epi8(hi as i8))
+    _mm512_min_epu8(_mm512_packus_epi16(low, high), hi)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn dot(acc: V, x: V, w: V) -> V {
+pub(super) fn dot(acc: V, x: V, w: V) -> V {
     _mm512_dpbusd_epi32(acc, x, w)
 }
 
@@ -173,12 +180,8 @@ pub(crate) unsafe fn table(table: &[u8; 256], y: &mut [u8]) {
     // SAFETY: the table has four times 64 bytes; a chunk is 64 bytes, a mask covers the rest.
     unsafe {
         let t = table.as_ptr();
-        let (t0, t1, t2, t3) = (bytes(t), bytes(t.add(64)), bytes(t.add(128)), bytes(t.add(192)));
-        let look = |codes: V| {
-            let low = _mm512_permutex2var_epi8(t0, codes, t1);
-            let high = _mm512_permutex2var_epi8(t2, codes, t3);
-            _mm512_mask_blend_epi8(_mm512_movepi8_mask(codes), low, high)
-        };
+        let quarters = [bytes(t), bytes(t.add(64)), bytes(t.add(128)), bytes(t.add(192))];
+        let look = |codes: V| look_up(&quarters, codes);
         let mut chunks = y.chunks_exact_mut(64);
         for chunk in &mut chunks {
             let codes = look(bytes(chunk.as_ptr()));

@@ -14,6 +14,8 @@ pub(crate) static PATCH: PatchRow = PatchRow {
     half: line::<1, PAIRS>,
     whole: line::<2, PAIRS>,
     depthwise,
+    depthwise_block: 16,
+    tiles: None,
 };
 
 /// Weights of which one sum of two products fits i16.
@@ -22,6 +24,8 @@ pub(crate) static PATCH_W7: PatchRow = PatchRow {
     half: line::<1, QUADS>,
     whole: line::<2, QUADS>,
     depthwise,
+    depthwise_block: 16,
+    tiles: None,
 };
 
 /// Weights of which [`RUN`] such sums do.
@@ -30,6 +34,8 @@ pub(crate) static PATCH_W4: PatchRow = PatchRow {
     half: line::<1, RUNS>,
     whole: line::<2, RUNS>,
     depthwise,
+    depthwise_block: 16,
+    tiles: None,
 };
 
 /// How a quad is multiplied: two 16-bit products; four products of bytes; those, summed in 16 bits over RUN quads.
@@ -56,13 +62,13 @@ fn dot(acc: V, x: V, w: V) -> V {
 }
 
 /// Endings, one set of kernels each.
-const CODES: u8 = 0;
-const TABLE: u8 = 1;
-const LEAKY: u8 = 2;
-const REAL: u8 = 3;
+pub(super) const CODES: u8 = 0;
+pub(super) const TABLE: u8 = 1;
+pub(super) const LEAKY: u8 = 2;
+pub(super) const REAL: u8 = 3;
 
 /// The numbers of an ending in registers.
-struct Finish<'a> {
+pub(super) struct Finish<'a> {
     zero: V,
     hi: V,
     table: &'a [u8; 256],
@@ -76,7 +82,7 @@ static NO_TABLE: [u8; 256] = [0; 256];
 
 impl<'a> Finish<'a> {
     #[target_feature(enable = "avx2")]
-    fn new(ending: &Ending<'a>) -> Finish<'a> {
+    pub(super) fn new(ending: &Ending<'a>) -> Finish<'a> {
         let (mut table, mut alpha, mut step) = (&NO_TABLE, 0.0, 1.0);
         let (zero, hi) = match *ending {
             Ending::Codes {
@@ -111,15 +117,16 @@ impl<'a> Finish<'a> {
 
 /// A kernel for each ending, chosen once a line.
 macro_rules! by_ending {
-    ($call:ident, $f:ident $(, $n:tt, $k:tt)?) => {
+    ($call:ident, $f:ident $(, $n:tt)*) => {
         match $call.ending {
-            Ending::Codes { table: None, .. } => $f::<$($n, $k,)? CODES>($call),
-            Ending::Codes { .. } => $f::<$($n, $k,)? TABLE>($call),
-            Ending::Leaky { .. } => $f::<$($n, $k,)? LEAKY>($call),
-            Ending::Real => $f::<$($n, $k,)? REAL>($call),
+            Ending::Codes { table: None, .. } => $f::<$($n,)* CODES>($call),
+            Ending::Codes { .. } => $f::<$($n,)* TABLE>($call),
+            Ending::Leaky { .. } => $f::<$($n,)* LEAKY>($call),
+            Ending::Real => $f::<$($n,)* REAL>($call),
         }
     };
 }
+pub(super) use by_ending;
 
 /// A dense line; NV registers of output channels.
 ///
@@ -231,7 +238,7 @@ unsafe fn tile<const MR: usize, const NV: usize, const K: u8, const E: u8>(
 /// Sums in memory: those that are added to stay in registers, which a reference to them would not allow.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn copied<const M: usize, const N: usize>(acc: &[[V; N]; M]) -> [[V; N]; M] {
+pub(super) fn copied<const M: usize, const N: usize>(acc: &[[V; N]; M]) -> [[V; N]; M] {
     let mut sums = [[zero(); N]; M];
     for m in 0..M {
         for n in 0..N {
@@ -247,7 +254,7 @@ fn copied<const M: usize, const N: usize>(acc: &[[V; N]; M]) -> [[V; N]; M] {
 /// As [`line`], for MR pixels from `p` on.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn end<const MR: usize, const NV: usize, const E: u8>(
+pub(super) unsafe fn end<const MR: usize, const NV: usize, const E: u8>(
     acc: &[[V; NV]; MR],
     call: &LineCall<'_>,
     finish: &Finish<'_>,
@@ -310,7 +317,7 @@ unsafe fn end<const MR: usize, const NV: usize, const E: u8>(
 /// The same.
 #[inline(never)]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn end_apart<const MR: usize, const NV: usize, const E: u8>(
+pub(super) unsafe fn end_apart<const MR: usize, const NV: usize, const E: u8>(
     acc: &[[V; NV]; MR],
     call: &LineCall<'_>,
     finish: &Finish<'_>,
@@ -456,7 +463,7 @@ fn real(acc: V, scale: V) -> __m256 {
 /// Sums to rounded multiples of the output's step.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn steps<const E: u8>(acc: V, scale: V, finish: &Finish<'_>) -> V {
+pub(super) fn steps<const E: u8>(acc: V, scale: V, finish: &Finish<'_>) -> V {
     let x = real(acc, scale);
     if E != LEAKY {
         return _mm256_cvtps_epi32(x);
@@ -482,7 +489,7 @@ fn steps<const E: u8>(acc: V, scale: V, finish: &Finish<'_>) -> V {
 /// Rounded numbers to codes; in each 128-bit lane those of the first register, of the second, and so on.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn codes<const E: u8>(steps: [V; 4], finish: &Finish<'_>) -> V {
+pub(super) fn codes<const E: u8>(steps: [V; 4], finish: &Finish<'_>) -> V {
     let codes = pack(steps, finish.zero, finish.hi);
     match E {
         TABLE => super::avx2::look_up(finish.table, codes),
@@ -542,7 +549,7 @@ unsafe fn put_four(codes: V, rows: [*mut u8; 4], width: usize) {
 /// # Safety
 /// `width` readable and writable bytes.
 #[inline]
-unsafe fn put(from: *const u8, to: *mut u8, width: usize) {
+pub(super) unsafe fn put(from: *const u8, to: *mut u8, width: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         if width == 8 {

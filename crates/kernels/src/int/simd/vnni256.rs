@@ -1,5 +1,7 @@
 //! 256-bit VNNI, once in VEX encoding (AVX-VNNI) and once in EVEX encoding (AVX-512 VNNI with VL).
 
+#![allow(clippy::needless_range_loop)] // Indices are registers.
+
 macro_rules! vnni256 {
     ($module:ident, $doc:literal, $features:literal, $isa:ident, $dpbusd:ident) => {
         #[doc = $doc]
@@ -7,8 +9,14 @@ macro_rules! vnni256 {
             use std::arch::x86_64::*;
 
             use crate::Isa;
-            use crate::int::conv::{DenseRow, DepthwiseCall, DepthwiseRow, PANEL, ROW, TileCall, TileSize};
+            use crate::int::conv::{
+                DenseRow, DepthwiseCall, DepthwiseRow, Ending, LineCall, PANEL, PatchRow, ROW, TileCall,
+                TileSize,
+            };
             use crate::int::simd::body::{dense, depthwise};
+            use crate::int::simd::lines::{
+                self, CODES, Finish, LEAKY, REAL, TABLE, by_ending, codes, copied, end, end_apart, put, steps,
+            };
             use crate::int::simd::ymm::{
                 LANES, V, bytes, finish, interleave, load, requant, spread, store, zero,
             };
@@ -21,6 +29,158 @@ macro_rules! vnni256 {
 
             dense!(tile, $features, dot);
             depthwise!(depthwise, $features, dot);
+
+            /// Any i8 weight, over patches of codes.
+            pub(crate) static PATCH: PatchRow = PatchRow {
+                half: line::<1>,
+                whole: line::<2>,
+                depthwise: depthwise_line,
+                depthwise_block: 4 * LANES,
+                ..lines::PATCH_W7
+            };
+
+            /// A dense line; NV registers of output channels.
+            ///
+            /// # Safety
+            /// The CPU has the features; the pointers of the call are as its fields say.
+            #[target_feature(enable = $features)]
+            unsafe fn line<const NV: usize>(call: &LineCall<'_>) {
+                // SAFETY: the same promise.
+                unsafe { by_ending!(call, tiles, NV) }
+            }
+
+            /// # Safety
+            /// As [`line`], with the ending E.
+            #[target_feature(enable = $features)]
+            unsafe fn tiles<const NV: usize, const E: u8>(call: &LineCall<'_>) {
+                let finish = Finish::new(&call.ending);
+                let mut p = 0;
+                // SAFETY: the caller's promise, for each pixel once.
+                unsafe {
+                    while p + 6 <= call.pixels {
+                        tile_of_line::<6, NV, E>(call, &finish, p);
+                        p += 6;
+                    }
+                    if p + 4 <= call.pixels {
+                        tile_of_line::<4, NV, E>(call, &finish, p);
+                        p += 4;
+                    }
+                    if p + 2 <= call.pixels {
+                        tile_of_line::<2, NV, E>(call, &finish, p);
+                        p += 2;
+                    }
+                    if p < call.pixels {
+                        tile_of_line::<1, NV, E>(call, &finish, p);
+                    }
+                }
+            }
+
+            /// # Safety
+            /// As [`line`], for MR pixels from `p` on.
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn tile_of_line<const MR: usize, const NV: usize, const E: u8>(
+                call: &LineCall<'_>,
+                finish: &Finish<'_>,
+                p: usize,
+            ) {
+                let mut acc = [[zero(); NV]; MR];
+                // SAFETY: `bias` holds a panel; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
+                unsafe {
+                    for v in 0..NV {
+                        let bias = load(call.bias.add(v * LANES));
+                        for m in 0..MR {
+                            acc[m][v] = bias;
+                        }
+                    }
+                    let start = call.x.add(p * call.step);
+                    let mut w = call.weights;
+                    for &shift in call.shifts {
+                        let mut x = [start.add(shift); MR];
+                        for m in 1..MR {
+                            x[m] = x[m - 1].add(call.step);
+                        }
+                        for q in 0..call.quads {
+                            let mut weights = [zero(); NV];
+                            for v in 0..NV {
+                                weights[v] = load(w.add(v * 32).cast());
+                            }
+                            for m in 0..MR {
+                                let pixel = spread(x[m].add(4 * q));
+                                for v in 0..NV {
+                                    acc[m][v] = dot(acc[m][v], pixel, weights[v]);
+                                }
+                            }
+                            w = w.add(64);
+                        }
+                    }
+                    match E {
+                        TABLE | LEAKY => end_apart::<MR, NV, E>(&copied(&acc), call, finish, p),
+                        _ => end::<MR, NV, E>(&acc, call, finish, p),
+                    }
+                }
+            }
+
+            /// A depthwise line of 32 channels: the bytes of four taps, interleaved, are the quads of a dot product.
+            ///
+            /// # Safety
+            /// The CPU has the features; the pointers of the call are as its fields say; outputs are codes.
+            #[target_feature(enable = $features)]
+            unsafe fn depthwise_line(call: &LineCall<'_>) {
+                // SAFETY: the same promise.
+                unsafe {
+                    match call.shifts.len() {
+                        12 => by_ending!(call, depthwise_pixels, 3),
+                        _ => by_ending!(call, depthwise_pixels, 0),
+                    }
+                }
+            }
+
+            /// # Safety
+            /// As [`depthwise_line`], with the ending E and, where it is not 0, so many products of four taps.
+            #[target_feature(enable = $features)]
+            unsafe fn depthwise_pixels<const PRODUCTS: usize, const E: u8>(call: &LineCall<'_>) {
+                let products = if PRODUCTS == 0 {
+                    call.shifts.len() / 4
+                } else {
+                    PRODUCTS
+                };
+                let finish = Finish::new(&call.ending);
+                // SAFETY: constants are 32 values, weights 128 bytes per product; each pixel plus shift has 32 readable bytes, `out` a row of
+                // `width` per pixel.
+                unsafe {
+                    for p in 0..call.pixels {
+                        let x = call.x.add(p * call.step);
+                        let mut acc = [zero(); 4];
+                        for r in 0..4 {
+                            acc[r] = load(call.bias.add(r * LANES));
+                        }
+                        for q in 0..products {
+                            let tap = |t: usize| bytes(x.add(*call.shifts.get_unchecked(4 * q + t)));
+                            let x = interleave([tap(0), tap(1), tap(2), tap(3)]);
+                            for r in 0..4 {
+                                acc[r] = dot(
+                                    acc[r],
+                                    x[r],
+                                    load(call.weights.add((4 * q + r) * 32).cast()),
+                                );
+                            }
+                        }
+                        for r in 0..4 {
+                            acc[r] = steps::<E>(acc[r], load(call.multiplier.add(r * LANES).cast()), &finish);
+                        }
+                        let codes = codes::<E>(acc, &finish);
+                        let to = call.out.add(p * call.out_step);
+                        if call.width == 32 {
+                            store(to.cast(), codes);
+                        } else {
+                            let mut all = [0u8; 32];
+                            store(all.as_mut_ptr().cast(), codes);
+                            put(all.as_ptr(), to, call.width);
+                        }
+                    }
+                }
+            }
 
             pub(crate) static DENSE_W8: DenseRow = DenseRow {
                 sizes: &[

@@ -17,7 +17,7 @@ mod row;
 
 use lay::Lay;
 use pack::Line;
-pub(crate) use row::{Ending, LineCall, PatchRow};
+pub(crate) use row::{Ending, LineCall, PatchRow, Tiles};
 
 /// Channels of a panel of weights.
 const PANEL: usize = 16;
@@ -50,7 +50,7 @@ enum Body {
     },
     Depthwise {
         blocks: usize,
-        /// Lines are runs of channels without regard to pixels: block j of 16 elements has the weights of block j mod `blocks`.
+        /// Lines are runs of channels without regard to pixels: block j of them has the weights of block j mod `blocks`.
         flat: bool,
     },
 }
@@ -135,32 +135,35 @@ impl Patched {
             let (plane, rest) = (chunk / (rows * cols), chunk % (rows * cols));
             let (first_y, first_x) = (rest / cols * lines, rest % cols * columns);
             let (ny, nx) = (lines.min(height - first_y), columns.min(width - first_x));
+            let at = [plane / depth, plane % depth, first_y, first_x];
             let lay = Lay::new(s, self.row.unit(), ny, nx);
             let mut patch = SCRATCH.take();
-            // Over-reads of the last segment or register end here; what they find is multiplied by 0.
-            let need = lay.bytes().div_ceil(2) + 32;
-            if patch.len() < need {
-                patch.resize(need, 0);
-            }
-            let at = [plane / depth, plane % depth, first_y, first_x];
-            match self.row.widen {
-                Some(widen) => lay.fill(s, at, 0, x, &mut patch, |x, to| {
-                    // SAFETY: the row was chosen for this CPU.
-                    unsafe { widen(x, epilogue.zero_in, to) }
-                }),
+            let place = match self.in_place(&x, at, ny, nx) {
+                Some((bytes, step)) => Place {
+                    lay: &lay,
+                    bytes,
+                    step,
+                    lines: ny,
+                    pixels: nx,
+                    ending,
+                },
                 None => {
-                    let patch = bytemuck::cast_slice_mut(&mut patch);
-                    lay.fill(s, at, epilogue.zero_in, x, patch, |x, to: &mut [u8]| {
-                        to.copy_from_slice(x)
-                    });
+                    let step = lay.unit * s.stride[2] * s.in_channels;
+                    // Over-reads of the last segment or register end here; what they find is multiplied by 0, or no output.
+                    let need = (lay.bytes() + self.row.slack(step)).div_ceil(2);
+                    if patch.len() < need {
+                        patch.resize(need, 0);
+                    }
+                    self.fill(&lay, at, epilogue.zero_in, x, &mut patch);
+                    Place {
+                        lay: &lay,
+                        bytes: bytemuck::cast_slice(&patch),
+                        step,
+                        lines: ny,
+                        pixels: nx,
+                        ending,
+                    }
                 }
-            }
-            let place = Place {
-                lay: &lay,
-                patch: &patch,
-                lines: ny,
-                pixels: nx,
-                ending,
             };
             // SAFETY: the pixels of a chunk and the channels of a split belong to one task.
             let out = |line: usize, channel: usize, width: usize| unsafe {
@@ -170,6 +173,10 @@ impl Patched {
             };
             let panels = split * each..all.min((split + 1) * each);
             let size = size_of::<T>();
+            if let Some(tiles) = &self.row.tiles {
+                // SAFETY: the row was chosen for this CPU.
+                unsafe { (tiles.begin)() };
+            }
             match self.body {
                 Body::Dense { .. } => self.dense_lines(&place, panels, stride * size, out),
                 Body::Depthwise { flat: false, .. } => {
@@ -177,8 +184,47 @@ impl Patched {
                 }
                 Body::Depthwise { flat: true, .. } => self.flat_lines(&place, stride, out),
             }
+            if let Some(tiles) = &self.row.tiles {
+                // SAFETY: the same.
+                unsafe { (tiles.end)() };
+            }
             SCRATCH.set(patch);
         });
+    }
+
+    /// The input itself, and the bytes from pixel to pixel, where a layer of kernel 1 can read it as it lies.
+    fn in_place<'a>(
+        &self,
+        x: &Pixels<'a, u8>,
+        [batch, z, y, column]: [usize; 4],
+        lines: usize,
+        pixels: usize,
+    ) -> Option<(&'a [u8], usize)> {
+        let s = &self.shape;
+        let dense = matches!(self.body, Body::Dense { .. });
+        if !dense || self.row.unit() != 1 || s.kernel != [1; 3] || s.pad != [0; 3] || lines != 1 {
+            return None;
+        }
+        let line = (batch * s.input[0] + z * s.stride[0]) * s.input[1] + y * s.stride[1];
+        let pixel = line * s.input[2] + column * s.stride[2];
+        let step = s.stride[2] * x.stride;
+        let bytes = x.data.get(pixel * x.stride + x.offset..)?;
+        (bytes.len() >= pixels * step + self.row.slack(step)).then_some((bytes, step))
+    }
+
+    /// Lays out the input of a chunk.
+    fn fill(&self, lay: &Lay, at: [usize; 4], zero: u8, x: Pixels<'_, u8>, patch: &mut [i16]) {
+        let s = &self.shape;
+        match self.row.widen {
+            Some(widen) => lay.fill(s, at, 0, x, patch, |x, to| {
+                // SAFETY: the row was chosen for this CPU.
+                unsafe { widen(x, zero, to) }
+            }),
+            None => {
+                let patch = bytemuck::cast_slice_mut(patch);
+                lay.fill(s, at, zero, x, patch, |x, to: &mut [u8]| to.copy_from_slice(x));
+            }
+        }
     }
 
     fn dense_lines(
@@ -219,7 +265,7 @@ impl Patched {
             for line in 0..place.lines {
                 let call = LineCall {
                     x: place.x(s, line).wrapping_add(place.lay.unit * group * cin),
-                    step: place.lay.unit * s.stride[2] * s.in_channels,
+                    step: place.step,
                     shifts: &shifts,
                     quads,
                     weights: self.weights[unit * segments * quads..].as_ptr().cast(),
@@ -232,7 +278,7 @@ impl Patched {
                     ending: place.ending,
                 };
                 // SAFETY: the row was chosen for this CPU. Pixels and shifts lead into the patch, behind whose last element there
-                // are 64 bytes more than any over-read of a segment; weights and constants are whole panels; `out` has a row of
+                // are as many bytes as the row reads too many; weights and constants are whole panels; `out` has a row of
                 // `width` per pixel.
                 unsafe { kernel(&call) };
             }
@@ -247,25 +293,21 @@ impl Patched {
         out: impl Fn(usize, usize, usize) -> *mut u8,
     ) {
         let s = &self.shape;
-        let shifts = self.pairs(place.lay);
+        let shifts = self.shifts(place.lay);
+        let size = self.row.depthwise_block;
         for block in blocks {
-            let width = PANEL.min(s.out_channels - block * PANEL);
+            let width = size.min(s.out_channels - block * size);
             for line in 0..place.lines {
-                let x = place.x(s, line).wrapping_add(2 * block * PANEL);
-                let step = 2 * s.stride[2] * s.in_channels;
-                let to = out(line, block * PANEL, width);
-                let call = self.block(
-                    block,
-                    &shifts,
-                    x,
-                    step,
-                    place.pixels,
-                    to,
+                let call = LineCall {
+                    x: place.x(s, line).wrapping_add(place.lay.unit * block * size),
+                    step: place.step,
+                    pixels: place.pixels,
+                    out: out(line, block * size, width),
                     out_step,
                     width,
-                    place.ending,
-                );
-                // SAFETY: as for dense lines; a register read at the last channels ends within 64 bytes behind the patch.
+                    ..self.block(block, &shifts, place.ending)
+                };
+                // SAFETY: as for dense lines; a register read at the last channels ends behind the patch where dense lines do.
                 unsafe { (self.row.depthwise)(&call) };
             }
         }
@@ -276,17 +318,23 @@ impl Patched {
             return;
         };
         let (s, channels) = (&self.shape, self.shape.out_channels);
-        let shifts = self.pairs(place.lay);
+        let shifts = self.shifts(place.lay);
+        let size = self.row.depthwise_block;
         let count = place.pixels * channels;
-        let registers = count.div_ceil(PANEL);
-        let mut row = vec![0u8; registers * PANEL];
+        let registers = count.div_ceil(size);
+        let mut row = vec![0u8; registers * size];
         for line in 0..place.lines {
             for block in 0..blocks.min(registers) {
-                let x = place.x(s, line).wrapping_add(2 * block * PANEL);
-                let pixels = (registers - block).div_ceil(blocks);
-                let to = row[block * PANEL..].as_mut_ptr();
-                let step = blocks * PANEL;
-                let call = self.block(block, &shifts, x, 2 * step, pixels, to, step, PANEL, place.ending);
+                let step = blocks * size;
+                let call = LineCall {
+                    x: place.x(s, line).wrapping_add(place.lay.unit * block * size),
+                    step: place.lay.unit * step,
+                    pixels: (registers - block).div_ceil(blocks),
+                    out: row[block * size..].as_mut_ptr(),
+                    out_step: step,
+                    width: size,
+                    ..self.block(block, &shifts, place.ending)
+                };
                 // SAFETY: as for depthwise lines; `row` holds all registers of the line.
                 unsafe { (self.row.depthwise)(&call) };
             }
@@ -305,39 +353,30 @@ impl Patched {
         }
     }
 
-    /// Bytes to both taps of each pair; the tap that fills up the last pair has weights of 0.
-    fn pairs(&self, lay: &Lay) -> Vec<usize> {
+    /// Bytes to the taps of each depthwise product; those that fill up the last one have weights of 0.
+    fn shifts(&self, lay: &Lay) -> Vec<usize> {
         let taps: usize = self.shape.kernel.iter().product();
-        (0..taps.next_multiple_of(2))
+        (0..taps.next_multiple_of(self.row.taps()))
             .map(|t| lay.tap(&self.shape, t.min(taps - 1)))
             .collect()
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn block<'a>(
-        &'a self,
-        block: usize,
-        shifts: &'a [usize],
-        x: *const u8,
-        step: usize,
-        pixels: usize,
-        out: *mut u8,
-        out_step: usize,
-        width: usize,
-        ending: Ending<'a>,
-    ) -> LineCall<'a> {
+    /// What a depthwise block has whatever it is called for.
+    fn block<'a>(&'a self, block: usize, shifts: &'a [usize], ending: Ending<'a>) -> LineCall<'a> {
+        let size = self.row.depthwise_block;
+        let lines = shifts.len() / self.row.taps() * (size * 4 / 64);
         LineCall {
-            x,
-            step,
+            x: std::ptr::null(),
+            step: 0,
             shifts,
             quads: 0,
-            weights: self.weights[block * shifts.len() / 2..].as_ptr().cast(),
-            bias: self.bias[block * PANEL..].as_ptr(),
-            multiplier: self.multiplier[block * PANEL..].as_ptr(),
-            pixels,
-            out,
-            out_step,
-            width,
+            weights: self.weights[block * lines..].as_ptr().cast(),
+            bias: self.bias[block * size..].as_ptr(),
+            multiplier: self.multiplier[block * size..].as_ptr(),
+            pixels: 0,
+            out: std::ptr::null_mut(),
+            out_step: 0,
+            width: 0,
             ending,
         }
     }
@@ -351,7 +390,9 @@ thread_local! {
 /// A task's patch and output lines.
 struct Place<'a> {
     lay: &'a Lay,
-    patch: &'a [i16],
+    bytes: &'a [u8],
+    /// Bytes from the input of an output pixel to that of the next.
+    step: usize,
     lines: usize,
     pixels: usize,
     ending: Ending<'a>,
@@ -360,7 +401,6 @@ struct Place<'a> {
 impl Place<'_> {
     /// First pixel of an output line under tap 0.
     fn x(&self, s: &ConvShape, line: usize) -> *const u8 {
-        let bytes: &[u8] = bytemuck::cast_slice(self.patch);
-        bytes[line * s.stride[1] * self.lay.pitch * self.lay.unit..].as_ptr()
+        self.bytes[line * s.stride[1] * self.lay.pitch * self.lay.unit..].as_ptr()
     }
 }

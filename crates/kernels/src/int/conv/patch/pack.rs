@@ -10,10 +10,14 @@ use crate::int::conv::{Epilogue, Output};
 pub(super) struct Line([u8; 64]);
 
 impl Line {
-    fn put(&mut self, at: usize, level: i32) {
-        self.0[2 * at..2 * at + 2].copy_from_slice(&(level as i16).to_le_bytes());
+    /// Puts the element `at` of `unit` bytes.
+    fn put(&mut self, at: usize, level: i32, unit: usize) {
+        self.0[unit * at..unit * (at + 1)].copy_from_slice(&level.to_le_bytes()[..unit]);
     }
 }
+
+/// Most blocks after which the channels of a flat line begin anew.
+const MOST_BLOCKS: usize = 32;
 
 /// A layer of kernel 1 without strides or pads as one line of pixels.
 fn flattened(shape: &ConvShape) -> ConvShape {
@@ -24,11 +28,6 @@ fn flattened(shape: &ConvShape) -> ConvShape {
         (s.batch, s.input, s.output) = (1, [1, 1, pixels], [1, 1, pixels]);
     }
     s
-}
-
-/// Where element `i` of a depthwise register pair stands among 16 channels.
-fn interleaved(i: usize) -> usize {
-    [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15][i % PANEL]
 }
 
 fn gcd(a: usize, b: usize) -> usize {
@@ -79,7 +78,8 @@ impl Patched {
             (kd * kh * kw, cin)
         };
         let fold = 4 / row.unit();
-        let (quads, panels) = (len.div_ceil(fold), cout.div_ceil(PANEL));
+        let quads = len.div_ceil(fold).next_multiple_of(row.quads_at_a_time());
+        let panels = cout.div_ceil(PANEL);
         let body = Body::Dense {
             panels,
             segments,
@@ -102,10 +102,7 @@ impl Patched {
             for (i, &level) in levels.iter().enumerate() {
                 let (segment, at) = (i / len, i % len);
                 let line = &mut packed.weights[(panel * segments + segment) * quads + at / fold];
-                match fold {
-                    2 => line.put(2 * n + at % 2, level),
-                    _ => line.0[4 * n + at % 4] = level as i8 as u8,
-                }
+                line.put(fold * n + at % fold, level, row.unit());
             }
         }
         packed
@@ -113,22 +110,33 @@ impl Patched {
 
     fn depthwise(row: &'static PatchRow, shape: ConvShape, levels: &[i32], epilogue: &Epilogue) -> Patched {
         let (channels, taps) = (shape.out_channels, shape.kernel.iter().product::<usize>());
-        let pairs = taps.div_ceil(2);
-        let period = channels / gcd(channels, PANEL);
+        let (block, each) = (row.depthwise_block, row.taps());
+        let products = taps.div_ceil(each);
+        // Lines of a product: a block's channels, `each` taps of `unit` bytes.
+        let lines = block * 4 / 64;
+        let period = channels / gcd(channels, block);
         let codes = !matches!(epilogue.output, Output::F32);
-        let flat = codes && shape.stride[2] == 1 && channels % PANEL != 0 && period <= 8;
-        let blocks = if flat { period } else { channels.div_ceil(PANEL) };
+        let flat = codes && shape.stride[2] == 1 && channels % block != 0 && period <= MOST_BLOCKS;
+        let blocks = if flat { period } else { channels.div_ceil(block) };
         let body = Body::Depthwise { blocks, flat };
-        let mut packed = Patched::zeroed(row, shape, body, blocks * pairs, blocks * PANEL);
-        for at in 0..blocks * PANEL {
-            let (block, i) = (at / PANEL, at % PANEL);
-            let element = block * PANEL + interleaved(i);
+        let all = blocks * products * lines;
+        let mut packed = Patched::zeroed(row, shape, body, all, blocks * block);
+        for at in 0..blocks * block {
+            let element = at / block * block + row.channel(at % block);
             let c = if flat { element % channels } else { element };
             if c < channels {
-                packed.bias[at] = epilogue.bias[c] as i32;
+                let levels = &levels[c * taps..(c + 1) * taps];
+                let shift: i64 = match row.widen {
+                    Some(_) => 0,
+                    None => levels.iter().map(|&l| i64::from(l)).sum::<i64>() * i64::from(epilogue.zero_in),
+                };
+                packed.bias[at] = (epilogue.bias[c] - shift) as i32;
                 packed.multiplier[at] = epilogue.multiplier[c];
-                for t in 0..taps {
-                    packed.weights[block * pairs + t / 2].put(2 * i + t % 2, levels[c * taps + t]);
+                for (t, &level) in levels.iter().enumerate() {
+                    let product = at / block * products + t / each;
+                    let i = at % block * each + t % each;
+                    let line = i * row.unit() / 64;
+                    packed.weights[product * lines + line].put(i % (64 / row.unit()), level, row.unit());
                 }
             }
         }

@@ -25,13 +25,13 @@ pub(crate) struct LineCall<'a> {
     /// First pixel under a shift of 0, and bytes from pixel to pixel.
     pub(crate) x: *const u8,
     pub(crate) step: usize,
-    /// Dense: bytes to each segment. Depthwise: bytes to both taps of each pair.
+    /// Dense: bytes to each segment. Depthwise: bytes to the taps of each product.
     pub(crate) shifts: &'a [usize],
     /// Dense: groups of four bytes in a segment.
     pub(crate) quads: usize,
-    /// Lines of 64 bytes. Dense: [segment][quad][channel][4 bytes]. Depthwise: [pair][channel][2 taps], channels as below.
+    /// Lines of 64 bytes. Dense: [segment][quad][channel][4 bytes]. Depthwise: [product][channel][taps], channels as below.
     pub(crate) weights: *const u8,
-    /// A value per channel of the panel. Depthwise: channels 0…3, 8…11, 4…7, 12…15, as interleaving leaves them.
+    /// A value per channel of the panel. Depthwise: in the order in which interleaving leaves channels, [`PatchRow::channel`].
     pub(crate) bias: *const i32,
     pub(crate) multiplier: *const f32,
     pub(crate) pixels: usize,
@@ -49,19 +49,58 @@ pub(crate) type Widen = unsafe fn(&[u8], u8, &mut [i16]);
 pub(crate) type LineKernel = unsafe fn(&LineCall<'_>);
 
 /// A patch row of the registry.
+#[derive(Clone, Copy)]
 pub(crate) struct PatchRow {
     /// Codes to 16-bit differences from a zero point; without it patches hold codes, and the zero point is part of the bias.
     pub(crate) widen: Option<Widen>,
     /// Panels of which up to half, and of which more is used.
     pub(crate) half: LineKernel,
     pub(crate) whole: LineKernel,
-    /// Of 16-bit patches only.
     pub(crate) depthwise: LineKernel,
+    /// Its channels: 16 with differences, of two taps a product; with codes, of four, those of a register's bytes.
+    pub(crate) depthwise_block: usize,
+    /// For rows that multiply tiles.
+    pub(crate) tiles: Option<Tiles>,
+}
+
+/// What rows that multiply tiles need beside.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiles {
+    /// What a thread does before it uses such a row, and after it.
+    pub(crate) begin: unsafe fn(),
+    pub(crate) end: unsafe fn(),
+    /// Bytes of a pixel, and pixels, that are read at a time, whatever their number.
+    pub(crate) depth: usize,
+    pub(crate) pixels: usize,
 }
 
 impl PatchRow {
     /// Bytes of an element.
     pub(super) fn unit(&self) -> usize {
         if self.widen.is_some() { 2 } else { 1 }
+    }
+
+    /// Taps of a depthwise product.
+    pub(super) fn taps(&self) -> usize {
+        4 / self.unit()
+    }
+
+    /// The channel of a depthwise block that interleaving leaves at `at`: in each 128-bit lane of the registers of sums four channels follow each
+    /// other, of the lower half of both registers' pixels and then of the upper, or of a quarter of four.
+    pub(super) fn channel(&self, at: usize) -> usize {
+        let registers = self.taps();
+        let lanes = self.depthwise_block / registers;
+        let (register, lane, i) = (at / lanes, at % lanes / 4, at % 4);
+        lane * 4 * registers + register * 4 + i
+    }
+
+    /// Groups of four bytes that are read at a time.
+    pub(super) fn quads_at_a_time(&self) -> usize {
+        self.tiles.as_ref().map_or(1, |t| t.depth / 4)
+    }
+
+    /// Bytes behind a patch that are read at most, for lines whose pixels are `step` bytes apart.
+    pub(super) fn slack(&self, step: usize) -> usize {
+        self.tiles.as_ref().map_or(0, |t| t.depth + t.pixels * step) + 64
     }
 }
