@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{Ran, detector, lowbit, pictures, yolo_data};
 use serde_json::Value;
 
-const ISAS: [&str; 4] = ["scalar", "avx2", "avxvnni", "avx512vnni"];
+const ISAS: [&str; 5] = ["scalar", "avx2", "avxvnni", "avx512vnni", "amx"];
 
 /// The instruction sets of the build that this CPU runs; the rest is said to be skipped, or asked for by `LOWBIT_REQUIRE`.
 fn usable() -> Vec<&'static str> {
