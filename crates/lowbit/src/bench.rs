@@ -1,5 +1,7 @@
 //! Time of one model, or of two by turns so that a change of the machine's speed meets both.
 
+mod worker;
+
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -7,6 +9,8 @@ use serde::Serialize;
 use crate::control::Progress;
 use crate::runtime::{RunOptions, Runner, borrowed, noise};
 use crate::{Error, Model, Result};
+
+pub use worker::{Input, Worker};
 
 /// How long to measure.
 #[derive(Debug, Clone)]
@@ -233,11 +237,7 @@ pub fn bench(
         b: subjects.get(1).map(Subject::timing),
         ratio: ratios.as_deref().map(median),
         ratio_p10_p90: ratios.as_deref().map(|r| (at(r, 0.1), at(r, 0.9))),
-        input: shapes
-            .iter()
-            .map(|(name, dtype, shape)| format!("{name} {dtype:?} {shape:?}"))
-            .collect::<Vec<_>>()
-            .join(", "),
+        input: worker::describe(&shapes),
     })
 }
 

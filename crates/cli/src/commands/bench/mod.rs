@@ -1,12 +1,14 @@
 //! `lowbit bench`
 
+mod worker;
+
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lowbit::BenchOptions;
 use lowbit::bench::Timing;
 use lowbit::text::{self, printable, shortened, table};
+use lowbit::{BenchOptions, Error, ErrorKind};
 
 use crate::context::{Common, Context, ModelFlags, Outcome, RunFlags};
 use crate::values;
@@ -15,7 +17,7 @@ use crate::values;
 pub(crate) struct Arguments {
     /// ONNX model, float or quantized
     #[arg(value_name = "MODEL")]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// Another model, run by turns with the first
     #[arg(long, value_name = "MODEL_B")]
     vs: Option<PathBuf>,
@@ -31,6 +33,15 @@ pub(crate) struct Arguments {
     /// Exit code 1 when time / time of --vs is higher
     #[arg(long, value_name = "RATIO", requires = "vs", value_parser = values::positive)]
     max_ratio: Option<f64>,
+    /// Stay loaded for a harness: print a line of JSON when ready, then one for each number of runs read from stdin
+    #[arg(long, conflicts_with_all = ["vs", "json"])]
+    worker: bool,
+    /// Input of --worker: raw little-endian float32, in ONNX order
+    #[arg(long, value_name = "FILE", requires = "worker")]
+    input: Option<PathBuf>,
+    /// Where --worker writes the outputs of its first run: raw little-endian float32, in ONNX order
+    #[arg(long, short, value_name = "FILE", requires = "worker")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     flags: ModelFlags,
     #[command(flatten)]
@@ -39,8 +50,23 @@ pub(crate) struct Arguments {
     pub(crate) common: Common,
 }
 
+impl Arguments {
+    fn model(&self) -> lowbit::Result<&Path> {
+        let none = || {
+            Error::new(
+                ErrorKind::Usage,
+                "bench needs a model: give the path of an ONNX file",
+            )
+        };
+        self.model.as_deref().ok_or_else(none)
+    }
+}
+
 pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
-    let model = a.flags.load(&a.model, context)?;
+    if a.worker {
+        return worker::run(a, context);
+    }
+    let model = a.flags.load(a.model()?, context)?;
     let versus = a.vs.as_ref().map(|p| a.flags.load(p, context)).transpose()?;
     let options = BenchOptions {
         warmup: a.warmup,
