@@ -101,3 +101,50 @@ fn a_worker_refuses_what_is_no_input_and_no_number() {
     let ran = run("bench", &[]).code(2);
     assert!(ran.stderr.contains("needs a model"), "{}", ran.stderr);
 }
+
+#[test]
+fn kernels_are_listed_as_data_and_timed_ones_give_the_scalar_bytes() {
+    let listed = run("kernels --json", &[]).code(0).json();
+    let listed = listed["kernels"].as_array().unwrap();
+    let named = |name: &str| listed.iter().find(|k| k["name"] == name);
+    let dense = named("conv_u8s8_avx512vnni_m12n32_nhwc_w8");
+    if cfg!(target_arch = "x86_64") {
+        let dense = dense.expect("a row of this build, usable or not");
+        assert_eq!(dense["tile"], serde_json::json!([12, 32]));
+        assert_eq!(
+            (&dense["types"], &dense["weights"]),
+            (&"u8s8".into(), &"w8".into())
+        );
+    }
+    assert_eq!(listed[0]["isa"], "scalar");
+    let timed = run("bench --kernels --json --threads 1", &[]).code(0).json();
+    let timed = timed["kernels"].as_array().unwrap();
+    let usable = listed.iter().filter(|k| k["usable"] == true).count();
+    assert_eq!(timed.len(), usable);
+    assert!(timed.iter().all(|k| k["exact"] == true), "{timed:?}");
+    run("bench --kernels --worker", &[]).code(2);
+}
+
+#[test]
+fn layers_say_their_share_of_the_roofline() {
+    let model = small_model("qdq_u8_per_channel");
+    let ran = run("bench --json --runs 3 --warmup 1 --threads 1 --quiet", &[&model])
+        .code(0)
+        .json();
+    let a = &ran["a"];
+    if ran["isa"] == "scalar" {
+        assert!(a["ideal_ms"].is_null());
+        return;
+    }
+    let sum: f64 = a["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|l| l["ideal_ms"].as_f64().unwrap())
+        .sum();
+    let ideal = a["ideal_ms"].as_f64().unwrap();
+    assert!(ideal > 0.0 && (sum - ideal).abs() < 1e-9, "{a}");
+    let share = ideal / a["stats"]["median_ms"].as_f64().unwrap();
+    assert!((share - a["roofline_share"].as_f64().unwrap()).abs() < 1e-9);
+    assert!(a["roofline"]["near_gbytes"].as_f64().unwrap() > 0.0);
+}
