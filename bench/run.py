@@ -138,7 +138,7 @@ def engines_of(a, job, wanted, threads, given, folder):
     import peers
     for name in wanted:
         output = folder / name
-        if name == "lowbit-f32" or name.startswith("lowbit-"):
+        if name.startswith("lowbit-"):
             file = job.model if name == "lowbit-f32" else job.file(f".{name}.onnx")
             words = [job.lowbit, "bench", "--worker", "--quiet", "--threads", threads, "--input", given, "--output", output, file]
         else:
@@ -225,7 +225,7 @@ def main():
             continue
         for engine in wanted:
             ending = peers.PEERS[engine][1] if engine in peers.PEERS else f".{engine}.onnx"
-            if not job.file(ending).exists():
+            if engine != "lowbit-f32" and not job.file(ending).exists():
                 try:
                     job.make(engine)
                 except Exception as e:  # a converter's fault is the engine's

@@ -192,6 +192,11 @@ impl Facts {
         })
     }
 
+    /// No sum leaves i32.
+    pub(crate) fn narrow(&self) -> bool {
+        self.narrow
+    }
+
     /// A plane's sums of products stay in i32.
     fn shallow(&self) -> bool {
         self.depth <= 100_000
