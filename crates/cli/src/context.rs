@@ -61,18 +61,21 @@ pub(crate) struct ModelFlags {
 impl ModelFlags {
     /// Loads a model.
     pub(crate) fn load(&self, path: &Path, context: &Context) -> lowbit::Result<Model> {
-        let options = LoadOptions {
-            dimensions: self.dims.iter().cloned().collect(),
-            head: self.head.clone(),
-            control: context.control.clone(),
-            ..LoadOptions::default()
-        };
-        let model = Model::load(path, &options)?;
+        let model = Model::load(path, &self.options(context))?;
         // A guess is never silent.
         if let HeadSource::Recognised { .. } = model.head_source() {
             context.note(&format!("head {}", model.head_source()));
         }
         Ok(model)
+    }
+
+    pub(crate) fn options(&self, context: &Context) -> LoadOptions {
+        LoadOptions {
+            dimensions: self.dims.iter().cloned().collect(),
+            head: self.head.clone(),
+            control: context.control.clone(),
+            ..LoadOptions::default()
+        }
     }
 }
 

@@ -87,7 +87,7 @@ fn command() -> clap::Command {
 }
 
 /// The only writes to stdout. A closed pipe ends quietly, as `head` expects; a full disk is an error.
-fn print(text: &str) -> lowbit::Result<()> {
+pub(crate) fn print(text: &str) -> lowbit::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -68,6 +68,8 @@ pub struct Layer {
     pub stored_bytes: usize,
     /// Bytes of its weight as packed for the kernel.
     pub packed_bytes: usize,
+    /// Bytes of the activations that it reads and writes, each once.
+    pub moved_bytes: usize,
 }
 
 /// Bytes that a plan holds and needs.

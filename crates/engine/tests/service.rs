@@ -233,3 +233,42 @@ fn plans_are_send_and_sync() {
     check::<Plan>();
     check::<Step>();
 }
+
+/// What a roofline counts: values between fused nodes are not moved.
+#[test]
+fn moved_bytes_are_those_that_enter_and_leave() {
+    let (g, _) = random_graph(12, Kind::Float, 10);
+    let fused = plan(&g);
+    let apart = compile(
+        &g,
+        &Options {
+            keep_all: true,
+            ..Options::default()
+        },
+    )
+    .unwrap();
+    let total = |p: &Plan| p.layers().iter().map(|l| l.moved_bytes).sum::<usize>();
+    assert!(total(&fused) > 0 && total(&fused) <= total(&apart));
+    for (n, layer) in apart.layers().iter().enumerate() {
+        let size = |v: &graph::ValueId| {
+            g.value(*v)
+                .fixed_shape()
+                .map_or(0, |s| 4 * s.iter().product::<usize>())
+        };
+        let inputs: std::collections::BTreeSet<graph::ValueId> = g.nodes[n]
+            .inputs
+            .iter()
+            .flatten()
+            .copied()
+            .filter(|v| !g.is_constant(*v))
+            .collect();
+        let want: usize = inputs.iter().chain(&g.nodes[n].outputs).map(size).sum();
+        match layer.kernel.as_str() {
+            "view" | "fused" => assert_eq!(layer.moved_bytes, 0, "{layer:?}"),
+            _ => assert!(
+                layer.moved_bytes <= want && layer.moved_bytes > 0,
+                "{layer:?} {want}"
+            ),
+        }
+    }
+}

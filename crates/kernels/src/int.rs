@@ -15,15 +15,18 @@ mod simd;
 mod table;
 mod window;
 
+/// Quads whose sums of products wait in 16 bits where levels are small.
+pub(crate) const RUN: usize = 8;
+
 pub use crate::{Broadcast, Out, Picks, Pixels, pick};
 pub use binary::{Add, Mul};
 pub use conv::{Conv, ConvError, Epilogue, Output};
 pub use convert::{dequantize, quantize};
 pub use copy::copy_channels;
-pub use registry::{Kernel, KernelOp, registry};
+pub use registry::{Kernel, KernelOp, Parts, registry};
 pub use resize::{Linear, LinearAxis};
 pub use rule::{BoundError, Edge, bias_level, requantize, rescale_table, scale_ratio};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use simd::amx::allowed as tiles_allowed;
+pub(crate) use simd::amx;
 pub use table::table;
 pub use window::{Average, Divisor, average_pool, global_average, max_pool};

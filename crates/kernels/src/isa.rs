@@ -50,7 +50,7 @@ impl Isa {
                         && is_x86_feature_detected!("avx512vbmi")
                         && is_x86_feature_detected!("avx512vnni")
                 }
-                Isa::Amx => Isa::Avx512Vnni.is_available() && crate::int::tiles_allowed(),
+                Isa::Amx => Isa::Avx512Vnni.is_available() && crate::int::amx::allowed(),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

@@ -12,6 +12,7 @@ mod geometry;
 pub mod int;
 mod isa;
 pub mod layout;
+pub mod peak;
 mod pick;
 mod pool;
 mod shape;

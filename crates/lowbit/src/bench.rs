@@ -1,5 +1,9 @@
 //! Time of one model, or of two by turns so that a change of the machine's speed meets both.
 
+mod kernels;
+mod roofline;
+mod worker;
+
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -7,6 +11,10 @@ use serde::Serialize;
 use crate::control::Progress;
 use crate::runtime::{RunOptions, Runner, borrowed, noise};
 use crate::{Error, Model, Result};
+
+pub use self::kernels::{KernelRow, KernelTime, kernels, time_kernels};
+pub use roofline::Roofline;
+pub use worker::{Input, Worker};
 
 /// How long to measure.
 #[derive(Debug, Clone)]
@@ -106,6 +114,10 @@ pub struct LayerTime {
     pub median_ms: f64,
     /// Multiply-accumulates.
     pub macs: u64,
+    /// Bytes of the activations that it reads and writes, each once.
+    pub moved_bytes: usize,
+    /// The least time that it can take ([`Roofline`]).
+    pub ideal_ms: Option<f64>,
 }
 
 /// One model's times.
@@ -125,6 +137,12 @@ pub struct Timing {
     pub integer_mac_share: f64,
     /// Share of the time of all layers that float layers take.
     pub float_time_share: f64,
+    /// What the machine reached; of [`bench()`] alone.
+    pub roofline: Option<Roofline>,
+    /// The least time that all layers can take.
+    pub ideal_ms: Option<f64>,
+    /// That time / the median time.
+    pub roofline_share: Option<f64>,
     /// Nodes that do something, in execution order.
     pub layers: Vec<LayerTime>,
 }
@@ -180,7 +198,11 @@ impl<'a> Subject<'a> {
         Ok(())
     }
 
-    fn timing(&self) -> Timing {
+    fn roofline(&self) -> Roofline {
+        Roofline::measure(self.runner.pool(), self.runner.layers())
+    }
+
+    fn timing(&self, roofline: Option<Roofline>) -> Timing {
         let layer = |(layer, times): (&engine::Layer, &Vec<Duration>)| {
             let (integer, reason) = match &layer.numbers {
                 engine::Numbers::Integer => (true, None),
@@ -195,19 +217,28 @@ impl<'a> Subject<'a> {
                 product: layer.product,
                 median_ms: Stats::of(times).median_ms,
                 macs: layer.macs,
+                moved_bytes: layer.moved_bytes,
+                ideal_ms: roofline.as_ref().and_then(|r| r.ideal_ms(layer)),
             }
         };
         let layers: Vec<LayerTime> = self.runner.layers().iter().zip(&self.layers).map(layer).collect();
         let total: f64 = layers.iter().map(|l| l.median_ms).sum();
         let float: f64 = layers.iter().filter(|l| !l.integer).map(|l| l.median_ms).sum();
+        let stats = Stats::of(&self.times);
+        let ideal_ms: Option<f64> = layers.iter().map(|l| l.ideal_ms).sum();
         Timing {
             model: self.model.name(),
             sha256: self.model.sha256().to_string(),
             file_bytes: self.model.file_bytes(),
             memory_bytes: self.runner.memory().total(),
-            stats: Stats::of(&self.times),
+            stats,
             integer_mac_share: self.runner.integer_mac_share(),
             float_time_share: if total > 0.0 { float / total } else { 0.0 },
+            roofline,
+            ideal_ms,
+            roofline_share: ideal_ms
+                .filter(|_| stats.median_ms > 0.0)
+                .map(|ms| ms / stats.median_ms),
             layers,
         }
     }
@@ -229,15 +260,11 @@ pub fn bench(
     let at = |sorted: &[f64], q: f64| sorted[((sorted.len() - 1) as f64 * q).round() as usize];
     let shapes = model.inputs()?;
     Ok(Bench {
-        a: subjects[0].timing(),
-        b: subjects.get(1).map(Subject::timing),
+        a: subjects[0].timing(Some(subjects[0].roofline())),
+        b: subjects.get(1).map(|b| b.timing(Some(b.roofline()))),
         ratio: ratios.as_deref().map(median),
         ratio_p10_p90: ratios.as_deref().map(|r| (at(r, 0.1), at(r, 0.9))),
-        input: shapes
-            .iter()
-            .map(|(name, dtype, shape)| format!("{name} {dtype:?} {shape:?}"))
-            .collect::<Vec<_>>()
-            .join(", "),
+        input: worker::describe(&shapes),
     })
 }
 
@@ -252,7 +279,7 @@ pub fn by_turns(
     progress: &mut dyn Progress,
 ) -> Result<Vec<(Timing, f64)>> {
     let subjects = measured(models, options, progress)?;
-    let one = |s: &Subject| (s.timing(), median(&ratios(&subjects[0], s)));
+    let one = |s: &Subject| (s.timing(None), median(&ratios(&subjects[0], s)));
     Ok(subjects.iter().map(one).collect())
 }
 

@@ -49,6 +49,14 @@ impl Runner {
         )
     }
 
+    /// The same on the threads of another one: however many models run at once, no more threads work than these and the callers.
+    ///
+    /// # Errors
+    /// As [`Runner::new`].
+    pub fn beside(other: &Runner, model: &Model, options: &RunOptions) -> Result<Runner> {
+        Runner::on_graph(model.graph(), other.pool.clone(), options, false)
+    }
+
     pub(crate) fn on_graph(
         graph: &Graph,
         pool: Arc<Pool>,
@@ -126,6 +134,10 @@ impl Runner {
     /// Bytes held and needed.
     pub fn memory(&self) -> MemoryUse {
         self.plan.memory()
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Threads in use.

@@ -9,6 +9,7 @@ mod doctor;
 mod eval;
 mod export;
 mod inspect;
+mod kernels;
 mod quantize;
 mod synth;
 mod train;
@@ -64,6 +65,8 @@ commands! {
     Train(train),
     /// Seeded scenes with boxes, VOC and COCO
     Synth(synth),
+    /// The integer kernels of this build: instruction set, types, tile, weights
+    Kernels(kernels),
     /// CPU features, instruction sets and kernels usable, limits, version
     Doctor(doctor),
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod concat;
+mod moved;
 mod values;
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,8 +36,8 @@ pub(crate) struct Compiler<'g> {
     concats: concat::Concats,
     layers: Vec<Layer>,
     kernels: Vec<Vec<String>>,
-    /// Nodes that an earlier one computes.
-    fused: Vec<bool>,
+    /// Of nodes that an earlier one computes: which.
+    fused: Vec<Option<NodeId>>,
     sights: Vec<Sight>,
     node: NodeId,
     temporaries: usize,
@@ -62,7 +63,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Plan, CompileError> {
     let inputs = cx.inputs()?;
     for n in 0..graph.nodes.len() {
         cx.node = n;
-        if !cx.fused[n] {
+        if cx.fused[n].is_none() {
             let numbers = ops::lower(&mut cx, n).map_err(|fault| named(&graph.nodes[n], fault))?;
             cx.layers[n].numbers = numbers;
         }
@@ -92,6 +93,7 @@ impl<'g> Compiler<'g> {
             macs: 0,
             stored_bytes: 0,
             packed_bytes: 0,
+            moved_bytes: 0,
         };
         let edges = graph.edges.iter().map(|(&v, q)| (v, ops::edge_of(q)));
         Compiler {
@@ -106,7 +108,7 @@ impl<'g> Compiler<'g> {
             concats: concat::Concats::find(graph, options),
             layers: graph.nodes.iter().enumerate().map(layer).collect(),
             kernels: vec![Vec::new(); graph.nodes.len()],
-            fused: vec![false; graph.nodes.len()],
+            fused: vec![None; graph.nodes.len()],
             sights: Vec::new(),
             node: 0,
             temporaries: 0,
@@ -174,7 +176,7 @@ impl<'g> Compiler<'g> {
 
     /// Says that the node being lowered computes node `n` too.
     pub(crate) fn fuse(&mut self, n: NodeId, numbers: Numbers) {
-        self.fused[n] = true;
+        self.fused[n] = Some(self.node);
         self.layers[n].numbers = numbers;
     }
 
@@ -311,12 +313,16 @@ impl<'g> Compiler<'g> {
     }
 
     fn finish(mut self, inputs: Vec<Port>, outputs: Vec<Port>) -> Result<Plan, CompileError> {
+        let moved = self.moved_bytes();
         for (n, names) in self.kernels.iter().enumerate() {
             self.layers[n].kernel = match names.is_empty() {
                 false => names.join(" + "),
-                true if self.fused[n] => "fused".to_string(),
+                true if self.fused[n].is_some() => "fused".to_string(),
                 true => "view".to_string(),
             };
+        }
+        for (layer, bytes) in self.layers.iter_mut().zip(moved) {
+            layer.moved_bytes = bytes;
         }
         if self.options.deny_float {
             let float = |l: &Layer| match &l.numbers {

@@ -227,7 +227,7 @@ impl Compiler<'_> {
                 && self
                     .consumers
                     .get(v)
-                    .is_none_or(|readers| readers.iter().all(|&n| n <= self.node || self.fused[n]))
+                    .is_none_or(|readers| readers.iter().all(|&n| n <= self.node || self.fused[n].is_some()))
         };
         !kept
             && self

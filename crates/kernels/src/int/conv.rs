@@ -4,6 +4,7 @@
 //! is a pointer per kernel tap, to the input pixel or to a row of the zero point outside of the picture. No patch
 //! matrix is ever written.
 
+mod constant;
 mod dense;
 mod depthwise;
 mod epilogue;
@@ -47,9 +48,7 @@ impl Conv {
     /// # Errors
     /// When lengths do not match or a bound of 1.13 fails: the layer then has to run in float.
     pub fn new(shape: &ConvShape, levels: &[i32], epilogue: Epilogue, isa: Isa) -> Result<Conv, ConvError> {
-        Conv::build(Geometry::new(shape, false), levels, epilogue, |facts| {
-            choose_conv(isa, facts)
-        })
+        Conv::best(Geometry::new(shape, false), levels, epilogue, isa)
     }
 
     /// A transposed convolution of `levels` `[in_channels, out_channels / groups, kernel…]`; `shape.pad` is ONNX's
@@ -63,9 +62,7 @@ impl Conv {
         epilogue: Epilogue,
         isa: Isa,
     ) -> Result<Conv, ConvError> {
-        Conv::build(Geometry::new(shape, true), levels, epilogue, |facts| {
-            choose_conv(isa, facts)
-        })
+        Conv::best(Geometry::new(shape, true), levels, epilogue, isa)
     }
 
     /// The same with the registry row of that name; `None` when the row cannot run this layer on this CPU.
@@ -79,36 +76,47 @@ impl Conv {
         epilogue: Epilogue,
         kernel: &'static Kernel,
     ) -> Result<Option<Conv>, ConvError> {
-        let facts = Facts::of(shape, transposed, levels, &epilogue)?;
-        if kernel.op != KernelOp::Conv || !kernel.is_available() || !kernel.accepts(&facts) {
-            return Ok(None);
-        }
-        Conv::build(Geometry::new(shape, transposed), levels, epilogue, |_| kernel).map(Some)
+        let runs =
+            |facts: &Facts| kernel.op == KernelOp::Conv && kernel.is_available() && kernel.accepts(facts);
+        Conv::build(Geometry::new(shape, transposed), levels, epilogue, |facts| {
+            runs(facts).then_some(kernel)
+        })
+    }
+
+    fn best(geometry: Geometry, levels: &[i32], epilogue: Epilogue, isa: Isa) -> Result<Conv, ConvError> {
+        let conv = Conv::build(geometry, levels, epilogue, |facts| Some(choose_conv(isa, facts)))?;
+        Ok(conv.expect("the scalar row takes every layer"))
     }
 
     fn build(
         geometry: Geometry,
         levels: &[i32],
-        epilogue: Epilogue,
-        choose: impl Fn(&Facts) -> &'static Kernel,
-    ) -> Result<Conv, ConvError> {
+        mut epilogue: Epilogue,
+        choose: impl Fn(&Facts) -> Option<&'static Kernel>,
+    ) -> Result<Option<Conv>, ConvError> {
         let shape = &geometry.shape;
-        let facts = Facts::of(shape, geometry.transposed, levels, &epilogue)?;
-        let levels = geometry.by_output(levels);
+        let mut facts = Facts::of(shape, geometry.transposed, levels, &epilogue)?;
+        let mut levels = geometry.by_output(levels);
         epilogue.prove(&levels)?;
-        let kernel = choose(&facts);
+        if !facts.narrow() {
+            constant::settle(&mut levels, &mut epilogue);
+            facts = Facts::of(shape, geometry.transposed, &levels, &epilogue)?;
+        }
+        let Some(kernel) = choose(&facts) else {
+            return Ok(None);
+        };
         let body = match kernel.entry {
             Entry::Dense(row) => Body::Dense(Dense::new(row, &geometry, &levels, &epilogue)),
             Entry::Depthwise(row) => Body::Depthwise(Depthwise::new(row, &geometry, &levels, &epilogue)),
             Entry::Patch(row) => Body::Patched(Patched::new(row, shape, &levels, &epilogue)),
             _ => Body::Scalar(levels),
         };
-        Ok(Conv {
+        Ok(Some(Conv {
             geometry,
             epilogue,
             kernel,
             body,
-        })
+        }))
     }
 
     /// Computes codes from `x` `[batch, input…, in_channels]` into `y` `[batch, output…, out_channels]`.

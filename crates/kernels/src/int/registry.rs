@@ -2,6 +2,7 @@
 //!
 //! Name: `<op>_<act><wgt>_<isa>_<block>_<layout>[_<weights>][_<schedule>]`; element kernels have no block.
 
+use crate::int::RUN;
 use crate::int::binary::{AddNumbers, MulNumbers, add_scalar, mul_scalar};
 use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Output, PatchRow};
 use crate::int::convert::{dequantize_scalar, quantize_scalar};
@@ -9,6 +10,7 @@ use crate::int::rule::Edge;
 use crate::int::simd;
 use crate::int::table::table_scalar;
 use crate::int::window::{max_scalar, sum_scalar};
+use crate::peak::Arithmetic;
 use crate::{ConvShape, Isa};
 
 /// What a row computes.
@@ -68,6 +70,66 @@ impl Kernel {
     pub(crate) fn accepts(&self, facts: &Facts) -> bool {
         (self.accepts)(facts)
     }
+
+    /// What the name says.
+    pub fn parts(&self) -> Parts {
+        let mut words = self.name.split('_').peekable();
+        let mut next = || words.next().unwrap_or_default();
+        let (op, types, isa) = (next(), next(), next());
+        let block = words.next_if(|w| w.starts_with('m')).and_then(block);
+        Parts {
+            op,
+            types,
+            isa,
+            block,
+            layout: words.next().unwrap_or_default(),
+            weights: words.next_if(|w| w.starts_with('w')),
+            schedule: words.next(),
+            rest: words.next(),
+        }
+    }
+
+    /// The instructions of its inner loop; `None` for scalar code and where nothing is multiplied.
+    pub fn arithmetic(&self) -> Option<Arithmetic> {
+        let parts = self.parts();
+        match (self.isa, self.op) {
+            (Isa::Scalar, _) => None,
+            (Isa::Avx2, KernelOp::Conv) => Some(match parts.weights {
+                Some("w7") => Arithmetic::Bytes,
+                Some("w4acc16") => Arithmetic::ShortSums,
+                _ => Arithmetic::Words,
+            }),
+            (Isa::Amx, KernelOp::Conv) => Some(Arithmetic::Tiles),
+            (_, KernelOp::Conv) => Some(Arithmetic::Dot),
+            _ => None,
+        }
+    }
+}
+
+/// A kernel's name in parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// Operator: `conv`, `dwconv` (depthwise), `add` …
+    pub op: &'static str,
+    /// Element types of activations, and of weights or results: `u8s8`.
+    pub types: &'static str,
+    /// Instruction set, as in `LOWBIT_ISA`.
+    pub isa: &'static str,
+    /// Pixels and channels of a tile.
+    pub block: Option<(usize, usize)>,
+    /// Layout of activations.
+    pub layout: &'static str,
+    /// Largest weights: `w7` are those of 7 bits, `w4acc16` those whose sums wait in 16 bits.
+    pub weights: Option<&'static str>,
+    /// How the loops run: `patch` gathers the pixels under a line of outputs first.
+    pub schedule: Option<&'static str>,
+    rest: Option<&'static str>,
+}
+
+/// `m4n16` → (4, 16).
+fn block(text: &str) -> Option<(usize, usize)> {
+    let (m, n) = text.strip_prefix('m')?.split_once('n')?;
+    Some((m.parse().ok()?, n.parse().ok()?))
 }
 
 /// What a convolution's choice depends on.
@@ -136,6 +198,11 @@ impl Facts {
         })
     }
 
+    /// No sum leaves i32.
+    pub(crate) fn narrow(&self) -> bool {
+        self.narrow
+    }
+
     /// A plane's sums of products stay in i32.
     fn shallow(&self) -> bool {
         self.depth <= 100_000
@@ -197,7 +264,7 @@ static X86: &[Kernel] = rows! {
     "conv_u8s8_avx2_m6n16_nhwc_w7_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH_W7),
         |f| f.bytes() && f.pairs(1);
     "conv_u8s8_avx2_m6n16_nhwc_w4acc16_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH_W4),
-        |f| f.bytes() && f.pairs(simd::lines::RUN as u32);
+        |f| f.bytes() && f.pairs(RUN as u32);
     "dwconv_u8s16_avx2_m4n16_nhwc_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH), |f| f.patches() && f.depthwise;
     "add_u8u8_avx2_nhwc" Avx2 Add Entry::Add(simd::avx2::add), ANY;
     "mul_u8u8_avx2_nhwc" Avx2 Mul Entry::Mul(simd::avx2::mul), ANY;
@@ -270,20 +337,13 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// `m4n16` → (4, 16).
-    fn block(text: &str) -> Option<(usize, usize)> {
-        let (m, n) = text.strip_prefix('m')?.split_once('n')?;
-        Some((m.parse().ok()?, n.parse().ok()?))
-    }
-
     #[test]
     fn every_name_follows_the_grammar() {
         let mut names = HashSet::new();
         for kernel in registry() {
             let name = kernel.name;
             assert!(names.insert(name), "{name} twice");
-            let mut words = name.split('_').peekable();
-            let op = words.next().expect("an operator");
+            let parts = kernel.parts();
             let want = match kernel.op {
                 KernelOp::Conv => ["conv", "dwconv"].as_slice(),
                 KernelOp::Add => &["add"],
@@ -294,31 +354,32 @@ mod tests {
                 KernelOp::Quantize => &["quantize"],
                 KernelOp::Dequantize => &["dequantize"],
             };
-            assert!(want.contains(&op), "{name}: operator {op}");
-            let types = words.next().expect("types");
-            assert!(
-                ["u8s8", "u8s16", "u8s32", "u8u8", "u8u32", "f32u8", "u8f32"].contains(&types),
-                "{name}: types {types}"
+            assert!(want.contains(&parts.op), "{name}: operator");
+            let types = ["u8s8", "u8s16", "u8s32", "u8u8", "u8u32", "f32u8", "u8f32"];
+            assert!(types.contains(&parts.types), "{name}: types");
+            assert_eq!(parts.isa, kernel.isa.name(), "{name}: instruction set");
+            let tiled = kernel.op == KernelOp::Conv;
+            assert_eq!(
+                parts.block.is_some_and(|(m, n)| m > 0 && n > 0),
+                tiled,
+                "{name}: block"
             );
-            assert_eq!(words.next(), Some(kernel.isa.name()), "{name}: instruction set");
-            if kernel.op == KernelOp::Conv {
-                let text = words.next().expect("a block");
-                assert!(
-                    block(text).is_some_and(|(m, n)| m > 0 && n > 0),
-                    "{name}: block {text}"
-                );
-            }
-            assert_eq!(words.next(), Some("nhwc"), "{name}: layout");
-            if let Some(weights) = words.next_if(|w| w.starts_with('w')) {
+            assert_eq!(parts.layout, "nhwc", "{name}: layout");
+            if let Some(weights) = parts.weights {
                 let bits = weights[1..].split("acc").map(|n| n.parse::<u32>());
                 assert!(bits.into_iter().all(|n| n.is_ok()), "{name}: weights {weights}");
             }
             assert!(
-                words
-                    .next()
+                parts
+                    .schedule
                     .is_none_or(|s| ["ymm", "patch", "ymmpatch"].contains(&s))
-                    && words.next().is_none(),
+                    && parts.rest.is_none(),
                 "{name}: schedule"
+            );
+            assert_eq!(
+                kernel.arithmetic().is_some(),
+                tiled && kernel.isa != Isa::Scalar,
+                "{name}"
             );
         }
     }

@@ -56,6 +56,7 @@ pub struct Model {
     side_files: BTreeSet<PathBuf>,
     sha256: String,
     file_bytes: usize,
+    open: Vec<(String, usize)>,
 }
 
 impl Model {
@@ -126,7 +127,15 @@ impl Model {
         };
         let graph = graph::onnx::read(bytes, &read)?;
         let (head, source) = head::stated(&graph, path, options)?;
+        let open = |&v: &ValueId| {
+            let value = graph.value(v);
+            let dims = value.shape.as_deref().unwrap_or_default();
+            let axes = dims.iter().enumerate().filter(|(_, d)| d.is_none());
+            axes.map(|(axis, _)| (value.name.clone(), axis))
+                .collect::<Vec<_>>()
+        };
         let mut model = Model {
+            open: graph.inputs.iter().flat_map(open).collect(),
             guess: head::no_guess(),
             graph,
             head,
@@ -258,6 +267,11 @@ impl Model {
         self.sha256 = sha256(bytes);
         self.file_bytes = bytes.len();
         self.path = None;
+    }
+
+    /// Input and axis of every dimension that the file and [`LoadOptions::dimensions`] leave open.
+    pub fn open_dimensions(&self) -> &[(String, usize)] {
+        &self.open
     }
 
     /// Name, type and fixed shape of the inputs.

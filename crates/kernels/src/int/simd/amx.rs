@@ -60,14 +60,14 @@ static CONFIGURATION: Configuration = {
 
 /// # Safety
 /// The CPU has AMX, and the system lets this process use it.
-unsafe fn configure() {
+pub(crate) unsafe fn configure() {
     // SAFETY: the caller's promise; the configuration is 64 valid bytes.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &CONFIGURATION, options(nostack, preserves_flags, readonly)) }
 }
 
 /// # Safety
 /// As [`configure`].
-unsafe fn release() {
+pub(crate) unsafe fn release() {
     // SAFETY: the caller's promise. Nothing is expected of tiles from here on.
     unsafe { asm!("tilerelease", options(nostack, preserves_flags, nomem)) }
 }

@@ -6,6 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::ymm::{LANES, V, load, pack, spread, store, zero};
+use crate::int::RUN;
 use crate::int::conv::{Ending, LineCall, PatchRow};
 
 /// Any i16 weight.
@@ -38,13 +39,10 @@ pub(crate) static PATCH_W4: PatchRow = PatchRow {
     tiles: None,
 };
 
-/// How a quad is multiplied: two 16-bit products; four products of bytes; those, summed in 16 bits over RUN quads.
+/// How a quad is multiplied: two 16-bit products; four products of bytes; those, summed in 16 bits over [`RUN`] quads.
 const PAIRS: u8 = 0;
 const QUADS: u8 = 1;
 const RUNS: u8 = 2;
-/// Quads whose sums wait in 16 bits.
-pub(crate) const RUN: usize = 8;
-
 /// # Safety
 /// The CPU has AVX2.
 #[target_feature(enable = "avx2,fma")]

@@ -1,12 +1,15 @@
 //! `lowbit bench`
 
+mod kernels;
+mod worker;
+
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lowbit::BenchOptions;
 use lowbit::bench::Timing;
 use lowbit::text::{self, printable, shortened, table};
+use lowbit::{BenchOptions, Error, ErrorKind};
 
 use crate::context::{Common, Context, ModelFlags, Outcome, RunFlags};
 use crate::values;
@@ -15,7 +18,7 @@ use crate::values;
 pub(crate) struct Arguments {
     /// ONNX model, float or quantized
     #[arg(value_name = "MODEL")]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// Another model, run by turns with the first
     #[arg(long, value_name = "MODEL_B")]
     vs: Option<PathBuf>,
@@ -31,6 +34,18 @@ pub(crate) struct Arguments {
     /// Exit code 1 when time / time of --vs is higher
     #[arg(long, value_name = "RATIO", requires = "vs", value_parser = values::positive)]
     max_ratio: Option<f64>,
+    /// Time the kernels of this CPU instead of a model: against the scalar row, whose bytes they must give, and the peak
+    #[arg(long, conflicts_with_all = ["model", "vs", "worker"])]
+    kernels: bool,
+    /// Stay loaded for a harness: print a line of JSON when ready, then one for each number of runs read from stdin
+    #[arg(long, conflicts_with_all = ["vs", "json"])]
+    worker: bool,
+    /// Input of --worker: raw little-endian float32, in ONNX order
+    #[arg(long, value_name = "FILE", requires = "worker")]
+    input: Option<PathBuf>,
+    /// Where --worker writes the outputs of its first run: raw little-endian float32, in ONNX order
+    #[arg(long, short, value_name = "FILE", requires = "worker")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     flags: ModelFlags,
     #[command(flatten)]
@@ -39,8 +54,26 @@ pub(crate) struct Arguments {
     pub(crate) common: Common,
 }
 
+impl Arguments {
+    fn model(&self) -> lowbit::Result<&Path> {
+        let none = || {
+            Error::new(
+                ErrorKind::Usage,
+                "bench needs a model: give the path of an ONNX file",
+            )
+        };
+        self.model.as_deref().ok_or_else(none)
+    }
+}
+
 pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
-    let model = a.flags.load(&a.model, context)?;
+    if a.kernels {
+        return kernels::run(context);
+    }
+    if a.worker {
+        return worker::run(a, context);
+    }
+    let model = a.flags.load(a.model()?, context)?;
     let versus = a.vs.as_ref().map(|p| a.flags.load(p, context)).transpose()?;
     let options = BenchOptions {
         warmup: a.warmup,
@@ -104,6 +137,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         );
     }
     for t in all {
+        roofline(&mut out, t);
         layers(&mut out, t, a.top);
     }
     let mut outcome = Outcome::new(out, &p, &b);
@@ -113,6 +147,26 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         outcome.fail([format!("the ratio is {ratio:.3}, --max-ratio allows {most}")]);
     }
     Ok(outcome)
+}
+
+fn roofline(out: &mut String, t: &Timing) {
+    let (Some(r), Some(ideal), Some(share)) = (&t.roofline, t.ideal_ms, t.roofline_share) else {
+        return;
+    };
+    let peaks: Vec<String> = r
+        .gmacs
+        .iter()
+        .map(|(name, g)| format!("{name} {g:.0} GMAC/s"))
+        .collect();
+    let _ = writeln!(
+        out,
+        "\n{}: {:.1} % of the roofline, {ideal:.3} ms\nmeasured: {}; activations {:.0} GB/s, weights {:.0} GB/s",
+        printable(&t.model),
+        100.0 * share,
+        peaks.join(", "),
+        r.near_gbytes,
+        r.far_gbytes,
+    );
 }
 
 fn layers(out: &mut String, t: &Timing, top: usize) {
@@ -130,6 +184,8 @@ fn layers(out: &mut String, t: &Timing, top: usize) {
                 l.op.clone(),
                 format!("{:.3}", l.median_ms),
                 format!("{:.1}", 100.0 * l.median_ms / total.max(1e-12)),
+                l.ideal_ms
+                    .map_or("-".into(), |ms| format!("{:.0}", 100.0 * ms / l.median_ms)),
                 text::count(l.macs),
                 if l.integer { "integer" } else { "float" }.into(),
                 printable(&l.kernel).into_owned(),
@@ -138,7 +194,16 @@ fn layers(out: &mut String, t: &Timing, top: usize) {
         .collect();
     let _ = write!(out, "\n{}\n", printable(&t.model));
     out.push_str(&table(
-        &["layer", "op", "ms", "%", "MACs", "runs in", "kernel"],
+        &[
+            "layer",
+            "op",
+            "ms",
+            "%",
+            "of roofline %",
+            "MACs",
+            "runs in",
+            "kernel",
+        ],
         &rows,
     ));
     let floats: Vec<Vec<String>> = t
