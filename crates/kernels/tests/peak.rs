@@ -8,8 +8,12 @@ fn every_arithmetic_of_this_cpu_has_a_rate_and_no_other() {
     let pool = Pool::new(2);
     for isa in Isa::ALL {
         for arithmetic in Arithmetic::ALL {
-            let dot = arithmetic == Arithmetic::Dot;
-            let exists = isa.is_available() && isa != Isa::Scalar && (isa != Isa::Avx2 || !dot);
+            let first = match arithmetic {
+                Arithmetic::Dot => Isa::AvxVnni,
+                Arithmetic::Tiles => Isa::Amx,
+                _ => Isa::Avx2,
+            };
+            let exists = isa.is_available() && isa >= first;
             let rate = macs_per_second(&pool, isa, arithmetic);
             assert_eq!(rate.is_some(), exists, "{isa:?} {arithmetic:?}");
             assert!(
