@@ -85,6 +85,15 @@ impl Progress for Bar {
             }
         }
     }
+
+    fn note(&mut self, text: &str) {
+        let text = lowbit::text::printable(text);
+        match &self.mode {
+            Mode::Silent => {}
+            Mode::Terminal(bar) => bar.println(text),
+            Mode::Lines { .. } => say(&text),
+        }
+    }
 }
 
 impl Drop for Bar {

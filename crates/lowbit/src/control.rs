@@ -106,6 +106,9 @@ impl Control {
 pub trait Progress {
     /// A step of `total` units begins, or moved on.
     fn at(&mut self, what: &str, done: usize, total: usize);
+
+    /// Something that was found on the way.
+    fn note(&mut self, _text: &str) {}
 }
 
 /// Any closure will do; `&mut |_, _, _| {}` is silent.

@@ -56,6 +56,32 @@ impl DataFlags {
     }
 }
 
+/// The same, where it may be left out.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LabelFlags {
+    /// Data set with ground truth: a folder, or a COCO JSON or YOLO YAML file
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Name of its list, such as val
+    #[arg(long, value_name = "NAME", requires = "data")]
+    split: Option<String>,
+    /// How it is stored; without it the folder is looked at
+    #[arg(long, value_enum, requires = "data")]
+    format: Option<Format>,
+}
+
+impl LabelFlags {
+    pub(crate) fn source(&self) -> Option<DataSource> {
+        let data = self.data.clone()?;
+        let flags = DataFlags {
+            data,
+            split: self.split.clone(),
+            format: self.format,
+        };
+        Some(flags.source())
+    }
+}
+
 /// How average precision is measured.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ProtocolFlags {

@@ -38,12 +38,15 @@ pub(super) fn settings(
         all.push((key, Setting::Values(vec![value])));
     };
     let text = |key: &str| record[key].as_str().map(str::to_string);
-    match text("grid") {
-        Some(grid) => match grid.strip_suffix(" bits a weight") {
+    let budget = |i: usize| record["budget"][i].as_str();
+    match (budget(0).zip(budget(1)), text("grid")) {
+        (Some((flag, value)), _) => one(flag, value.into()),
+        (None, Some(grid)) => match grid.strip_suffix(" bits a weight") {
+            // As files before `budget` have it.
             Some(bits) => one("average-bits", bits.into()),
             None => one("grid", grid),
         },
-        None => one("grid", most_common(low.graph())),
+        (None, None) => one("grid", most_common(low.graph())),
     }
     if let Some(bits) = record["act_bits"].as_u64().filter(|b| *b != 8) {
         one("act-bits", bits.to_string());

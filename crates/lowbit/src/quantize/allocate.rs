@@ -1,32 +1,36 @@
-//! A grid for each layer, so that all weights together take so many bits: the errors of one layer at a time, the sum of least error exactly.
+//! A grid for each layer, so that all layers together keep to a budget: the errors of one layer at a time, the sum of least error exactly.
 //!
 //! ```text
 //! error(layer, grid) = λ(layer) · Σ(y − ŷ)² / Σy²       of the layer's output, rounded with feedback behind 8-bit layers
 //! λ(layer) = what disagrees of the network's detections (without detections: the error of its outputs) / error of the layer's output,
 //!            measured with this layer alone at one grid of few bits
 //! ```
-//! Errors of different layers are taken to add up, which the run that follows does not rely on: it measures what the network as a whole does.
+//! Errors of different layers are taken to add up, which the run that follows does not rely on: it measures what the network as a whole does. What a
+//! choice costs is told by [`costs`](super::costs), and measured on the whole model, too.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 
-use graph::{Graph, NodeId};
-use kernels::Pool;
-use quant::allocate::{Choice, allocate};
+use graph::{Graph, NodeId, Op};
+use quant::allocate::{Allocation, Choice, allocate};
 use quant::annotate::{Plan, Rule, WeightTask};
 use serde::Serialize;
 
+use super::budget::{Budget, Spent, too_small};
+use super::costs::Costs;
 use super::layers::{Other, Stage};
+use super::prepared::{Prepared, Way};
 use super::trial::{Ground, Network, Trial};
 use super::weights::{self, Layer};
-use super::{Grid, QuantizeOptions};
+use super::{Grid, QuantizeOptions, Quantized};
 use crate::control::Progress;
 use crate::pictures::spread;
 use crate::{Error, Model, Result};
 
 /// Pictures that λ is measured on.
 const PICTURES: usize = 48;
+
+/// Choices at most, until the whole model keeps to the budget.
+const ROUNDS: usize = 4;
 
 /// What a layer could have had, and has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,144 +52,218 @@ pub struct Offer {
     pub grid: String,
     /// Stored bits, scales included.
     pub bits: u64,
+    /// What the budget counts: bits, bytes, bit operations, nanoseconds.
+    pub cost: u64,
     /// λ · Σ(y − ŷ)² / Σy².
     pub error: f64,
 }
 
-/// Gives the layers that no override names grids of `options.among`, `average` bits a weight at most over all weighted layers.
-pub(super) fn grids(
-    stage: &Stage<'_>,
-    plan: &mut Plan,
-    (options, average): (&QuantizeOptions, f64),
-    (float, pool): (&Model, &Arc<Pool>),
-    pictures: &[PathBuf],
-    progress: &mut dyn Progress,
-) -> Result<Vec<Allocated>> {
-    let graph = stage.model.graph();
-    let open = open_layers(graph, plan, options);
-    let int8: Grid = "int8".parse()?;
-    for task in &mut plan.weights {
-        if !open.contains(&task.node) && !named(graph, task, options) {
-            task.grid = int8;
-        }
-    }
-    let ground = Ground {
-        float,
-        pictures: &spread(pictures, PICTURES),
-        pool,
-        control: stage.control,
-    };
-    let mut layers = offered(stage, plan, &open, options, &ground, pictures, progress)?;
-    let chosen = chosen(graph, plan, &open, options, &layers, average)?;
-    for ((layer, n), c) in layers.iter_mut().zip(&open).zip(chosen) {
-        layer.grid = options.among[c].to_string();
-        for task in plan.weights.iter_mut().filter(|t| t.node == *n) {
-            task.grid = options.among[c];
-        }
-    }
-    Ok(layers)
+/// What each open layer is offered: those that no override names and whose role is not kept.
+pub(super) struct Market<'a> {
+    pub(super) prepared: &'a Prepared<'a>,
+    /// The grids of the layers that are not open; those of the open ones are to be chosen.
+    pub(super) plan: Plan,
+    pub(super) among: Vec<Grid>,
+    /// In the plan's order.
+    pub(super) open: Vec<NodeId>,
+    /// The layers that are not open.
+    pub(super) closed: BTreeMap<NodeId, Layer>,
+    /// By grid, the open layers projected to it.
+    pub(super) at: Vec<BTreeMap<NodeId, Layer>>,
+    /// Filled by [`Market::survey`].
+    offered: Vec<Allocated>,
 }
 
-/// What each grid would cost and do in each open layer.
-fn offered(
-    stage: &Stage<'_>,
-    plan: &Plan,
-    open: &[NodeId],
-    options: &QuantizeOptions,
-    ground: &Ground<'_>,
-    pictures: &[PathBuf],
-    progress: &mut dyn Progress,
-) -> Result<Vec<Allocated>> {
-    let graph = stage.model.graph();
-    let at = |grid: Grid| -> Result<BTreeMap<NodeId, Layer>> {
-        let mut only = plan.clone();
-        only.weights.retain(|t| open.contains(&t.node));
-        only.weights.iter_mut().for_each(|t| t.grid = grid);
-        weights::project(graph, &only, &options.project)
-    };
-    let others = options.among.iter().map(|&g| at(g)).collect::<Result<Vec<_>>>()?;
-    let mut eight = plan.clone();
-    let int8: Grid = "int8".parse()?;
-    eight.weights.iter_mut().for_each(|t| t.grid = int8);
-    let mut layers = weights::project(graph, &eight, &options.project)?;
-    let survey = Stage {
-        others: &others,
-        ..*stage
-    };
-    let surveys = survey.run(&eight, &mut layers, pictures, progress)?.surveys;
-    let surveyed = |n: NodeId, g: usize| surveys.get(&n).and_then(|s| s.others[g].as_ref());
-
-    // What one layer alone does to the outputs.
-    let probe = probe(&options.among);
-    let tasks = plan.weights.iter().filter(|t| open.contains(&t.node));
-    let probes: Vec<Probe<'_>> = tasks
-        .map(|task| Probe {
-            graph,
-            plan: Plan {
-                weights: vec![task.clone()],
-                ..Plan::default()
-            },
-            layer: probe_layer(&others[probe][&task.node], surveyed(task.node, probe)),
-        })
-        .collect();
-    let trials = ground.run("sensitivity", &probes, progress)?;
-    let share = |n: NodeId, g: usize| match surveyed(n, g) {
-        Some(other) => other.share(),
-        // No error feedback here: what the weights lose stands for what the output does.
-        None => others[g][&n].weight_error,
-    };
-    let one = |(probed, trial): (&Probe<'_>, &Trial)| {
-        let n = probed.plan.weights[0].node;
-        let lost = share(n, probe);
-        let sensitivity = if lost > 0.0 { trial.harm() / lost } else { 0.0 };
-        let offer = |(g, grid): (usize, &Grid)| Offer {
-            grid: grid.to_string(),
-            bits: others[g][&n].weight.stored_bits() as u64,
-            error: sensitivity * share(n, g),
+impl<'a> Market<'a> {
+    /// Without errors yet: those ask for a [`Market::survey`].
+    pub(super) fn new(prepared: &'a Prepared<'a>, among: &[Grid]) -> Result<Market<'a>> {
+        let (graph, options) = (prepared.graph(), prepared.options);
+        let int8: Grid = "int8".parse()?;
+        let plan = prepared.plan(int8)?;
+        let open = open_layers(graph, &plan, options);
+        let project = |open_ones: bool, grid: Option<Grid>| {
+            let mut only = plan.clone();
+            only.weights.retain(|t| open.contains(&t.node) == open_ones);
+            for task in &mut only.weights {
+                task.grid = grid.unwrap_or(task.grid);
+            }
+            weights::project(graph, &only, &options.project)
         };
-        Allocated {
-            layer: graph.nodes[n].name.clone(),
-            grid: String::new(),
-            sensitivity,
-            offers: options.among.iter().enumerate().map(offer).collect(),
-        }
-    };
-    Ok(probes.iter().zip(&trials).map(one).collect())
-}
+        let closed = project(false, None)?;
+        let each = among.iter().map(|&grid| project(true, Some(grid)));
+        let at = each.collect::<Result<Vec<_>>>()?;
+        Ok(Market {
+            prepared,
+            plan,
+            among: among.to_vec(),
+            open,
+            closed,
+            at,
+            offered: Vec::new(),
+        })
+    }
 
-/// For each open layer the index of its offer: the least error in `average` bits a weight over all layers, those that are not open included.
-fn chosen(
-    graph: &Graph,
-    plan: &Plan,
-    open: &[NodeId],
-    options: &QuantizeOptions,
-    layers: &[Allocated],
-    average: f64,
-) -> Result<Vec<usize>> {
-    let mut rest = plan.clone();
-    rest.weights.retain(|t| !open.contains(&t.node));
-    let fixed = weights::project(graph, &rest, &options.project)?;
-    let fixed: u64 = fixed.values().map(|l| l.weight.stored_bits() as u64).sum();
-    let (count, float_bits) = sizes(graph, plan);
-    let choice = |o: &Offer| Choice {
-        cost: o.bits,
-        error: o.error,
-    };
-    let choices: Vec<Vec<Choice>> = (layers.iter())
-        .map(|l| l.offers.iter().map(choice).collect())
-        .collect();
-    let best = ((average * count as f64) as u64)
-        .checked_sub(fixed + float_bits)
-        .and_then(|left| allocate(&choices, left));
-    best.map(|b| b.chosen).ok_or_else(|| {
-        let cheapest = choices.iter().filter_map(|c| c.iter().map(|c| c.cost).min());
-        let least = cheapest.sum::<u64>() + fixed + float_bits;
-        Error::usage(format!(
-            "no choice of grids takes {average} bits a weight or less; the least is {:.2}",
-            least as f64 / count.max(1) as f64
-        ))
-        .help("ask for more, or give --among narrower grids")
-    })
+    /// Measures what each grid does in each open layer.
+    pub(super) fn survey(&mut self, progress: &mut dyn Progress) -> Result<()> {
+        let (prepared, graph) = (self.prepared, self.prepared.graph());
+        let mut eight = self.plan.clone();
+        let int8: Grid = "int8".parse()?;
+        eight.weights.iter_mut().for_each(|t| t.grid = int8);
+        let mut layers = weights::project(graph, &eight, &prepared.options.project)?;
+        let survey = Stage {
+            others: &self.at,
+            ..prepared.stage()
+        };
+        let surveys = survey
+            .run(&eight, &mut layers, &prepared.inputs, progress)?
+            .surveys;
+        let surveyed = |n: NodeId, g: usize| surveys.get(&n).and_then(|s| s.others[g].as_ref());
+
+        // What one layer alone does to the outputs.
+        let probe = probe(&self.among);
+        let tasks = self.plan.weights.iter().filter(|t| self.open.contains(&t.node));
+        let probes: Vec<Probe<'_>> = tasks
+            .map(|task| Probe {
+                graph,
+                plan: Plan {
+                    weights: vec![task.clone()],
+                    ..Plan::default()
+                },
+                layer: probe_layer(&self.at[probe][&task.node], surveyed(task.node, probe)),
+            })
+            .collect();
+        let ground = Ground {
+            float: prepared.float,
+            pictures: &spread(&prepared.inputs, PICTURES),
+            pool: &prepared.pool,
+            control: &prepared.options.control,
+        };
+        let trials = ground.run("sensitivity", &probes, progress)?;
+        let share = |n: NodeId, g: usize| match surveyed(n, g) {
+            Some(other) => other.share(),
+            // No error feedback here: what the weights lose stands for what the output does.
+            None => self.at[g][&n].weight_error,
+        };
+        let one = |(probed, trial): (&Probe<'_>, &Trial)| {
+            let n = probed.plan.weights[0].node;
+            let lost = share(n, probe);
+            let sensitivity = if lost > 0.0 { trial.harm() / lost } else { 0.0 };
+            let offer = |(g, grid): (usize, &Grid)| Offer {
+                grid: grid.to_string(),
+                bits: self.at[g][&n].weight.stored_bits() as u64,
+                cost: 0,
+                error: sensitivity * share(n, g),
+            };
+            Allocated {
+                layer: graph.nodes[n].name.clone(),
+                grid: String::new(),
+                sensitivity,
+                offers: self.among.iter().enumerate().map(offer).collect(),
+            }
+        };
+        self.offered = probes.iter().zip(&trials).map(one).collect();
+        Ok(())
+    }
+
+    /// The least error within a budget; `None` where nothing keeps to it.
+    fn choose(&self, costs: &Costs) -> Option<Allocation> {
+        let choice = |(offer, &cost): (&Offer, &u64)| Choice {
+            cost,
+            error: offer.error,
+        };
+        let choices: Vec<Vec<Choice>> = (self.offered.iter().zip(&costs.each))
+            .map(|(l, costs)| l.offers.iter().zip(costs).map(choice).collect())
+            .collect();
+        allocate(&choices, costs.limit.checked_sub(costs.fixed)?)
+    }
+
+    /// The plan with these grids of the open layers.
+    pub(super) fn way(&self, budget: &Budget, chosen: &[usize]) -> Way {
+        let mut plan = self.plan.clone();
+        for (n, &g) in self.open.iter().zip(chosen) {
+            for task in plan.weights.iter_mut().filter(|t| t.node == *n) {
+                task.grid = self.among[g];
+            }
+        }
+        Way {
+            choice: super::Choice::Budget(*budget),
+            grid: self.among[probe(&self.among)],
+            plan,
+        }
+    }
+
+    /// The model with these grids before its weights are fitted: as large and as fast as it will be.
+    pub(super) fn unfitted(&self, budget: &Budget, chosen: &[usize]) -> Model {
+        let mut layers = self.closed.clone();
+        for (n, &g) in self.open.iter().zip(chosen) {
+            layers.insert(*n, self.at[g][n].clone());
+        }
+        if self.prepared.options.correction {
+            let graph = self.prepared.graph();
+            for (n, layer) in &mut layers {
+                // A correction needs a bias, except where there is no place for one.
+                if !matches!(graph.nodes[*n].op, Op::MatMul) {
+                    let channels = layer.weight.shape[layer.weight.axis];
+                    layer.bias.get_or_insert_with(|| vec![0.0; channels]);
+                }
+            }
+        }
+        self.prepared.assembled(&self.way(budget, chosen), &layers)
+    }
+
+    /// The fitted model of least error within a budget. Where the whole takes more than its layers one by one, the choice is made again with that
+    /// much less.
+    pub(super) fn within(
+        &self,
+        budget: &Budget,
+        costs: &mut Costs,
+        progress: &mut dyn Progress,
+    ) -> Result<Quantized> {
+        for rounds in 1.. {
+            let Some(best) = self.choose(costs) else {
+                return Err(too_small(budget, costs.shown(costs.least())));
+            };
+            let predicted = costs.fixed + best.cost;
+            let last = rounds >= ROUNDS;
+            if !last
+                && let Some(measured) = costs.before_fit(self, budget, &best.chosen)?
+                && measured > costs.limit
+            {
+                costs.fixed += measured.saturating_sub(predicted).max(1);
+                continue;
+            }
+            let way = self.way(budget, &best.chosen);
+            let mut quantized = self.prepared.fit(way, progress)?;
+            let measured = costs.after_fit(self, &quantized)?;
+            if !last && costs.repeats() && measured > costs.limit {
+                costs.fixed += measured.saturating_sub(predicted).max(1);
+                continue;
+            }
+            quantized.report.allocation = self.allocated(costs, &best.chosen);
+            quantized.report.spent = Some(Spent {
+                unit: budget.unit(),
+                limit: costs.shown(costs.limit),
+                least: costs.shown(costs.least()),
+                predicted: costs.shown(predicted),
+                measured: costs.shown(measured),
+                gap: best.gap,
+                rounds,
+            });
+            return Ok(quantized);
+        }
+        Err(Error::limit("no round was left"))
+    }
+
+    fn allocated(&self, costs: &Costs, chosen: &[usize]) -> Vec<Allocated> {
+        let mut all = self.offered.clone();
+        for ((layer, each), &g) in all.iter_mut().zip(&costs.each).zip(chosen) {
+            layer.grid = self.among[g].to_string();
+            for (offer, &cost) in layer.offers.iter_mut().zip(each) {
+                offer.cost = cost;
+            }
+        }
+        all
+    }
 }
 
 /// Whether an override says what a layer gets.
@@ -199,18 +277,6 @@ fn named(graph: &Graph, task: &WeightTask, options: &QuantizeOptions) -> bool {
 fn open_layers(graph: &Graph, plan: &Plan, options: &QuantizeOptions) -> Vec<NodeId> {
     let open = |t: &&WeightTask| !named(graph, t, options) && !options.keep.contains(&t.role);
     plan.weights.iter().filter(open).map(|t| t.node).collect()
-}
-
-/// Weights of all weighted layers, and the bits of those that stay float.
-fn sizes(graph: &Graph, plan: &Plan) -> (usize, u64) {
-    let weights = |n: NodeId| {
-        graph
-            .constant_input(&graph.nodes[n], 1)
-            .map_or(0, tensor::Tensor::len)
-    };
-    let quantized: usize = plan.weights.iter().map(|t| weights(t.node)).sum();
-    let float: usize = plan.floats.iter().map(|f| weights(f.node)).sum();
-    (quantized + float, 32 * float as u64)
 }
 
 /// The grid that λ is measured with: errors large enough to be seen, small enough to add up.

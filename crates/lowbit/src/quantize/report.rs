@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::layers::Fitted;
 use super::weights::Layer;
-use super::{Allocated, Record};
+use super::{Allocated, Record, Search, Spent};
 use crate::Model;
 
 /// One layer.
@@ -90,6 +90,10 @@ pub struct QuantizeReport {
     pub grids: Vec<TriedGrid>,
     /// What was offered to each layer where bits were allocated.
     pub allocation: Vec<Allocated>,
+    /// What became of a budget.
+    pub spent: Option<Spent>,
+    /// How a model that loses no more than it may was searched for.
+    pub search: Option<Search>,
     /// Calibration pictures that could not be read.
     pub skipped: usize,
     /// Why they could not.
@@ -167,6 +171,8 @@ pub(super) fn report(
         tried: Vec::new(),
         grids: Vec::new(),
         allocation: Vec::new(),
+        spent: None,
+        search: None,
         skipped: 0,
         notes: Vec::new(),
         layers: rows.into_iter().map(|r| r.1).collect(),

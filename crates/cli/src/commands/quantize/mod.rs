@@ -1,22 +1,28 @@
 //! `lowbit quantize`
 
+mod list;
+mod refusal;
 mod summary;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use lowbit::bench::by_turns;
 use lowbit::quantize::{
-    Granularity, ObserverKind, ProjectOptions, QuantizeReport, Role, Rounding, Rule, ScaleKind, Solver,
-    dry_run,
+    BitOps, Budget, Granularity, MaxDrop, ObserverKind, ProjectOptions, QuantizeReport, Role, Rounding, Rule,
+    ScaleKind, Solver, dry_run,
 };
-use lowbit::text::{printable, table};
+use lowbit::text::printable;
 use lowbit::{BenchOptions, Choice, Error, ErrorKind, Form, Grid, Model, QuantizeOptions};
 use serde::Serialize;
 
+use super::eval::LabelFlags;
 use crate::context::{Common, Context, ModelFlags, Outcome};
 use crate::values;
+use list::list;
+use refusal::refusal;
 use summary::summary;
 
 #[derive(Debug, Args)]
@@ -25,20 +31,38 @@ pub(crate) struct Arguments {
     #[arg(value_name = "MODEL", required_unless_present = "list")]
     model: Option<PathBuf>,
     /// Weight grid, such as int8, lbw4, pow2-4, ternary; --list prints all
-    #[arg(long, conflicts_with_all = ["bits", "average_bits"])]
+    #[arg(long, conflicts_with_all = ["bits", "budget"])]
     grid: Option<Grid>,
     /// Width of weights, 1…8: the grid of that width with the smallest output error on the calibration pictures
     #[arg(long, value_parser = values::whole::<u32>(1..=8, 4))]
     bits: Option<u32>,
     /// So many stored bits a weight at most, scales included: each layer gets one of --among, by what its error does to the outputs
-    #[arg(long, visible_alias = "target-bpw", value_name = "BITS", conflicts_with = "bits", value_parser = values::positive)]
+    #[arg(long, visible_alias = "target-bpw", value_name = "BITS", group = "budget", conflicts_with = "bits", value_parser = values::positive)]
     average_bits: Option<f64>,
-    /// Grids that --average-bits chooses from [default: ternary,pow2-3,lbw4,pow2-4,int4,int5,int6,int8]
-    #[arg(long, value_name = "GRIDS", value_delimiter = ',', requires = "average_bits")]
+    /// The same, in a file of so many bytes at most, such as 700KiB or 1MB
+    #[arg(long, visible_alias = "target-size", value_name = "BYTES", group = "budget", conflicts_with = "bits", value_parser = values::bytes)]
+    budget_size: Option<usize>,
+    /// The same, in so many bit operations a picture at most (multiply-accumulates × bits of a weight × bits of an activation, 32 × 32 in float
+    /// layers): a share of what 8 × 8 bits everywhere take, such as 60%, or a number such as 2.5G
+    #[arg(long, value_name = "SHARE|N", group = "budget", conflicts_with = "bits")]
+    budget_bitops: Option<BitOps>,
+    /// The same, in so much time a picture at most, such as 3ms: each grid is timed in each layer on this CPU with --threads, so that the result
+    /// depends on the machine
+    #[arg(long, value_name = "TIME", group = "budget", conflicts_with = "bits", value_parser = values::duration)]
+    budget_time: Option<Duration>,
+    /// Grids that a budget or --max-drop chooses from [default: ternary,pow2-3,lbw4,pow2-4,int4,int5,int6,int8]
+    #[arg(long, value_name = "GRIDS", value_delimiter = ',')]
     among: Vec<Grid>,
-    /// Roles that --average-bits gives int8: first, head, depthwise, … or none [default: first,head]
-    #[arg(long, value_name = "ROLES", value_delimiter = ',', requires = "average_bits")]
+    /// Roles that a budget or --max-drop gives int8: first, head, depthwise, … or none [default: first,head]
+    #[arg(long, value_name = "ROLES", value_delimiter = ',')]
     keep: Vec<String>,
+    /// Lose at most this, as a share (0.02: two points): agreement of the detections with the float model's on the calibration pictures, or mAP
+    /// where --data gives ground truth. Grid, width or budget are a wish: where it loses more, wider grids are tried up to int8, and the
+    /// narrowest that is good enough is written; exit code 1 where none is
+    #[arg(long, value_name = "SHARE", value_parser = values::share::<f64>)]
+    max_drop: Option<f64>,
+    #[command(flatten)]
+    labels: LabelFlags,
     /// Width of activations, 1…8
     #[arg(long, default_value_t = 8, value_parser = values::whole::<u32>(1..=8, 4))]
     act_bits: u32,
@@ -96,7 +120,7 @@ pub(crate) struct Arguments {
     /// The file to write [default: MODEL-GRID.onnx in the current folder]
     #[arg(long, short, value_name = "OUT.onnx")]
     output: Option<PathBuf>,
-    /// Write the model even where its detections are gone
+    /// Write the model even where its detections are gone, or it keeps to no budget or --max-drop
     #[arg(long)]
     force: bool,
     /// Write the report of all layers as JSON into this file
@@ -113,9 +137,6 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) common: Common,
 }
-
-/// Below this agreement the model's detections are gone, and it is not written unless asked.
-const GONE: f64 = 0.05;
 
 #[derive(Debug, Serialize)]
 struct Written<'a> {
@@ -164,19 +185,28 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     }
     let usage = |message: &str| Error::new(ErrorKind::Usage, message);
     let path = a.model.as_ref().ok_or_else(|| usage("MODEL is missing"))?;
-    let choice = match (a.grid, a.bits, a.average_bits) {
+    let choice = match (a.grid, a.bits, budget(a)) {
         (Some(grid), ..) => Choice::Grid(grid),
         (_, Some(bits), _) => Choice::Bits(bits),
-        (.., Some(bits)) => Choice::Average(bits),
+        (.., Some(budget)) => Choice::Budget(budget),
         _ => {
             return Err(usage(
-                "give --grid NAME, --bits N or --average-bits N; `lowbit quantize --list` prints the grids",
+                "give --grid NAME, --bits N, --average-bits N or another budget; `lowbit quantize --list` prints the grids",
             ));
         }
     };
     // What an option needs is not asked for where another rules it out.
-    if a.average_bits.is_none() && !(a.among.is_empty() && a.keep.is_empty()) {
-        return Err(usage("--among and --keep go with --average-bits"));
+    if budget(a).or(a.max_drop.map(Budget::AverageBits)).is_none()
+        && !(a.among.is_empty() && a.keep.is_empty())
+    {
+        return Err(usage(
+            "--among and --keep go with --average-bits, another budget, or --max-drop",
+        ));
+    }
+    if a.labels.source().is_some() && a.max_drop.is_none() {
+        return Err(usage(
+            "--data is what --max-drop measures on; pictures to calibrate on are given by --calib",
+        ));
     }
     let output = a.output.clone().unwrap_or_else(|| default_output(path, choice));
     if !a.dry_run && a.calib.is_none() {
@@ -216,6 +246,10 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         activation_tables: a.activation_tables,
         integer_only: a.integer_only,
         extra_rows: a.extra_rows / 100.0,
+        max_drop: a.max_drop.map(|most| MaxDrop {
+            most,
+            data: a.labels.source(),
+        }),
         subset: a.subset_size,
         allow_skips: a.allow_skips,
         threads: context.threads,
@@ -245,16 +279,12 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     }
     let q = lowbit::quantize(&model, &options, &mut context.bar())?;
     q.report.notes.iter().for_each(|note| context.note(note));
-    if let Some(agreement) = q
-        .report
-        .agreement
-        .filter(|&agreement| agreement < GONE && !a.force)
-    {
-        let why = format!(
-            "the detections are gone: they agree with the float model's by {agreement:.4} on the calibration pictures; take more bits or another \
-             grid (--list), wider ones for some layers (--tensor-type), or train it; --force writes it as it is"
-        );
-        return Err(Error::new(ErrorKind::Gate, why));
+    let refused = refusal(&q.report);
+    if let Some(why) = refused.as_ref().filter(|_| !a.force) {
+        return Err(Error::new(
+            ErrorKind::Gate,
+            format!("{why}; --force writes it as it is"),
+        ));
     }
     let bytes = q.model.to_onnx(Form::Packed)?;
     context.control.check()?;
@@ -283,9 +313,20 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         );
     }
     let _ = writeln!(text, "written  {}", printable(&output.to_string_lossy()));
-    let outcome = Outcome::new(text, &p, &written);
+    let mut outcome = Outcome::new(text, &p, &written);
+    // Who asked for a most is told, forced or not.
+    outcome.fail(refused.filter(|_| q.report.search.is_some()));
     write_report(a, &outcome, &inputs)?;
     Ok(outcome)
+}
+
+/// The budget that is asked for.
+fn budget(a: &Arguments) -> Option<Budget> {
+    let bits = a.average_bits.map(Budget::AverageBits);
+    let bytes = || a.budget_size.map(Budget::FileBytes);
+    let ops = || a.budget_bitops.map(Budget::BitOps);
+    let time = || a.budget_time.map(Budget::Time);
+    bits.or_else(bytes).or_else(ops).or_else(time)
 }
 
 fn write_report(a: &Arguments, outcome: &Outcome, inputs: &[&Path]) -> lowbit::Result<()> {
@@ -300,42 +341,12 @@ fn default_output(model: &Path, choice: Choice) -> PathBuf {
     let kind = match choice {
         Choice::Grid(grid) => grid.to_string(),
         Choice::Bits(bits) => format!("{bits}bit"),
-        Choice::Average(bits) => format!("{bits}bpw"),
+        Choice::Budget(Budget::AverageBits(bits)) => format!("{bits}bpw"),
+        Choice::Budget(budget) => {
+            let (_, value) = budget.flag();
+            value.replace('%', "percent")
+        }
     };
     name.push(format!("-{kind}.onnx"));
     PathBuf::from(name)
-}
-
-fn list(context: &Context) -> Outcome {
-    #[derive(Serialize)]
-    struct Row {
-        grid: String,
-        bits: u32,
-        levels: Vec<i32>,
-    }
-    let rows: Vec<Row> = Grid::all()
-        .iter()
-        .map(|g| Row {
-            grid: g.to_string(),
-            bits: g.bits(),
-            levels: g.magnitudes(),
-        })
-        .collect();
-    let line = |r: &Row| {
-        let levels: Vec<String> = r.levels.iter().take(16).map(i32::to_string).collect();
-        let more = if r.levels.len() > 16 { " …" } else { "" };
-        vec![
-            r.grid.clone(),
-            r.bits.to_string(),
-            format!("{}{more}", levels.join(" ")),
-        ]
-    };
-    let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
-    let mut text = table(&["grid", "bits", "positive levels"], &lines);
-    text.push_str("\nbits/weight = bits + 32 / weights per scale; --dry-run prints it for a model.\nNAMEx2 … NAMEx4: several points a weight, of symmetric grids with 0, 12 bits in all.\n");
-    #[derive(Serialize)]
-    struct All {
-        grids: Vec<Row>,
-    }
-    Outcome::new(text, &context.provenance(None, None), &All { grids: rows })
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use lowbit::Model;
-use lowbit::quantize::{QuantizeReport, TriedGrid};
+use lowbit::quantize::{QuantizeReport, TriedGrid, Try};
 use lowbit::text::{self, printable, shortened, table};
 
 /// Below this agreement of detections the summary says what can be done.
@@ -97,6 +97,29 @@ pub(super) fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) ->
         let one = |g: &TriedGrid| format!("{} {:.3} %", g.grid, 100.0 * g.output_error);
         let all: Vec<String> = r.grids.iter().map(one).collect();
         let _ = writeln!(out, "tried    {} (relative error of the outputs)", all.join(", "));
+    }
+    if let Some(s) = &r.spent {
+        let _ = writeln!(
+            out,
+            "budget   {}: predicted {}, measured {}{}; least possible {}",
+            set.grid,
+            s.unit.show(s.predicted),
+            s.unit.show(s.measured),
+            if s.is_kept() { "" } else { ", which is over it" },
+            s.unit.show(s.least)
+        );
+    }
+    if let Some(search) = &r.search {
+        let one = |t: &Try| format!("{} {:.2} ({:.2} bits)", t.what, 100.0 * t.drop, t.bits_per_weight);
+        let all: Vec<String> = search.tries.iter().map(one).collect();
+        let _ = writeln!(
+            out,
+            "drop     {:.2} points of {}, {:.2} allowed; tried {}",
+            100.0 * search.drop,
+            search.measure.name(),
+            100.0 * search.most,
+            all.join(", ")
+        );
     }
     if let Some(error) = r.output_error {
         let agreement = r
