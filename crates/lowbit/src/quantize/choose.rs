@@ -12,19 +12,13 @@ use quant::annotate::{self, Request};
 use super::layers::Stage;
 use super::report::{Tried, TriedGrid};
 use super::trial::{Candidate, Ground, Trial};
-use super::{Grid, ObserverKind, QuantizeOptions, calibrate, equalize, float_layers, weights};
+use super::{Effort, Grid, ObserverKind, QuantizeOptions, calibrate, equalize, float_layers, weights};
 use crate::control::Progress;
 use crate::pictures::spread;
 use crate::{Error, Model, Result};
 
 /// Pictures that the grid is chosen on.
 const PICTURES: usize = 8;
-
-/// Pictures that detections are compared on: with 8 the choice was the wrong one on Yolo-Fastest.
-const COMPARED: usize = 48;
-
-/// Pictures that give ranges for the choice.
-const RANGES: usize = 48;
 
 /// Observers tried where none is asked for.
 const OBSERVERS: [ObserverKind; 4] = [
@@ -57,11 +51,12 @@ pub(super) fn setting(
     let control = &options.control;
     let observers = match &options.observer {
         Some(one) => std::slice::from_ref(one),
+        None if options.effort == Effort::Fast => &[ObserverKind::Mse],
         None => &OBSERVERS[..],
     };
     let mut models = vec![model.clone()];
-    if options.equalization {
-        let few = spread(pictures, super::layers::MOST_PICTURES);
+    if options.equalization && options.effort > Effort::Fast {
+        let few = spread(pictures, options.effort.corrected().0);
         let graph = equalize::run(model, &few, pool, control, progress)?;
         if graph != *model.graph() {
             models.push(model.with_graph(graph));
@@ -78,7 +73,7 @@ pub(super) fn setting(
     if models.len() * observers.len() == 1 && !keeps {
         return Ok(setting);
     }
-    let few = spread(pictures, RANGES);
+    let few = spread(pictures, options.effort.compared());
     let mut candidates = Vec::new();
     for candidate in &models {
         let plan = |o: &ObserverKind| annotate::plan(candidate.graph(), &options.request(grid, *o));
@@ -94,10 +89,9 @@ pub(super) fn setting(
             edges: calibrated.edges,
         }));
     }
-    let compared = spread(pictures, COMPARED);
     let ground = Ground {
         float: model,
-        pictures: &compared,
+        pictures: &few,
         pool,
         control,
     };
@@ -160,7 +154,7 @@ pub(super) fn best(
     pictures: &[PathBuf],
     progress: &mut dyn Progress,
 ) -> Result<(Grid, Vec<TriedGrid>)> {
-    let inputs = stage.inputs(pictures, PICTURES)?;
+    let inputs = stage.inputs(pictures, (PICTURES, 1 << 30))?;
     let mut best: Option<(f64, Grid)> = None;
     let mut tried = Vec::new();
     let all = candidates(bits)?;

@@ -27,13 +27,7 @@ mod shelf;
 use lifetime::{peak_bytes, release, step_bytes, uses};
 use shelf::{Kept, Shelf};
 
-/// Most pictures that are held at the same time.
-pub(crate) const MOST_PICTURES: usize = 64;
-
-/// Bytes that the values of all pictures may take together, in memory as far as `--limit-mem` allows, else in a file.
-const VALUES: usize = 1 << 30;
-
-/// … in memory at most, where no limit is given.
+/// Bytes that the values of all pictures may take together in memory where no limit is given; the others go to a file.
 const VALUES_IN_MEMORY: usize = 256 << 20;
 
 /// Copies of the weights at a time: the file's, equalized, rounded, with their codes and errors, packed for a step.
@@ -107,9 +101,10 @@ struct Pair {
 type Values = HashMap<ValueId, Vec<Pair>>;
 
 impl Stage<'_> {
-    /// The pictures that a run goes through, `most` at most, spread evenly: as many as [`VALUES`] bytes of values allow, whatever the memory.
-    pub(crate) fn inputs<T: Clone>(&self, pictures: &[T], most: usize) -> Result<Vec<T>> {
-        let fit = (VALUES / peak_bytes(self.model.graph()).max(1)).clamp(1, most);
+    /// The pictures that a run goes through, `most` at most, spread evenly: as many as so many bytes of values allow, whatever the memory. They lie in a
+    /// file as far as `--limit-mem` or [`VALUES_IN_MEMORY`] does not hold them.
+    pub(crate) fn inputs<T: Clone>(&self, pictures: &[T], (most, values): (usize, usize)) -> Result<Vec<T>> {
+        let fit = (values / peak_bytes(self.model.graph()).max(1)).clamp(1, most);
         self.control.check()?;
         Ok(spread(pictures, fit))
     }

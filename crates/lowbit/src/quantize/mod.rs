@@ -12,6 +12,7 @@ mod budget;
 pub(crate) mod calibrate;
 mod choose;
 mod costs;
+mod effort;
 pub(crate) mod equalize;
 mod extra_rows;
 mod float_layers;
@@ -29,6 +30,7 @@ use quant::annotate;
 
 pub use allocate::{Allocated, Offer};
 pub use budget::{BitOps, Budget, Spent, Unit};
+pub use effort::Effort;
 pub use options::{Choice, QuantizeOptions};
 pub use quant::ProjectOptions;
 pub use quant::annotate::{Role, Rule};

@@ -7,7 +7,7 @@ use quant::annotate::{Request, Role, Rule};
 use quant::calibrate::ObserverKind;
 use quant::{Rounding, Solver};
 
-use super::{Budget, Grid, MaxDrop, choose};
+use super::{Budget, Effort, Grid, MaxDrop, choose};
 use crate::{Control, Result};
 
 /// Which levels weights take.
@@ -46,8 +46,10 @@ pub struct QuantizeOptions {
     /// Bits of activations, 1…8.
     pub act_bits: u32,
     /// How ranges of activations are chosen; `None` takes the one of min-max, percentiles and MSE whose detections agree best with the float
-    /// model's on a few calibration pictures.
+    /// model's on a few calibration pictures; MSE with [`Effort::Fast`].
     pub observer: Option<ObserverKind>,
+    /// How much is tried, and on how many pictures.
+    pub effort: Effort,
     /// Overrides such as `depthwise=int8`, `re:^/stem=float`, `type:Gemm=affine8`; later ones win.
     pub rules: Vec<Rule>,
     /// Refit every channel's gain and mean after rounding. Without it: the bare projection.
@@ -102,6 +104,7 @@ impl QuantizeOptions {
             project: ProjectOptions::default(),
             act_bits: 8,
             observer: None,
+            effort: Effort::default(),
             rules: Vec::new(),
             correction: true,
             rounding: None,
@@ -122,6 +125,7 @@ impl QuantizeOptions {
     pub fn rounding(&self) -> Rounding {
         match self.rounding {
             Some(rounding) => rounding,
+            None if self.effort == Effort::Fast => Rounding::Nearest,
             None if self.correction && self.project.solver == Solver::Optimum => Rounding::Feedback,
             None => Rounding::Nearest,
         }
@@ -130,7 +134,8 @@ impl QuantizeOptions {
     /// Whether early layers may stay float: with fewer bits the weights' own error is far larger than that of any edge.
     pub(super) fn keeps_float_layers(&self, grid: Grid) -> bool {
         const BITS: u32 = 7;
-        self.correction && !self.integer_only && grid.bits() * grid.points() >= BITS
+        let asked = self.correction && !self.integer_only && self.effort > Effort::Fast;
+        asked && grid.bits() * grid.points() >= BITS
     }
 
     pub(super) fn request(&self, grid: Grid, observer: ObserverKind) -> Request {

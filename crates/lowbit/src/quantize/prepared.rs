@@ -9,7 +9,7 @@ use kernels::Pool;
 use quant::annotate::{self, Plan, Request};
 
 use super::choose::{self, Setting};
-use super::layers::{self, Stage};
+use super::layers::Stage;
 use super::report::{self, TriedGrid};
 use super::weights::{self, Layer};
 use super::{Choice, Grid, QuantizeOptions, Quantized, Record, calibrate, extra_rows};
@@ -44,7 +44,7 @@ impl<'a> Prepared<'a> {
         progress: &mut dyn Progress,
     ) -> Result<Prepared<'a>> {
         let control = &options.control;
-        let mut pictures = spread(&options.pictures, options.subset);
+        let mut pictures = spread(&options.pictures, options.subset.min(options.effort.calibrated()));
         let mut notes = Vec::new();
         if options.allow_skips {
             (pictures, notes) = crate::pictures::readable(&pictures, control)?;
@@ -77,7 +77,7 @@ impl<'a> Prepared<'a> {
         prepared.calibrated = calibrated.into_iter().next().unwrap_or_default();
         prepared.inputs = prepared
             .stage()
-            .inputs(&prepared.pictures, layers::MOST_PICTURES)?;
+            .inputs(&prepared.pictures, options.effort.corrected())?;
         Ok(prepared)
     }
 

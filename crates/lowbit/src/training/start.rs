@@ -21,7 +21,8 @@ use train::trainer::Deployed;
 
 use super::export;
 use super::quantizers::{Layer, Quantized};
-use crate::quantize::layers::{MOST_PICTURES, Stage};
+use crate::quantize::Effort;
+use crate::quantize::layers::Stage;
 use crate::quantize::weights;
 use crate::{Control, Error, Model, Result};
 
@@ -103,7 +104,7 @@ impl Parts<'_> {
             pool: self.pool,
             control: &control,
         };
-        let inputs = stage.inputs(self.inputs, MOST_PICTURES)?;
+        let inputs = stage.inputs(self.inputs, Effort::Good.corrected())?;
         let mut input = |picture: usize| Ok(inputs[picture].clone());
         let mut silent = |_: &str, _, _| {};
         stage.run_on(plan, &mut layers, inputs.len(), &mut input, &mut silent)?;

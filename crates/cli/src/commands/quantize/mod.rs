@@ -11,8 +11,8 @@ use std::time::Duration;
 use clap::Args;
 use lowbit::bench::by_turns;
 use lowbit::quantize::{
-    BitOps, Budget, Granularity, MaxDrop, ObserverKind, ProjectOptions, QuantizeReport, Role, Rounding, Rule,
-    ScaleKind, Solver, dry_run,
+    BitOps, Budget, Effort, Granularity, MaxDrop, ObserverKind, ProjectOptions, QuantizeReport, Role,
+    Rounding, Rule, ScaleKind, Solver, dry_run,
 };
 use lowbit::text::printable;
 use lowbit::{BenchOptions, Choice, Error, ErrorKind, Form, Grid, Model, QuantizeOptions};
@@ -63,6 +63,9 @@ pub(crate) struct Arguments {
     max_drop: Option<f64>,
     #[command(flatten)]
     labels: LabelFlags,
+    /// fast (seconds: ranges by squared error, nearest levels, correction), good, or best (as good, on several times as many pictures)
+    #[arg(long, default_value_t = Effort::Good)]
+    effort: Effort,
     /// Width of activations, 1…8
     #[arg(long, default_value_t = 8, value_parser = values::whole::<u32>(1..=8, 4))]
     act_bits: u32,
@@ -237,6 +240,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
             solver: a.solver,
             mu: a.mu,
         },
+        effort: a.effort,
         act_bits: a.act_bits,
         observer: a.observer,
         rules: a.rules.clone(),

@@ -1,0 +1,76 @@
+//! How much work quantization may be.
+
+use std::fmt;
+use std::str::FromStr;
+
+use quant::names::{did_you_mean, nearest};
+
+/// What is tried, and on how many pictures. What an option names is done whatever the effort is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Effort {
+    /// Ranges by their squared error, weights to the nearest level, corrected: seconds.
+    Fast,
+    /// Ranges and equalization chosen by detections, error feedback, answers for what earlier layers left wrong: minutes.
+    #[default]
+    Good,
+    /// The same on several times as many pictures.
+    Best,
+}
+
+impl Effort {
+    /// All, least work first.
+    pub const ALL: [Effort; 3] = [Effort::Fast, Effort::Good, Effort::Best];
+
+    /// Name in flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Effort::Fast => "fast",
+            Effort::Good => "good",
+            Effort::Best => "best",
+        }
+    }
+
+    /// Pictures that give ranges, at most.
+    pub(super) fn calibrated(self) -> usize {
+        match self {
+            Effort::Fast => 32,
+            _ => usize::MAX,
+        }
+    }
+
+    /// Pictures that settings are compared on; with 8 the choice was the wrong one on Yolo-Fastest.
+    pub(super) fn compared(self) -> usize {
+        match self {
+            Effort::Fast => 8,
+            Effort::Good => 48,
+            Effort::Best => 128,
+        }
+    }
+
+    /// Pictures that weights are corrected on, and bytes that all values of them may take together.
+    pub(crate) fn corrected(self) -> (usize, usize) {
+        match self {
+            Effort::Fast => (16, 1 << 30),
+            Effort::Good => (64, 1 << 30),
+            Effort::Best => (224, 4 << 30),
+        }
+    }
+}
+
+impl fmt::Display for Effort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Effort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = Effort::ALL.map(Effort::name);
+        Effort::ALL.into_iter().find(|e| e.name() == text).ok_or_else(|| {
+            let near = did_you_mean(nearest(text, names));
+            format!("\"{text}\" is none of {}{near}", names.join(", "))
+        })
+    }
+}
