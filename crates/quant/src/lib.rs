@@ -10,6 +10,7 @@ pub mod methods;
 pub mod multipoint;
 pub mod names;
 mod project;
+pub mod prune;
 
 pub use project::{
     Granularity, ProjectError, ProjectOptions, Projection, Rounding, ScaleKind, Solver, project,

@@ -5,7 +5,7 @@ use graph::{Point, WeightAnnotation};
 use crate::grid::{Family, Grid};
 use crate::methods::{
     Fit, affine, apot, binary, lbw_optimum, lbw_real, lbw_semi_analytic, lbw_ternary, scale_real, ternary,
-    uniform,
+    ternary_threshold, uniform,
 };
 use crate::methods::{Levels, pow2};
 use crate::multipoint::combined::Search;
@@ -76,6 +76,10 @@ named_choice! {
         PaperTernary = "paper-ternary",
         /// The paper's thresholds (H) with the parameter μ: power-of-two magnitudes.
         SemiAnalytic = "semi-analytic",
+        /// Ternary beyond 0.05·max|w|, real scale.
+        MaxRule = "max-rule",
+        /// Ternary beyond 0.75·mean|w|, real scale: Ternary Weight Networks.
+        MeanRule = "mean-rule",
     }
 }
 
@@ -364,6 +368,12 @@ fn check(
         Solver::SemiAnalytic if grid.pow2_magnitudes().is_none() || grid.family() == Family::LbwI8 => {
             refuse("its levels are not powers of two")
         }
+        Solver::MaxRule | Solver::MeanRule if grid.family() != Family::Ternary || grid.points() > 1 => {
+            refuse("it is a rule of one ternary point")
+        }
+        Solver::MaxRule | Solver::MeanRule if options.scale_kind == ScaleKind::PowerOfTwo => {
+            refuse("the rule gives a real scale; ask for one")
+        }
         _ => Ok(()),
     }
 }
@@ -381,6 +391,8 @@ fn fit_group(grid: &Grid, w: &[f32], options: &ProjectOptions) -> Fit {
         zero_point: 0,
     };
     match (grid.pow2_magnitudes(), options.solver) {
+        (_, Solver::MaxRule) => return ternary_threshold::solve(w, ternary_threshold::of_max(w)),
+        (_, Solver::MeanRule) => return ternary_threshold::solve(w, ternary_threshold::of_mean(w)),
         (Some(_), Solver::PaperTernary) => return exponent(1, lbw_ternary::solve(w)),
         (Some(n), Solver::SemiAnalytic) if pow2_scale => {
             return exponent(n, lbw_semi_analytic::solve(w, n, options.mu));

@@ -86,7 +86,7 @@ keys! {
     "method.rules" = "[]": "overrides as in quantize: [\"depthwise=int8\", \"first=float\"]",
     "method.granularity" = "'channel'": "channel or tensor: which weights share a scale",
     "method.scale" = "'real'": "real or power-of-two",
-    "method.solver" = "'optimum'": "optimum, paper-ternary, semi-analytic",
+    "method.solver" = "'optimum'": "optimum, paper-ternary, semi-analytic; of ternary max-rule, mean-rule",
     "method.mu" = "0.75": "of the semi-analytic thresholds, relative to the largest weight",
     "method.start" = "'float'": "float (its weights as they are) or corrected (rounded with error feedback, gains and means refitted, as in quantize)",
     "method.every" = "1": "steps between searches of the scale; 0: the scale of the start stays",

@@ -15,6 +15,7 @@ mod levels;
 pub mod scale_pow2;
 pub mod scale_real;
 pub mod ternary;
+pub mod ternary_threshold;
 pub mod uniform;
 
 pub use levels::Levels;

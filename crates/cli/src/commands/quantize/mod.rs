@@ -91,7 +91,8 @@ pub(crate) struct Arguments {
     /// Scales: real, or power-of-two as in LBW-Net
     #[arg(long, default_value_t = ScaleKind::Real)]
     scale: ScaleKind,
-    /// How scales and levels are found: optimum, or the paper's formulas paper-ternary and semi-analytic
+    /// How scales and levels are found: optimum, LBW-Net's formulas paper-ternary and semi-analytic, or, for ternary, max-rule (beyond
+    /// 0.05·max|w|) and mean-rule (beyond 0.75·mean|w|, Ternary Weight Networks)
     #[arg(long, default_value_t = Solver::Optimum)]
     solver: Solver,
     /// The free parameter of semi-analytic, relative to max|w|
