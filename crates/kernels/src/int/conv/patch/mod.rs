@@ -277,7 +277,7 @@ impl Patched {
                     width,
                     ending: place.ending,
                 };
-                // SAFETY: the row was chosen for this CPU. Pixels and shifts lead into the patch, behind whose last element there
+                // SAFETY: the row was chosen for this CPU. Pixels and shifts lead into the patch or the input, behind whose last element there
                 // are as many bytes as the row reads too many; weights and constants are whole panels; `out` has a row of
                 // `width` per pixel.
                 unsafe { kernel(&call) };
