@@ -125,6 +125,46 @@ fn killed(mut child: Child, after: Duration) -> Option<Child> {
 }
 
 #[test]
+fn a_pruned_run_has_empty_groups_and_verifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let pruning = [
+        "--set",
+        "method.grid=ternary",
+        "--set",
+        "method.rules=[]",
+        "--set",
+        "prune.groups=1x4xk",
+        "--set",
+        "prune.share=0.5",
+    ];
+    let made = finish(start(&run, &pruning)).code(0).json();
+    let number = |key: &str| {
+        made["pruned"][key]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{key} in {made}"))
+    };
+    // Channels keep one group, so that fewer than half may go, and codes may leave more empty.
+    let (groups, empty) = (number("groups"), number("empty"));
+    assert!(
+        groups >= 20.0 && (0.25 * groups..groups).contains(&empty),
+        "{made}"
+    );
+    assert!(number("compression") > 1.0, "{made}");
+    common::run("verify", &[&run.join("model.onnx")]).code(0);
+    for (wrong, about) in [
+        ("prune.groups=lanes", "did you mean \"lane\"?"),
+        ("prune.share=2", "prune.share"),
+        ("method.grid=binary", "no zero"),
+    ] {
+        let mut settings = pruning.to_vec();
+        settings.extend(["--set", wrong]);
+        let refused = finish(start(&folder.path().join("wrong"), &settings)).code(2);
+        assert!(refused.stderr.contains(about), "{wrong}: {}", refused.stderr);
+    }
+}
+
+#[test]
 fn the_model_of_a_run_is_packed_and_verifies() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

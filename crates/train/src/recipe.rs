@@ -94,6 +94,11 @@ keys! {
     "method.rho" = "1e-5": "bcgd: blending",
     "method.published" = "false": "bcgd: the paper's one-pass quantizers in place of the exact ones",
     "method.from" = "[]": "falling bits: grids before method.grid, each for an equal part of the first half: [\"lbw6\", \"lbw5\"]",
+    "prune.groups" = "''": "structured pruning: lane, kernel, tile, or outputs x inputs x taps such as 1x16x1, 1x8xk; empty: none",
+    "prune.share" = "0.3": "part of the groups of each layer that goes",
+    "prune.until" = "0.6": "part of the run over which weak groups are pulled to zero; then they go, and the rest recovers",
+    "prune.lambda" = "0.001": "pull on a weak group",
+    "prune.clip" = "0.7": "groups stronger than so many times the layer's mean are left alone; 0: group lasso, which leaves none",
     "activation.bits" = "8": "bits of activations; 0 leaves them float",
     "activation.rule" = "'ste'": "ste, lsq, bcgd-3, bcgd-2, bcgd-ae",
     "activation.rounding" = "'rne'": "rne or ceil",
@@ -220,9 +225,13 @@ impl Recipe {
             "loss.smoothing",
             "method.rho",
             "ema.decay",
+            "prune.share",
+            "prune.until",
         ] {
             self.within(key, 0.0, 1.0)?;
         }
+        self.within("prune.lambda", 0.0, 1e3)?;
+        self.within("prune.clip", 0.0, 1e3)?;
         self.within("activation.bits", 0.0, 8.0)?;
         self.within("activation.factor", 0.0, 1.0)?;
         self.within("optimizer.rate", 0.0, 1e3)?;

@@ -76,7 +76,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         return Ok(Outcome::default());
     }
     let number = |score: Option<f64>| score.map_or("-".into(), |s| format!("{s:.4}"));
-    let rows = vec![
+    let mut rows = vec![
         vec!["updates".to_string(), made.steps.to_string()],
         vec![
             "quantized layers, edges".into(),
@@ -91,6 +91,15 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         vec!["bytes of the packed model".into(), made.model_bytes.to_string()],
         vec!["seconds".into(), format!("{:.1}", made.seconds)],
     ];
+    if let Some(pruned) = made.pruned {
+        rows.push(vec![
+            "empty groups, compression without them".into(),
+            format!(
+                "{} of {}, {:.2}x",
+                pruned.empty, pruned.groups, pruned.compression
+            ),
+        ]);
+    }
     let folder = made.folder.to_string_lossy();
     let folder = printable(&folder);
     let text = format!(

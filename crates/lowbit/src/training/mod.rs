@@ -111,6 +111,18 @@ fn exchange_fault(e: ExchangeError) -> Error {
     Error::new(ErrorKind::Io, e.to_string())
 }
 
+/// What structured pruning left.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct PrunedSize {
+    /// Groups of the layers that are pruned.
+    pub groups: usize,
+    /// Those of zeros alone: what was pruned, and what its codes left empty.
+    pub empty: usize,
+    /// 32 bits for every parameter of the network, divided by all bits if empty groups were left out: codes, a bit for each group, 32 for scales, biases and
+    /// what stays float. The packed file stores the zeros.
+    pub compression: f64,
+}
+
 /// A finished run.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Trained {
@@ -129,6 +141,9 @@ pub struct Trained {
     pub quantized_layers: usize,
     /// Edges that carry codes.
     pub quantized_edges: usize,
+    /// What structured pruning left; absent where the recipe prunes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<PrunedSize>,
     /// Bytes of the packed model.
     pub model_bytes: usize,
     /// SHA-256 of the packed model.

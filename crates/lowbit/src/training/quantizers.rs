@@ -8,6 +8,7 @@ use kernels::Pool;
 use quant::annotate::{self, Plan, Request, Rule};
 use quant::calibrate::ObserverKind;
 use quant::grid::Grid;
+use quant::prune::{Clip, GroupShape, Groups};
 use quant::{Granularity, ProjectOptions};
 use train::method::apot::Apot;
 use train::method::bcgd::{Bcgd, Quantizer};
@@ -15,6 +16,7 @@ use train::method::binary_relax::BinaryRelax;
 use train::method::lbw::Lbw;
 use train::method::lsq::Lsq;
 use train::method::progressive::Progressive;
+use train::method::pruned::{Pruned, Pruning};
 use train::method::{Layout, WeightMethod, activation};
 use train::program::{FakeQuantizer, Parameter, QuantizerGradient, Rounding};
 use train::recipe::Recipe;
@@ -144,8 +146,46 @@ pub(super) fn plan(
 }
 
 impl Layer {
-    /// The recipe's method for this layer.
+    /// The recipe's method for this layer, pruning included.
     pub(super) fn method(&self, recipe: &Recipe) -> Result<Box<dyn WeightMethod>> {
+        let method = self.quantizing(recipe)?;
+        let Some(groups) = self.groups(recipe)? else {
+            return Ok(method);
+        };
+        let pruning = Pruning {
+            share: recipe.number("prune.share"),
+            until: recipe.number("prune.until"),
+            lambda: recipe.number("prune.lambda"),
+            clip: match recipe.number("prune.clip") {
+                0.0 => Clip::None,
+                a => Clip::OfMean(a),
+            },
+        };
+        Ok(Box::new(Pruned::new(method, groups, pruning)))
+    }
+
+    /// Groups that the recipe prunes in this layer: of convolutions with enough input channels for one, which leaves out depthwise ones and the first.
+    pub(super) fn groups(&self, recipe: &Recipe) -> Result<Option<Groups>> {
+        if recipe.text("prune.groups").is_empty() {
+            return Ok(None);
+        }
+        let shape: GroupShape = parsed(recipe, "prune.groups")?;
+        let Layout { shape: weight, axis } = &self.layout;
+        if *axis != 0 || weight.len() < 3 || weight[1] < shape.inputs {
+            return Ok(None);
+        }
+        if !self.grid.has_zero() {
+            return Err(
+                Error::usage(format!("grid {} has no zero for what is pruned", self.grid))
+                    .at("recipe key \"prune.groups\"")
+                    .help("take ternary, or another grid with a zero"),
+            );
+        }
+        Ok(Groups::new(shape, weight))
+    }
+
+    /// The recipe's weight method for this layer.
+    fn quantizing(&self, recipe: &Recipe) -> Result<Box<dyn WeightMethod>> {
         let mut options = project_options(recipe)?;
         if self.per_tensor {
             options.granularity = Granularity::Tensor;

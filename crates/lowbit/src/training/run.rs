@@ -7,6 +7,7 @@ use ::data::augment::{LoadError, Loader};
 use graph::onnx::Form;
 use graph::passes::{Budget, simplify};
 use kernels::Pool;
+use quant::prune::Stored;
 use train::checkpoint::Checkpoint;
 use train::exchange::Ranks;
 use train::program::FakeQuantizer;
@@ -19,8 +20,8 @@ use super::objective::Objective;
 use super::quantizers::{self, Quantized};
 use super::table::Table;
 use super::{
-    CHECKPOINT, EVENTS, JSON, MODEL, REPORT, RESULTS, Trained, data, events, exchange_fault, export, judge,
-    report, setup, start,
+    CHECKPOINT, EVENTS, JSON, MODEL, PrunedSize, REPORT, RESULTS, Trained, data, events, exchange_fault,
+    export, judge, report, setup, start,
 };
 use crate::output::Folder;
 use crate::{Control, Error, ErrorKind, Model, Provenance, Result};
@@ -262,6 +263,50 @@ impl Run {
         self.exported(&deployed)
     }
 
+    /// What structured pruning left of the network that is exported.
+    fn pruned(&self, deployed: &[Deployed]) -> Result<Option<PrunedSize>> {
+        let (mut all, mut empty, mut stored) = (0, 0, Vec::new());
+        for d in deployed {
+            let count = d.values.len() as u64;
+            let Some(codes) = &d.annotation else {
+                stored.push(Stored {
+                    weights: count,
+                    kept: count,
+                    bits: 32,
+                    ..Stored::default()
+                });
+                continue;
+            };
+            let mut layer = Stored {
+                weights: count,
+                kept: count,
+                bits: u64::from(codes.bits),
+                index: 0,
+                other: 32 * codes.points[0].scales.len() as u64,
+            };
+            let of = self
+                .quantized
+                .layers
+                .iter()
+                .find(|l| l.weight == d.parameter.name);
+            if let Some(groups) = of.map(|l| l.groups(&self.recipe)).transpose()?.flatten() {
+                let zeros = (0..groups.len()).filter(|&g| groups.weights(g).all(|i| d.values[i] == 0.0));
+                let (gone, weights) =
+                    zeros.fold((0, 0), |(n, w), g| (n + 1, w + groups.weights(g).count() as u64));
+                layer.kept -= weights;
+                layer.index = groups.len() as u64;
+                all += groups.len();
+                empty += gone;
+            }
+            stored.push(layer);
+        }
+        Ok((all > 0).then(|| PrunedSize {
+            groups: all,
+            empty,
+            compression: Stored::compression(&stored),
+        }))
+    }
+
     fn exported(&self, deployed: &[Deployed]) -> Result<Model> {
         export::model(&self.trained, deployed, &self.activations, &self.quantized.edges)
     }
@@ -322,6 +367,7 @@ impl Run {
             rounded_score: rows.start,
             quantized_layers: self.quantized.layers.len(),
             quantized_edges: model.graph().edges.len(),
+            pruned: self.pruned(&deployed)?,
             model_bytes: model.file_bytes(),
             model_sha256: model.sha256().to_string(),
             recipe: self.recipe.to_toml(),

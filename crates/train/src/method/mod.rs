@@ -18,6 +18,7 @@
 //! | LSQ: learned steps | [`lsq`] | arXiv 1902.08153 |
 //! | APoT with a learned clipping threshold | [`apot`] | arXiv 1909.13144 |
 //! | bits that fall during training | [`progressive`] | |
+//! | structured pruning beside any of them | [`pruned`] | AAAI 2020 |
 //! | activations | [`activation`] | BCGD, LSQ |
 //!
 //! All numbers are f32 in ONNX order.
@@ -31,6 +32,7 @@ pub mod lbw;
 mod learned_grid;
 pub mod lsq;
 pub mod progressive;
+pub mod pruned;
 
 use graph::WeightAnnotation;
 use quant::ProjectError;
