@@ -309,31 +309,6 @@ mod tests {
         }
     }
 
-    /// Bits, bytes, operations, nanoseconds: the unit of the costs changes nothing.
-    #[test]
-    fn costs_in_any_unit_give_the_same_choice() {
-        const UNIT: u64 = 7_000_003;
-        let mut r = SplitMix64(13);
-        for case in 0..300 {
-            let layers = random(&mut r, 6, 5);
-            let budget = r.below(160) as u64;
-            let scaled: Vec<Vec<Choice>> = (layers.iter())
-                .map(|l| {
-                    let larger = |c: &Choice| Choice {
-                        cost: c.cost * UNIT,
-                        ..*c
-                    };
-                    l.iter().map(larger).collect()
-                })
-                .collect();
-            let (a, b) = (
-                allocate(&layers, budget),
-                allocate(&scaled, budget * UNIT + UNIT - 1),
-            );
-            assert_eq!(a.map(|a| a.error), b.map(|b| b.error), "case {case}");
-        }
-    }
-
     #[test]
     fn large_budgets_take_the_least_errors_and_more_budget_never_hurts() {
         let mut r = SplitMix64(12);
