@@ -4,7 +4,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{detector, left_over, pictures, run, small_model};
+use common::{detector, left_over, pictures, run, small_model, yolo_data};
 
 /// A float detector, its low-bit model and pictures.
 fn pair(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
@@ -130,4 +130,50 @@ fn models_that_do_not_belong_together_are_told() {
         2,
         "from 1 on",
     );
+}
+
+#[test]
+fn memory_is_limited_and_the_result_is_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (float, low, data) = pair(dir.path());
+    let analyze = |flags: &str| {
+        run(
+            &format!("analyze --quiet --threads 2 --json {flags} --data"),
+            &[&data, &float, &low],
+        )
+    };
+    let all = analyze("").code(0).json();
+    let little = analyze("--limit-mem 8MiB").code(0).json();
+    assert_eq!(little["ranking"], all["ranking"]);
+    assert_eq!(little["layers"], all["layers"]);
+    let ran = analyze("--limit-mem 200KiB").code(6);
+    assert!(ran.stderr.contains("raise --limit-mem"), "{}", ran.stderr);
+}
+
+#[test]
+fn with_ground_truth_the_loss_of_map_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (float, low, data) = pair(dir.path());
+    let labelled = yolo_data(dir.path(), 4);
+    let words = "analyze --quiet --threads 1 --json --split val --data";
+    let found = run(words, &[&labelled, &float, &low]).code(0).json();
+    let eval = |model: &Path| {
+        let words = "eval --threads 1 --json --split val --data";
+        let result = run(words, &[&labelled, model]).code(0).json();
+        result["metrics"]["map50"].as_f64().unwrap()
+    };
+    assert_eq!(found["accuracy"]["pictures"], 4);
+    assert_eq!(found["accuracy"]["float_map"].as_f64(), Some(eval(&float)));
+    assert_eq!(found["accuracy"]["low_map"].as_f64(), Some(eval(&low)));
+    let words = "analyze --quiet --threads 1 --split val --data";
+    let table = run(words, &[&labelled, &float, &low]).code(0).stdout;
+    assert!(
+        table.contains("mAP      ") && table.contains(" points on 4 pictures"),
+        "{table}"
+    );
+    // Without objects there is nothing to tell.
+    let found = run("analyze --quiet --json --data", &[&data, &float, &low])
+        .code(0)
+        .json();
+    assert!(found["accuracy"].is_null());
 }

@@ -212,7 +212,16 @@ pub fn evaluate(
     options: &EvalOptions,
     progress: &mut dyn Progress,
 ) -> Result<Evaluated> {
-    let set = source.open()?;
+    evaluate_on(model, &source.open()?, options, progress)
+}
+
+/// As [`evaluate`], on a data set that was read already.
+pub(crate) fn evaluate_on(
+    model: &Model,
+    set: &Dataset,
+    options: &EvalOptions,
+    progress: &mut dyn Progress,
+) -> Result<Evaluated> {
     let detector = Detector::new(model, &options.run)?;
     let protocol = options.protocol(set.format);
     // COCO keeps the best of each class itself; what it keeps must not be cut off before.
@@ -242,7 +251,7 @@ pub fn evaluate(
     }
     let seen = detect_all(
         &detector,
-        &set,
+        set,
         &nms,
         options.allow_skips,
         &options.run.control,

@@ -111,6 +111,9 @@ fn text(found: &lowbit::analyze::Analysis, a: &Arguments) -> String {
     if let Some(agreement) = found.agreement {
         let _ = write!(out, ", agreement of the detections {agreement:.4}");
     }
+    if let Some(accuracy) = &found.accuracy {
+        let _ = write!(out, "\nmAP      {accuracy}");
+    }
     if let Some(first) = found.ranking.first() {
         let layer = printable(&first.layer);
         let _ = write!(out, "\nfirst    {layer}, {}: {}", first.part.name(), first.advice);

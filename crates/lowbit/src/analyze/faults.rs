@@ -6,7 +6,10 @@ use std::path::Path;
 use graph::{EdgeQuantizer, Op, ValueId};
 use testing::SplitMix64;
 
+use super::own::Own;
+use super::sites::Rounds;
 use super::*;
+use crate::quantize::trial::Trial;
 use crate::{Choice, LoadOptions, Picture, QuantizeOptions};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,13 +121,6 @@ struct Bench {
     error: f64,
 }
 
-fn part(site: &Site) -> Part {
-    match site.rounds {
-        Rounds::Weight { .. } => Part::Weights,
-        Rounds::Edge(_) => Part::Activations,
-    }
-}
-
 fn silent(_: &str, _: usize, _: usize) {}
 
 impl Bench {
@@ -133,7 +129,15 @@ impl Bench {
         let plain = counterpart::of(&float, &low);
         let (sites, lost) = sites::find(plain.graph(), low.graph()).unwrap();
         assert_eq!(lost, 0);
-        let measured = measure(&plain, &sites, &pictures, &pool, &Control::default(), &mut silent).unwrap();
+        let control = Control::default();
+        let work = Work {
+            plain: &plain,
+            low: &low,
+            pictures: &pictures,
+            pool: &pool,
+            control: &control,
+        };
+        let measured = work.measure(&sites, &mut silent).unwrap();
         let mut bench = Bench {
             float,
             low,
@@ -148,12 +152,21 @@ impl Bench {
         bench
     }
 
+    /// Of a low-bit model beside the float one with its channel factors.
+    fn work<'a>(&'a self, plain: &'a Model, low: &'a Model, control: &'a Control) -> Work<'a> {
+        Work {
+            plain,
+            low,
+            pictures: &self.pictures,
+            pool: &self.pool,
+            control,
+        }
+    }
+
     fn output_error(&self, low: &Model) -> f64 {
         let control = Control::default();
-        let trials = ground(&self.float, &self.pictures, &self.pool, &control, &mut |g| {
-            g.run("error", &[Whole(low)], &mut silent)
-        });
-        trials.unwrap()[0].output_error
+        let whole = self.work(&self.float, low, &control).whole(&mut silent);
+        whole.unwrap().output_error
     }
 
     /// A fault that matters.
@@ -169,11 +182,15 @@ impl Bench {
     /// Value and layer of each place, what hurts most first. Places that the damaged model shares with the undamaged one, in front of the same
     /// float values, were measured already: measuring them again gives the same numbers.
     fn ranking(&self, low: &Model) -> Vec<(String, f64)> {
+        let ranked = self.ranked(low);
+        ranked.into_iter().map(|r| (r.value, r.score)).collect()
+    }
+
+    fn ranked(&self, low: &Model) -> Vec<Ranked> {
         let plain = counterpart::of(&self.float, low);
         let graph = plain.graph();
         let (sites, _) = sites::find(graph, low.graph()).unwrap();
         let moved = self.moved(&plain);
-        let whole = self.output_error(low);
         let known = |s: &Site| {
             let node = s.node.filter(|_| matches!(s.rounds, Rounds::Weight { .. }));
             let same_layer = node.is_none_or(|n| !moved.0.contains(&n));
@@ -184,44 +201,20 @@ impl Bench {
             });
             old.filter(|_| same_layer && !moved.1.contains(&s.value))
         };
+        let control = Control::default();
+        let work = self.work(&plain, low, &control);
         let fresh: Vec<Site> = sites.iter().filter(|s| known(s).is_none()).cloned().collect();
-        let mut new = measure(
-            &plain,
-            &fresh,
-            &self.pictures,
-            &self.pool,
-            &Control::default(),
-            &mut silent,
-        )
-        .unwrap()
-        .into_iter();
-        let mut ranking: Vec<(&Site, f64)> = sites
+        let mut new = work.measure(&fresh, &mut silent).unwrap().into_iter();
+        let measured: Vec<(Own, Trial)> = sites
             .iter()
-            .map(|s| {
-                let score = match known(s) {
-                    Some(i) => rank::score(part(s), &self.measured[i].0, &self.measured[i].1, whole),
-                    None => new
-                        .next()
-                        .map(|(own, alone)| rank::score(part(s), &own, &alone, whole))
-                        .unwrap(),
-                };
-                (s, score)
+            .map(|s| match known(s) {
+                Some(i) => self.measured[i].clone(),
+                None => new.next().unwrap(),
             })
             .collect();
-        ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let first: Vec<&Site> = ranking.iter().take(rank::REPAIRED).map(|r| r.0).collect();
-        let at = (&self.pictures[..], &self.pool);
-        let errors = repaired(&plain, low, &first, at, &Control::default(), &mut silent).unwrap();
-        let mut ranking: Vec<(String, f64)> = ranking
-            .iter()
-            .enumerate()
-            .map(|(i, (s, score))| {
-                let score = rank::confirmed(*score, errors.get(i).copied(), whole);
-                (graph.value(s.value).name.clone(), score)
-            })
-            .collect();
-        ranking.sort_by(|a, b| b.1.total_cmp(&a.1));
-        ranking
+        let whole = work.whole(&mut silent).unwrap();
+        let ranked = work.ranked(&sites, &measured, &whole, &Accumulated::new(), &mut silent);
+        ranked.unwrap().into_iter().map(|r| r.0).collect()
     }
 
     /// Layers whose float weights, and values whose float numbers, have other factors than beside the undamaged model.
@@ -348,6 +341,9 @@ fn the_guilty_layer_of_a_small_detector_comes_first() {
         let options = QuantizeOptions::new(Choice::Grid(grid.parse().unwrap()), pictures.clone());
         let low = crate::quantize(&float, &options, &mut silent).unwrap().model;
         let bench = Bench::new(float.clone(), low, pictures.clone());
+        let undamaged = bench.ranked(&bench.low);
+        let named = undamaged.iter().find(|r| r.finding != Finding::Rounding);
+        assert!(named.is_none(), "{grid}: {named:?}");
         for seed in 0..8 {
             let kind = KINDS[seed % 4];
             let mut random = SplitMix64(seed as u64);

@@ -1,6 +1,6 @@
 //! What each place adds by itself, in front of the float network's own values, beside what a fresh rounding of the same width would add.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,60 +11,12 @@ use quant::calibrate::{Observer, ObserverKind};
 use quant::{Granularity, ProjectOptions, project_weight};
 use tensor::{Data, Tensor};
 
-use super::sites::{Rounds, Site, with_weight};
+use super::sites::{Rounds, Site, layer_with};
+use super::sums::Sums;
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
 use crate::runtime::{RunOptions, Runner};
 use crate::{Control, Error, Grid, Model, Result, side_by_side};
-
-/// Sums over the values of one output channel, or of one edge.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sums {
-    count: f64,
-    sum: f64,
-    signal: f64,
-    /// Of the error: its sum and its squares.
-    own: (f64, f64),
-    fresh: (f64, f64),
-    /// Σ value · error.
-    along: f64,
-}
-
-impl Sums {
-    fn add(&mut self, float: f32, own: f32, fresh: f32) {
-        let (f, o, r) = (f64::from(float), f64::from(own), f64::from(fresh));
-        self.count += 1.0;
-        self.sum += f;
-        self.signal += f * f;
-        self.along += f * (o - f);
-        self.own = (self.own.0 + (o - f), self.own.1 + (o - f) * (o - f));
-        self.fresh = (self.fresh.0 + (r - f), self.fresh.1 + (r - f) * (r - f));
-    }
-
-    fn merge(&mut self, other: &Sums) {
-        self.count += other.count;
-        self.sum += other.sum;
-        self.signal += other.signal;
-        self.along += other.along;
-        self.own = (self.own.0 + other.own.0, self.own.1 + other.own.1);
-        self.fresh = (self.fresh.0 + other.fresh.0, self.fresh.1 + other.fresh.1);
-    }
-
-    /// What the deviations of the values from their mean are multiplied by; 1 for values that are all the same.
-    fn gain(&self) -> f64 {
-        let n = self.count.max(1.0);
-        let spread = self.spread((self.sum, self.signal));
-        match spread > 1e-6 * self.signal {
-            true => 1.0 + (self.along - self.sum * self.own.0 / n) / spread,
-            false => 1.0,
-        }
-    }
-
-    /// Σ of squares around the mean: a mean error is what biases are fitted to, and no fault of the weights.
-    fn spread(&self, (sum, squares): (f64, f64)) -> f64 {
-        (squares - sum * sum / self.count.max(1.0)).max(0.0)
-    }
-}
 
 /// What was measured at one place.
 #[derive(Debug, Clone, Default)]
@@ -183,8 +135,8 @@ fn probe(graph: &Graph, site: &Site) -> Result<Probe> {
     };
     let at = |e: Error| e.at(format!("node \"{}\"", graph.nodes[node].name));
     let step = |weight: &WeightAnnotation, bias: Option<&Tensor>| {
-        let changed = with_weight(graph, node, weight, bias)?;
-        Step::new(&changed, node, Isa::best()).map_err(Error::from)
+        let layer = layer_with(graph, node, weight, bias)?;
+        Step::new(&layer, 0, Isa::best()).map_err(Error::from)
     };
     let own = step(weight, bias.as_ref()).map_err(at)?;
     let fresh = step(fresh(graph, site, weight).as_ref().unwrap_or(weight), None).map_err(at)?;
@@ -381,85 +333,4 @@ fn ends(edge: &graph::EdgeQuantizer, (from, to): (f32, f32)) -> (f64, f64) {
     let high = f64::from(edge.dequantize(edge.max_code()).min(to));
     let half = 0.5 * (high - low).max(f64::from(edge.scale));
     (if low < 0.0 { low - half } else { low }, high + half)
-}
-
-/// Of values by name in both networks as they run: Σ y², Σ ŷ², Σ (y − ŷ)², Σ y·ŷ.
-pub(super) type Accumulated = BTreeMap<ValueId, [f64; 4]>;
-
-/// Runs both networks and compares their values by name.
-pub(super) fn accumulate(
-    float: &Model,
-    low: &Model,
-    pictures: &[PathBuf],
-    pool: &Arc<Pool>,
-    control: &Control,
-    progress: &mut dyn Progress,
-) -> Result<Accumulated> {
-    let options = RunOptions {
-        control: control.clone(),
-        ..RunOptions::default()
-    };
-    let plain = Runner::on_graph(float.graph(), pool.clone(), &options, true)?;
-    let rounded = Runner::on_graph(low.graph(), pool.clone(), &options, true)?;
-    let (graph, other) = (float.graph(), low.graph());
-    let place: HashMap<ValueId, ValueId> = other
-        .value_ids()
-        .filter_map(|v| Some((v, graph.find(&other.value(v).name)?)))
-        .collect();
-    let picture = |i: usize| -> Result<Accumulated> {
-        control.check()?;
-        let path = &pictures[i];
-        let (name, input) = input_of(float, &mut Reader::new(control), path)?;
-        let mut values: HashMap<ValueId, Tensor> = HashMap::new();
-        let mut keep = |_, value, held: &Held| {
-            if let Held::Real(tensor) = held {
-                values.insert(value, tensor.clone());
-            }
-        };
-        let at = |e: Error| e.at(path.display());
-        plain.watch(&[(&name, &input)], None, &mut keep).map_err(at)?;
-        let mut found = Accumulated::new();
-        let mut compare = |_, value: ValueId, held: &Held| {
-            let Some(v) = place.get(&value) else { return };
-            let Some(y) = values.remove(v) else { return };
-            let Some(y) = y.as_f32() else { return };
-            let sums = match (held, other.edges.get(&value)) {
-                (Held::Codes(codes), Some(edge)) => match codes.data() {
-                    Data::U8(codes) => squares(y, codes.iter().map(|&q| edge.dequantize(q))),
-                    _ => return,
-                },
-                (Held::Real(tensor), _) => match tensor.as_f32() {
-                    Some(low) => squares(y, low.iter().copied()),
-                    None => return,
-                },
-                (Held::Codes(_), None) => return,
-            };
-            found.insert(*v, sums);
-        };
-        rounded
-            .watch(&[(&name, &input)], None, &mut compare)
-            .map_err(at)?;
-        Ok(found)
-    };
-    let mut all = Accumulated::new();
-    let part = side_by_side::at_a_time(pool, control);
-    for first in (0..pictures.len()).step_by(part) {
-        progress.at("both networks", first, pictures.len());
-        let count = part.min(pictures.len() - first);
-        for found in side_by_side::map(pool, control, count, &|i| picture(first + i))? {
-            for (v, sums) in found {
-                let mine = all.entry(v).or_default();
-                mine.iter_mut().zip(sums).for_each(|(m, s)| *m += s);
-            }
-        }
-    }
-    progress.at("both networks", pictures.len(), pictures.len());
-    Ok(all)
-}
-
-fn squares(y: &[f32], low: impl Iterator<Item = f32>) -> [f64; 4] {
-    y.iter().zip(low).fold([0.0; 4], |s, (&y, l)| {
-        let (y, l) = (f64::from(y), f64::from(l));
-        [s[0] + y * y, s[1] + l * l, s[2] + (y - l) * (y - l), s[3] + y * l]
-    })
 }

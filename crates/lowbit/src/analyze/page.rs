@@ -46,6 +46,9 @@ pub(super) fn html(a: &Analysis) -> String {
             row("agreement of the detections, 0…1", format!("{agreement:.4}")),
         );
     }
+    if let Some(accuracy) = &a.accuracy {
+        rows.insert(0, row("mAP, float → low-bit", accuracy.to_string()));
+    }
     page.table(&["low-bit against float", ""], &rows);
     page.heading("The command to type next");
     page.code(&a.command);

@@ -16,7 +16,8 @@
 use graph::Graph;
 use serde::Serialize;
 
-use super::own::{Accumulated, Own};
+use super::accumulate::Accumulated;
+use super::own::Own;
 use super::sites::{Rounds, Site};
 use crate::quantize::trial::Trial;
 
@@ -50,12 +51,34 @@ pub(super) const REPAIRED: usize = 12;
 /// What is left of a score where a repair gains nothing, or was not tried.
 const NO_GAIN: f64 = 0.02;
 
+/// A place is faulty where its repair takes at least this share of the error away: error feedback makes what looks like a fault before float values,
+/// but no gain to repair.
+const CONFIRMED: f64 = 0.1;
+
+/// Share of the error that a repair takes away.
+fn spared(repaired: Option<f64>, whole: f64) -> f64 {
+    match (repaired, whole.is_nan()) {
+        (Some(error), true) => f64::from(u8::from(!error.is_nan())),
+        (Some(error), false) => (whole - error) / whole.max(f64::MIN_POSITIVE),
+        (None, _) => 0.0,
+    }
+}
+
 /// The score after a repair.
-pub(super) fn confirmed(score: f64, repaired: Option<f64>, whole: f64) -> f64 {
-    let spared = repaired.map_or(0.0, |error| (whole - error) / whole.max(f64::MIN_POSITIVE));
-    match whole.is_nan() {
+fn confirmed(score: f64, repaired: Option<f64>, whole: f64) -> f64 {
+    match whole.is_nan() && repaired.is_none() {
         true => score,
-        false => score * spared.clamp(NO_GAIN, 1.0),
+        false => score * spared(repaired, whole).clamp(NO_GAIN, 1.0),
+    }
+}
+
+/// Takes a repair's result into account: of a place that was not repaired, or in vain, nothing worse is said than that it rounds.
+pub(super) fn confirm(ranked: &mut Ranked, repaired: Option<f64>, whole: f64) {
+    ranked.repaired_error = repaired;
+    ranked.score = confirmed(ranked.score, repaired, whole);
+    if ranked.finding != Finding::Rounding && spared(repaired, whole) < CONFIRMED {
+        ranked.finding = Finding::Rounding;
+        ranked.advice = advice(ranked.finding, ranked.part, &ranked.grid, None, 0.0);
     }
 }
 
@@ -346,6 +369,43 @@ mod tests {
         // Alone, a place may cost more than all together: it is to blame for no more than there is.
         assert_eq!(of(&dead, 0.4), of(&dead, 0.3));
         assert_eq!(of(&dead, f64::NAN), f64::INFINITY);
+    }
+
+    #[test]
+    fn what_no_repair_confirms_is_ordinary_rounding() {
+        let suspect = || Ranked {
+            layer: "conv".into(),
+            op: "Conv".into(),
+            part: Part::Weights,
+            value: "w".into(),
+            grid: "pow2-4".into(),
+            own_sqnr_db: 10.0,
+            fresh_sqnr_db: 20.0,
+            extra: 0.9,
+            fault: 1.0,
+            worst_channel: None,
+            clipped: None,
+            output_error: 0.3,
+            repaired_error: None,
+            agreement: None,
+            sqnr_db: None,
+            cosine: None,
+            score: 0.2,
+            finding: Finding::Scale,
+            advice: String::new(),
+        };
+        let finding = |repaired, whole| {
+            let mut ranked = suspect();
+            confirm(&mut ranked, repaired, whole);
+            ranked.finding
+        };
+        assert_eq!(finding(Some(0.1), 0.3), Finding::Scale);
+        assert_eq!(finding(Some(0.29), 0.3), Finding::Rounding);
+        assert_eq!(finding(Some(0.9), 0.3), Finding::Rounding);
+        assert_eq!(finding(None, 0.3), Finding::Rounding);
+        // Outputs that are no numbers, and are with the place repaired.
+        assert_eq!(finding(Some(0.1), f64::NAN), Finding::Scale);
+        assert_eq!(finding(Some(f64::NAN), f64::NAN), Finding::Rounding);
     }
 
     #[test]

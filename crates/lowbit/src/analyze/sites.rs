@@ -150,14 +150,59 @@ impl Site {
     }
 }
 
+/// A layer of the float graph alone, node 0, with other weights: no other constant is copied.
+pub(super) fn layer_with(
+    graph: &Graph,
+    node: NodeId,
+    weight: &WeightAnnotation,
+    bias: Option<&Tensor>,
+) -> Result<Graph> {
+    let from = &graph.nodes[node];
+    let mut alone = Graph::new(graph.name.clone());
+    let mut inputs = Vec::new();
+    for (i, input) in from.inputs.iter().enumerate() {
+        let Some(v) = input.filter(|_| i != 1 && !(i == 2 && bias.is_some())) else {
+            inputs.push(None);
+            continue;
+        };
+        let value = graph.value(v);
+        let id = alone.add_value(&value.name, value.dtype, value.shape.clone());
+        match graph.constants.get(&v) {
+            Some(tensor) => drop(alone.constants.insert(id, tensor.clone())),
+            None => alone.inputs.push(id),
+        }
+        inputs.push(Some(id));
+    }
+    let mut outputs = Vec::new();
+    for &v in &from.outputs {
+        let value = graph.value(v);
+        outputs.push(alone.add_value(&value.name, value.dtype, value.shape.clone()));
+    }
+    alone.outputs.clone_from(&outputs);
+    alone.nodes.push(graph::Node {
+        name: from.name.clone(),
+        op: from.op.clone(),
+        inputs,
+        outputs,
+    });
+    change(&mut alone, 0, weight, bias)?;
+    Ok(alone)
+}
+
 /// The float graph with the weights of one layer changed.
-pub(super) fn with_weight(
+fn with_weight(
     graph: &Graph,
     node: NodeId,
     weight: &WeightAnnotation,
     bias: Option<&Tensor>,
 ) -> Result<Graph> {
     let mut graph = graph.clone();
+    change(&mut graph, node, weight, bias)?;
+    Ok(graph)
+}
+
+/// Gives a layer other weights, and another bias where there is one.
+fn change(graph: &mut Graph, node: NodeId, weight: &WeightAnnotation, bias: Option<&Tensor>) -> Result<()> {
     let decoded =
         Tensor::new(weight.shape.clone(), weight.decode()).map_err(|e| Error::bad(e.to_string()))?;
     // A copy of its own: others may read the constant too.
@@ -169,7 +214,7 @@ pub(super) fn with_weight(
         inputs.resize(inputs.len().max(3), None);
         inputs[2] = bias;
     }
-    Ok(graph)
+    Ok(())
 }
 
 /// The float network with one place rounded.

@@ -65,14 +65,14 @@ impl Budget {
             Budget::FileBytes(bytes) => ("budget-size", bytes.to_string()),
             Budget::BitOps(BitOps::Share(share)) => ("budget-bitops", format!("{}%", 100.0 * share)),
             Budget::BitOps(BitOps::Absolute(count)) => ("budget-bitops", count.to_string()),
-            Budget::Time(time) => ("budget-time", format!("{}ms", 1e3 * time.as_secs_f64())),
+            Budget::Time(time) => ("budget-time", format!("{}ms", milliseconds(time))),
         }
     }
 
-    /// A budget of the same kind, of so many of its [`Unit`].
+    /// A budget of the same kind, of so many of its [`Unit`]; bits a weight with three digits.
     pub(super) fn of(&self, amount: f64) -> Budget {
         match self {
-            Budget::AverageBits(_) => Budget::AverageBits(amount),
+            Budget::AverageBits(_) => Budget::AverageBits((1e3 * amount).floor() / 1e3),
             Budget::FileBytes(_) => Budget::FileBytes(amount as usize),
             Budget::BitOps(_) => Budget::BitOps(BitOps::Absolute(amount.round())),
             Budget::Time(_) => Budget::Time(Duration::from_secs_f64(1e-3 * amount)),
@@ -98,9 +98,14 @@ impl fmt::Display for Budget {
             Budget::BitOps(BitOps::Absolute(count)) => {
                 write!(f, "{} bit operations", text::count(*count as u64))
             }
-            Budget::Time(time) => write!(f, "{} ms a picture", 1e3 * time.as_secs_f64()),
+            Budget::Time(time) => write!(f, "{} ms a picture", milliseconds(time)),
         }
     }
+}
+
+/// The number that is written shortest.
+fn milliseconds(time: &Duration) -> f64 {
+    time.as_nanos() as f64 / 1e6
 }
 
 /// What the numbers of a [`Spent`] are.

@@ -32,7 +32,7 @@ impl Choice {
     }
 }
 
-/// Settings of [`quantize`].
+/// Settings of [`quantize`](fn@super::quantize).
 #[derive(Debug, Clone)]
 pub struct QuantizeOptions {
     /// Grid of every layer that no rule names.

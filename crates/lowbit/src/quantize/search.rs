@@ -104,6 +104,9 @@ pub(super) fn run(
     max: &MaxDrop,
     progress: &mut dyn Progress,
 ) -> Result<Quantized> {
+    if !(0.0..=1.0).contains(&max.most) {
+        return Err(Error::usage("a drop is a share in 0…1"));
+    }
     if max.data.is_none() {
         model.detector_head().map_err(|e| {
             e.help("a drop without labels is one of detections: give pictures with ground truth with --data")
@@ -197,11 +200,14 @@ impl Searcher<'_> {
         left: usize,
         progress: &mut dyn Progress,
     ) -> Result<Option<u64>> {
+        let budget = axis.of(costs.shown(cost));
         let mut costs = Costs {
-            limit: cost,
+            limit: match budget {
+                Budget::AverageBits(bits) => (bits * costs.per) as u64,
+                _ => cost,
+            },
             ..costs.clone()
         };
-        let budget = axis.of(costs.shown(cost));
         let quantized = market.within(&budget, &mut costs, &mut self.numbered(progress))?;
         let spent = quantized
             .report

@@ -347,10 +347,9 @@ fn default_output(model: &Path, choice: Choice) -> PathBuf {
         Choice::Grid(grid) => grid.to_string(),
         Choice::Bits(bits) => format!("{bits}bit"),
         Choice::Budget(Budget::AverageBits(bits)) => format!("{bits}bpw"),
-        Choice::Budget(budget) => {
-            let (_, value) = budget.flag();
-            value.replace('%', "percent")
-        }
+        Choice::Budget(Budget::FileBytes(bytes)) => format!("{bytes}B"),
+        Choice::Budget(Budget::BitOps(BitOps::Share(share))) => format!("{}percent", 100.0 * share),
+        Choice::Budget(budget) => budget.flag().1,
     };
     name.push(format!("-{kind}.onnx"));
     PathBuf::from(name)
