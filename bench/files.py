@@ -113,10 +113,10 @@ def ncnn(job):
 
 
 def lowbit(job, grid):
-    """`lowbit quantize` with its defaults, on the same pictures."""
+    """`lowbit quantize` with its defaults and what `--flags` adds, on the same pictures."""
     out = job.file(f".lowbit-{grid}.onnx")
     words = [job.lowbit, "quantize", "--grid", grid, "--calib", job.pictures_folder, "--subset-size", str(job.count),
-             "--quiet", "-o", out, job.model]
+             *job.flags, "--quiet", "-o", out, job.model]
     done = subprocess.run([str(w) for w in words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}")
