@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.version_converter
 
 
 def signature(path):
@@ -41,8 +42,14 @@ def tail(path):
 
 
 def named(path, out):
-    """A copy in which every node has a name of its own and the shape is fixed: quantizers exclude nodes by name."""
+    """A copy in which every node has a name of its own (quantizers exclude nodes by name), the shape is fixed, and constants are no inputs, which
+    would keep engines from preparing them."""
     model = onnx.load(path)
+    constants = {t.name for t in model.graph.initializer}
+    inputs = [i for i in model.graph.input if i.name not in constants]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, 4)
     for i, node in enumerate(model.graph.node):
         node.name = f"n{i}_{node.op_type}"
     for d in model.graph.input[0].type.tensor_type.shape.dim:
@@ -66,7 +73,11 @@ def ort_u8s8(job):
             return None if x is None else {job.input: x}
 
     prepared = job.file(".prepared.onnx")
-    quant_pre_process(str(job.named), str(prepared), skip_symbolic_shape=True)
+    model = onnx.load(job.named)
+    if model.opset_import[0].version < 13:  # scales per channel came with it
+        model = onnx.version_converter.convert_version(model, 13)
+    onnx.save(model, prepared)
+    quant_pre_process(str(prepared), str(prepared), skip_symbolic_shape=True)
     named(prepared, prepared)
     quantize_static(str(prepared), str(job.file(".ort-u8s8.onnx")), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
                     activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=tail(prepared))
@@ -113,10 +124,10 @@ def ncnn(job):
 
 
 def lowbit(job, grid):
-    """`lowbit quantize` with its defaults, on the same pictures."""
+    """`lowbit quantize` with its defaults and what `--flags` adds, on the same pictures; written whatever it detects: the SQNR tells."""
     out = job.file(f".lowbit-{grid}.onnx")
     words = [job.lowbit, "quantize", "--grid", grid, "--calib", job.pictures_folder, "--subset-size", str(job.count),
-             "--quiet", "-o", out, job.model]
+             *job.flags, "--force", "--quiet", "-o", out, job.model]
     done = subprocess.run([str(w) for w in words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}")

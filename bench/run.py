@@ -29,6 +29,7 @@ def arguments():
     p.add_argument("--only", help="models by name")
     p.add_argument("--engines", help="default: all that install")
     p.add_argument("--grids", default="int8,pow2-4,int4", help="weights of lowbit's rows")
+    p.add_argument("--flags", default="", help="more words for `lowbit quantize`")
     p.add_argument("--threads", default="1,2")
     p.add_argument("--rounds", type=int, default=9)
     p.add_argument("--burst", type=float, default=0.2, help="seconds of an engine's turn")
@@ -61,6 +62,7 @@ class Job:
         import pictures
         self.model, self.name, self.work = model, model.stem, a.work
         self.lowbit, self.count, self.pictures_folder = a.lowbit.resolve(), a.count, a.work / "pictures"
+        self.flags = a.flags.split()
         self.input, self.shape, self.outputs = files.signature(model)
         found = pictures.find(a.pictures, a.count + 1)
         self.pictures, self.held_out = found[:-1], found[-1]
@@ -199,7 +201,7 @@ def machine(a):
         "system": f"{platform.system()} {platform.release()}", "load_average": os.getloadavg()[0],
         "date": time.strftime("%Y-%m-%d"), "python": platform.python_version(),
         "versions": {n: version(n) for n in names},
-        "lowbit": {k: doctor[k] for k in ("tool_version", "git", "isa")},
+        "lowbit": {k: doctor[k] for k in ("tool_version", "git", "isa")} | {"flags": a.flags},
     }
 
 

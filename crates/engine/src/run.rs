@@ -110,12 +110,25 @@ impl Plan {
         self.execute(pool, inputs, &RunControl::default(), None, None)
     }
 
-    /// The same with a way to stop it; `observe` sees each node's output as soon as it is there: codes where the edge
+    /// The same with a way to stop it.
+    ///
+    /// # Errors
+    /// As [`Plan::run`]; [`RunError::Cancelled`], [`RunError::Deadline`].
+    pub fn run_until(
+        &self,
+        pool: &Pool,
+        inputs: &[(&str, &Tensor)],
+        control: &RunControl<'_>,
+    ) -> Result<Vec<(String, Tensor)>, RunError> {
+        self.execute(pool, inputs, control, None, None)
+    }
+
+    /// The same; `observe` sees each node's output as soon as it is there: codes where the edge
     /// carries a quantizer, f32 elsewhere, in ONNX order. Values that were fused away are not seen
     /// ([`Options::keep_all`](crate::Options::keep_all)); those that are neither f32 nor codes never.
     ///
     /// # Errors
-    /// As [`Plan::run`]; [`RunError::Cancelled`], [`RunError::Deadline`].
+    /// As [`Plan::run_until`].
     pub fn run_with(
         &self,
         pool: &Pool,

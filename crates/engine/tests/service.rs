@@ -70,7 +70,7 @@ fn a_cancelled_run_stops_before_the_next_node_and_the_plan_stays_usable() {
         deadline: Some(Instant::now()),
         ..RunControl::default()
     };
-    let late = plan.run_with(&pool, &[("x", &input)], &past, &mut |_, _, _| {});
+    let late = plan.run_until(&pool, &[("x", &input)], &past);
     assert!(matches!(late, Err(RunError::Deadline { .. })), "{late:?}");
     let future = RunControl {
         deadline: Some(Instant::now() + Duration::from_secs(600)),

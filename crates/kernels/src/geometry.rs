@@ -87,6 +87,9 @@ impl Geometry {
     pub(crate) fn by_output<T: Copy>(&self, levels: &[T]) -> Vec<T> {
         let s = &self.shape;
         let (taps, cin, cout) = (self.taps(), s.in_channels / s.groups, s.out_channels / s.groups);
+        if !self.transposed && (taps == 1 || cin == 1) {
+            return levels.to_vec();
+        }
         let mut out = Vec::with_capacity(levels.len());
         for o in 0..s.out_channels {
             let (g, m) = (o / cout, o % cout);

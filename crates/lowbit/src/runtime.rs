@@ -85,9 +85,7 @@ impl Runner {
     /// # Errors
     /// Inputs that do not fit; cancellation; a fault of the data in a node.
     pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Outputs> {
-        Ok(self
-            .plan
-            .run_with(&self.pool, inputs, &self.run_control(), &mut |_, _, _| {})?)
+        Ok(self.plan.run_until(&self.pool, inputs, &self.run_control())?)
     }
 
     /// The same, showing values as they appear: those of `watch`, or all.

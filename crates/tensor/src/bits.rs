@@ -37,6 +37,9 @@ pub fn unpack(bytes: &[u8], count: usize, bits: u32) -> Option<Vec<u8>> {
     if !(1..=8).contains(&bits) || packed_len(count, bits)? != bytes.len() {
         return None;
     }
+    if bits == 8 {
+        return Some(bytes.to_vec());
+    }
     let mut out = Vec::with_capacity(count);
     let (mut word, mut held) = (0u32, 0u32);
     let mut next = bytes.iter();
