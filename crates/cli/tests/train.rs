@@ -125,6 +125,41 @@ fn killed(mut child: Child, after: Duration) -> Option<Child> {
 }
 
 #[test]
+fn a_network_whose_normalizations_are_folded_is_trained_with_gains_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = format!("model={}", common::detector(folder.path()).display());
+    let settings = |more: &[&'static str]| -> Vec<String> {
+        let all = [
+            "loss.kind=distill",
+            "eval.kind=",
+            "method.start=corrected",
+            "method.every=0",
+            "batch_norm.add=true",
+        ];
+        all.iter()
+            .chain(more)
+            .flat_map(|s| ["--set".to_string(), s.to_string()])
+            .chain(["--set".into(), model.clone()])
+            .collect()
+    };
+    let begin = |name: &str, more: &[&'static str]| {
+        let all = settings(more);
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        finish(start(&folder.path().join(name), &all))
+    };
+    let made = begin("run", &["batch_norm.mode=frozen"]).code(0).json();
+    assert!(made["quantized_layers"].as_u64().unwrap() >= 8, "{made}");
+    let run = folder.path().join("run");
+    let state = std::fs::read(run.join("checkpoint.safetensors")).unwrap();
+    // Names of parameters lie in the file's header.
+    let header = String::from_utf8_lossy(&state[..state.len().min(1 << 16)]).into_owned();
+    assert!(header.contains(".gamma"), "{header}");
+    common::run("verify", &[&run.join("model.onnx")]).code(0);
+    let refused = begin("wrong", &["batch_norm.mode=batch"]).code(2);
+    assert!(refused.stderr.contains("batch_norm.add"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_pruned_run_has_empty_groups_and_verifies() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

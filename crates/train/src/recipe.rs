@@ -120,6 +120,7 @@ keys! {
     "ema.decay" = "0.0": "decay of averaged weights; 0: none",
     "ema.ramp" = "0.0": "updates over which it is reached",
     "batch_norm.mode" = "'batch'": "batch (statistics of the batch) or frozen (running ones; affine still trained)",
+    "batch_norm.add" = "false": "put one that changes nothing behind each convolution without one, so that gains of channels are trained; mode frozen",
     "batch_norm.momentum" = "0.1": "weight of a batch in the running statistics",
     "batch_norm.sync_stats" = "true": "of several ranks (--mpi): statistics of the whole batch, not of each rank's share",
     "batch_norm.reestimate" = "0": "batches through the projected net before export, in mode batch",
@@ -248,6 +249,10 @@ impl Recipe {
         self.one_of("optimizer.name", &["adamw", "sgd"])?;
         self.one_of("schedule.shape", &["cosine", "steps", "constant"])?;
         self.one_of("batch_norm.mode", &["batch", "frozen"])?;
+        if self.flag("batch_norm.add") && self.text("batch_norm.mode") != "frozen" {
+            // Statistics of a batch would change what they are put behind.
+            return Err(self.refuse("batch_norm.add", "false, or batch_norm.mode frozen"));
+        }
         self.pair("augment.scale")?;
         let hsv = self.numbers("augment.hsv");
         if hsv.len() != 3 {

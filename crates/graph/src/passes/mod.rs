@@ -13,12 +13,15 @@ mod pad;
 mod reshape;
 mod scale;
 mod transpose;
+mod unfold;
 mod view;
 
 use crate::evaluate::Evaluate;
 use crate::graph::{Graph, GraphError};
 use crate::onnx::ErrorKind;
 use crate::shape::{self, ShapeError};
+
+pub use unfold::unfold_batch_norm;
 
 /// What folding may cost: a small file must not unfold to a large model.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use graph::onnx::{Form, WriteOptions};
+use graph::passes::unfold_batch_norm;
 use train::recipe::Recipe;
 use train::zoo::{ALL, Network};
 
@@ -72,7 +73,12 @@ pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
     if model.graph().inputs.len() != 1 {
         return Err(Error::unsupported("only models with one input can be trained"));
     }
-    Ok(model)
+    if !recipe.flag("batch_norm.add") {
+        return Ok(model);
+    }
+    let mut graph = model.graph().clone();
+    unfold_batch_norm(&mut graph);
+    Ok(model.with_graph(graph))
 }
 
 /// Sizes matter to drawn scenes alone.
