@@ -61,11 +61,10 @@ impl Penalty {
     pub fn shrink(&self, groups: &Groups, w: &mut [f32], step: f64) {
         for (g, &norm) in self.norms.iter().enumerate() {
             if norm < self.threshold {
-                let factor = (1.0 - step / norm).max(0.0);
-                let kept = if norm > 0.0 { factor } else { 0.0 };
+                let left = left(norm, step);
                 groups
                     .weights(g)
-                    .for_each(|i| w[i] = (kept * f64::from(w[i])) as f32);
+                    .for_each(|i| w[i] = (left * f64::from(w[i])) as f32);
             }
         }
     }
@@ -74,10 +73,15 @@ impl Penalty {
 /// The proximal step of one group on its own, without a threshold: w·max(0, 1 − τ/‖w‖).
 pub fn shrink(w: &mut [f32], tau: f64) {
     let norm = w.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-    let kept = if norm > 0.0 {
+    let left = left(norm, tau);
+    w.iter_mut().for_each(|x| *x = (left * f64::from(*x)) as f32);
+}
+
+/// max(0, 1 − τ/‖w‖), 0 for a group of zeros.
+fn left(norm: f64, tau: f64) -> f64 {
+    if norm > 0.0 {
         (1.0 - tau / norm).max(0.0)
     } else {
         0.0
-    };
-    w.iter_mut().for_each(|x| *x = (kept * f64::from(*x)) as f32);
+    }
 }
