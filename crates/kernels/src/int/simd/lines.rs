@@ -76,39 +76,17 @@ pub(super) struct Finish<'a> {
     inverse: __m256,
 }
 
-static NO_TABLE: [u8; 256] = [0; 256];
-
 impl<'a> Finish<'a> {
     #[target_feature(enable = "avx2")]
     pub(super) fn new(ending: &Ending<'a>) -> Finish<'a> {
-        let (mut table, mut alpha, mut step) = (&NO_TABLE, 0.0, 1.0);
-        let (zero, hi) = match *ending {
-            Ending::Codes {
-                zero,
-                hi,
-                table: given,
-            } => {
-                table = given.unwrap_or(table);
-                (zero, hi)
-            }
-            Ending::Leaky {
-                alpha: slope,
-                scale,
-                zero,
-                hi,
-            } => {
-                (alpha, step) = (slope, scale);
-                (zero, hi)
-            }
-            Ending::Real => (0, 0),
-        };
+        let n = ending.numbers();
         Finish {
-            zero: _mm256_set1_epi16(i16::from(zero)),
-            hi: _mm256_set1_epi8(hi as i8),
-            table,
-            alpha: _mm256_set1_ps(alpha),
-            step: _mm256_set1_ps(step),
-            inverse: _mm256_set1_ps(1.0 / step),
+            zero: _mm256_set1_epi16(i16::from(n.zero)),
+            hi: _mm256_set1_epi8(n.hi as i8),
+            table: n.table,
+            alpha: _mm256_set1_ps(n.alpha),
+            step: _mm256_set1_ps(n.step),
+            inverse: _mm256_set1_ps(1.0 / n.step),
         }
     }
 }

@@ -18,8 +18,6 @@ pub(crate) static PATCH: PatchRow = PatchRow {
     ..super::lines::PATCH_W7
 };
 
-static NO_TABLE: [u8; 256] = [0; 256];
-
 /// The numbers of an ending in registers.
 pub(super) struct Finish {
     zero: V,
@@ -40,37 +38,17 @@ impl Finish {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) unsafe fn new(call: &LineCall<'_>) -> Finish {
-        let (mut table, mut alpha, mut step) = (&NO_TABLE, 0.0, 1.0);
-        let (zero, hi) = match call.ending {
-            Ending::Codes {
-                zero,
-                hi,
-                table: given,
-            } => {
-                table = given.unwrap_or(table);
-                (zero, hi)
-            }
-            Ending::Leaky {
-                alpha: slope,
-                scale,
-                zero,
-                hi,
-            } => {
-                (alpha, step) = (slope, scale);
-                (zero, hi)
-            }
-            Ending::Real => (0, 0),
-        };
+        let n = call.ending.numbers();
         // SAFETY: the table has four times 64 bytes; the caller's promise.
         unsafe {
-            let quarter = |i: usize| bytes(table.as_ptr().add(64 * i));
+            let quarter = |i: usize| bytes(n.table.as_ptr().add(64 * i));
             Finish {
-                zero: _mm512_set1_epi16(i16::from(zero)),
-                hi: _mm512_set1_epi8(hi as i8),
+                zero: _mm512_set1_epi16(i16::from(n.zero)),
+                hi: _mm512_set1_epi8(n.hi as i8),
                 table: [quarter(0), quarter(1), quarter(2), quarter(3)],
-                alpha: _mm512_set1_ps(alpha),
-                step: _mm512_set1_ps(step),
-                inverse: _mm512_set1_ps(1.0 / step),
+                alpha: _mm512_set1_ps(n.alpha),
+                step: _mm512_set1_ps(n.step),
+                inverse: _mm512_set1_ps(1.0 / n.step),
                 channels: ((1u32 << call.width) - 1) as __mmask16,
                 scale: _mm512_castsi512_ps(load(call.multiplier.cast())),
             }

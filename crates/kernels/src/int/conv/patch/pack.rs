@@ -16,9 +16,6 @@ impl Line {
     }
 }
 
-/// Most blocks after which the channels of a flat line begin anew.
-const MOST_BLOCKS: usize = 32;
-
 /// A layer of kernel 1 without strides or pads as one line of pixels.
 fn flattened(shape: &ConvShape) -> ConvShape {
     let mut s = shape.clone();
@@ -116,7 +113,7 @@ impl Patched {
         let lines = block * 4 / 64;
         let period = channels / gcd(channels, block);
         let codes = !matches!(epilogue.output, Output::F32);
-        let flat = codes && shape.stride[2] == 1 && channels % block != 0 && period <= MOST_BLOCKS;
+        let flat = codes && shape.stride[2] == 1 && channels % block != 0 && period <= block / 2;
         let blocks = if flat { period } else { channels.div_ceil(block) };
         let body = Body::Depthwise { blocks, flat };
         let all = blocks * products * lines;

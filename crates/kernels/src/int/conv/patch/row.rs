@@ -20,6 +20,51 @@ pub(crate) enum Ending<'a> {
     },
 }
 
+/// What an ending calculates with; what it has no use for is neutral.
+pub(crate) struct Numbers<'a> {
+    pub(crate) zero: u8,
+    pub(crate) hi: u8,
+    pub(crate) table: &'a [u8; 256],
+    pub(crate) alpha: f32,
+    /// Step of the codes.
+    pub(crate) step: f32,
+}
+
+static NO_TABLE: [u8; 256] = [0; 256];
+
+impl<'a> Ending<'a> {
+    pub(crate) fn numbers(&self) -> Numbers<'a> {
+        let none = Numbers {
+            zero: 0,
+            hi: 0,
+            table: &NO_TABLE,
+            alpha: 0.0,
+            step: 1.0,
+        };
+        match *self {
+            Ending::Codes { zero, hi, table } => Numbers {
+                zero,
+                hi,
+                table: table.unwrap_or(&NO_TABLE),
+                ..none
+            },
+            Ending::Leaky {
+                alpha,
+                scale,
+                zero,
+                hi,
+            } => Numbers {
+                zero,
+                hi,
+                alpha,
+                step: scale,
+                ..none
+            },
+            Ending::Real => none,
+        }
+    }
+}
+
 /// Consecutive pixels of an output line × up to [`PANEL`](super::PANEL) channels.
 pub(crate) struct LineCall<'a> {
     /// First pixel under a shift of 0, and bytes from pixel to pixel.
