@@ -54,7 +54,7 @@ fn run_f32(conv: &Conv, shape: &ConvShape, x: &[u8]) -> Vec<u32> {
 /// Runs one layer on every row that accepts it; returns how many SIMD rows ran.
 fn check_rows(shape: &ConvShape, transposed: bool, levels: &[i32], epilogue: &Epilogue, x: &[u8]) -> usize {
     let run = match epilogue.output {
-        Output::U8 { .. } | Output::Leaky { .. } => run_conv,
+        Output::U8 { .. } | Output::Function { .. } => run_conv,
         Output::F32 => run_f32,
     };
     let mut rows = int::registry().filter(|k| k.op == KernelOp::Conv);

@@ -1,6 +1,6 @@
 //! Conv and ConvTranspose (`FORMAT.md` 1.3, 1.4, 1.15), with the activation behind them.
 
-use graph::{NodeId, Op, Unary, ValueId};
+use graph::{NodeId, Op, ValueId};
 use kernels::float::{self, Activation};
 use kernels::int::{self, Edge, Output};
 use kernels::{ConvShape, Out, Pixels};
@@ -132,13 +132,13 @@ impl Behind {
         };
         let mut fused = Vec::new();
         let written = match to {
-            None => match leaky_behind(cx, output) {
+            None => match function_behind(cx, output) {
                 None => Output::F32,
-                Some((reader, alpha, edge)) => {
+                Some((reader, function, edge)) => {
                     let reason = format!("input \"{}\" carries no quantizer", cx.name(output));
                     output = cx.node(reader).outputs[0];
                     fused.push((reader, Numbers::Float { reason }));
-                    Output::Leaky { alpha, edge }
+                    Output::Function { function, edge }
                 }
             },
             Some(edge) => {
@@ -184,14 +184,13 @@ impl Behind {
     }
 }
 
-/// A LeakyRelu that alone reads a product without quantizer and whose result has one, with its slope: rounded once, at its end.
-fn leaky_behind(cx: &Compiler<'_>, v: ValueId) -> Option<(NodeId, f32, Edge)> {
+/// A function that alone reads a product without quantizer and whose result has one: rounded once, at its end. Where kernels do not compute
+/// it between sums and codes, a node of its own is quicker.
+fn function_behind(cx: &Compiler<'_>, v: ValueId) -> Option<(NodeId, Activation, Edge)> {
     let reader = cx.fusable(v)?;
-    let Op::Unary(Unary::LeakyRelu { alpha }) = cx.node(reader).op else {
-        return None;
-    };
-    let edge = cx.edges.get(cx.node(reader).outputs.first()?)?;
-    Some((reader, alpha, *edge))
+    let function = unary::activation(cx.graph, cx.node(reader))?.kind;
+    let edge = *cx.edges.get(cx.node(reader).outputs.first()?)?;
+    int::is_fused(function, edge).then_some((reader, function, edge))
 }
 
 pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {

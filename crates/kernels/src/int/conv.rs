@@ -11,7 +11,9 @@ mod epilogue;
 mod patch;
 mod scalar;
 
+use crate::float::Activation;
 use crate::geometry::Geometry;
+use crate::int::Edge;
 use crate::int::registry::{Entry, Facts, Kernel, KernelOp, choose_conv};
 use crate::{ConvShape, Isa, Out, Pixels, Pool};
 use dense::Dense;
@@ -21,7 +23,12 @@ use patch::Patched;
 pub(crate) use dense::{DenseRow, Finish, PANEL, ROW, TileCall, TileSize};
 pub(crate) use depthwise::{DepthwiseCall, DepthwiseRow};
 pub use epilogue::{ConvError, Epilogue, Output};
-pub(crate) use patch::{Ending, LineCall, PatchRow, Tiles};
+pub(crate) use patch::{Ending, Function, LineCall, PatchRow, Tiles};
+
+/// Whether the SIMD rows apply a function to sums before these become codes of an edge; every other function takes a slower row.
+pub fn is_fused(function: Activation, edge: Edge) -> bool {
+    Function::of(function, edge).is_some()
+}
 
 /// A convolution packed for one kernel.
 #[derive(Debug)]

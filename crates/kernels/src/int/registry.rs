@@ -4,7 +4,7 @@
 
 use crate::int::RUN;
 use crate::int::binary::{AddNumbers, MulNumbers, add_scalar, mul_scalar};
-use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Output, PatchRow};
+use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Function, Output, PatchRow};
 use crate::int::convert::{dequantize_scalar, quantize_scalar};
 use crate::int::rule::Edge;
 use crate::int::simd;
@@ -140,6 +140,8 @@ pub(crate) struct Facts {
     channels: usize,
     writes_codes: bool,
     real: bool,
+    /// A function between sums and codes, if there is one, is one that rows over patches have.
+    ends: bool,
     /// Side by side pixels lie side by side in the input.
     single_step: bool,
     /// Products of one sum.
@@ -189,6 +191,10 @@ impl Facts {
             channels: shape.out_channels,
             writes_codes: matches!(epilogue.output, Output::U8 { .. }),
             real: matches!(epilogue.output, Output::F32),
+            ends: match &epilogue.output {
+                Output::Function { function, edge } => Function::of(*function, *edge).is_some(),
+                _ => true,
+            },
             single_step: shape.stride[2] == 1,
             depth,
             level,
@@ -215,7 +221,7 @@ impl Facts {
 
     /// Levels are 16-bit factors whose sums stay in i32, of a convolution proper.
     fn patches(&self) -> bool {
-        !self.transposed && self.level <= 32_767 && self.narrow
+        !self.transposed && self.level <= 32_767 && self.narrow && self.ends
     }
 
     /// Levels are bytes, of a dense layer over patches.

@@ -20,6 +20,8 @@ pub(crate) mod lines;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod lines512;
 #[cfg(target_arch = "x86_64")]
+mod swish;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod vnni256;
 #[cfg(target_arch = "x86_64")]
 mod ymm;

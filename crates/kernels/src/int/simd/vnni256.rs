@@ -10,12 +10,13 @@ macro_rules! vnni256 {
 
             use crate::Isa;
             use crate::int::conv::{
-                DenseRow, DepthwiseCall, DepthwiseRow, Ending, LineCall, PANEL, PatchRow, ROW, TileCall,
-                TileSize,
+                DenseRow, DepthwiseCall, DepthwiseRow, Ending, Function, LineCall, PANEL, PatchRow, ROW,
+                TileCall, TileSize,
             };
             use crate::int::simd::body::{dense, depthwise};
             use crate::int::simd::lines::{
-                self, CODES, Finish, LEAKY, REAL, TABLE, by_ending, codes, copied, end, end_apart, put, steps,
+                self, CODES, FUNCTION, Finish, HARD_SWISH, LEAKY, REAL, SWISH, TABLE, by_ending, by_function,
+                codes, copied, end, end_apart, put, steps,
             };
             use crate::int::simd::ymm::{
                 LANES, V, bytes, finish, interleave, load, requant, spread, store, zero,
@@ -115,7 +116,7 @@ macro_rules! vnni256 {
                         }
                     }
                     match E {
-                        TABLE | LEAKY => end_apart::<MR, NV, E>(&copied(&acc), call, finish, p),
+                        TABLE | FUNCTION => end_apart::<MR, NV, E>(&copied(&acc), call, finish, p),
                         _ => end::<MR, NV, E>(&acc, call, finish, p),
                     }
                 }
@@ -130,8 +131,8 @@ macro_rules! vnni256 {
                 // SAFETY: the same promise.
                 unsafe {
                     match call.shifts.len() {
-                        12 => by_ending!(call, depthwise_pixels, 3),
-                        _ => by_ending!(call, depthwise_pixels, 0),
+                        12 => by_function!(call, depthwise_pixels, 3),
+                        _ => by_function!(call, depthwise_pixels, 0),
                     }
                 }
             }

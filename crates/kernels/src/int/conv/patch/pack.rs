@@ -31,6 +31,28 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// Products of a pair of lines: plane and column of the kernel, and the first of four rows. The lower line's taps reach one row further.
+pub(super) fn columns(s: &ConvShape) -> impl Iterator<Item = (usize, usize, usize)> {
+    let [kd, kh, kw] = s.kernel;
+    (0..kd).flat_map(move |z| (0..kw).flat_map(move |x| (0..kh + 1).step_by(4).map(move |y| (z, x, y))))
+}
+
+/// For each tap of the kernel its places in [`columns`]: of the upper line and, a row further, of the lower.
+fn places_in_columns(s: &ConvShape) -> Vec<Vec<[usize; 3]>> {
+    let [kd, kh, kw] = s.kernel;
+    let mut places = vec![Vec::new(); kd * kh * kw];
+    for (product, (z, x, first)) in columns(s).enumerate() {
+        for (at, row) in (first..first + 4).enumerate() {
+            for output in 0..2 {
+                if let Some(y) = row.checked_sub(output).filter(|&y| y < kh) {
+                    places[(z * kh + y) * kw + x].push([product, output, at]);
+                }
+            }
+        }
+    }
+    places
+}
+
 impl Patched {
     /// Packs `levels` [out channel][tap][in channel of the group], all of which fit i16.
     pub(crate) fn new(
@@ -108,15 +130,28 @@ impl Patched {
     fn depthwise(row: &'static PatchRow, shape: ConvShape, levels: &[i32], epilogue: &Epilogue) -> Patched {
         let (channels, taps) = (shape.out_channels, shape.kernel.iter().product::<usize>());
         let (block, each) = (row.depthwise_block, row.taps());
-        let products = taps.div_ceil(each);
+        let codes = !matches!(epilogue.output, Output::F32);
+        let paired = row.depthwise_pair.is_some()
+            && codes
+            && shape.output[1] > 1
+            && (shape.stride[1], shape.dilation[1]) == (1, 1);
+        // Where a tap stands: product, output line, place in the product.
+        let places: Vec<Vec<[usize; 3]>> = match paired {
+            true => places_in_columns(&shape),
+            false => (0..taps).map(|t| vec![[t / each, 0, t % each]]).collect(),
+        };
+        let products = match paired {
+            true => columns(&shape).count(),
+            false => taps.div_ceil(each),
+        };
+        let outputs = if paired { 2 } else { 1 };
         // Lines of a product: a block's channels, `each` taps of `unit` bytes.
         let lines = block * 4 / 64;
         let period = channels / gcd(channels, block);
-        let codes = !matches!(epilogue.output, Output::F32);
         let flat = codes && shape.stride[2] == 1 && channels % block != 0 && period <= block / 2;
         let blocks = if flat { period } else { channels.div_ceil(block) };
-        let body = Body::Depthwise { blocks, flat };
-        let all = blocks * products * lines;
+        let body = Body::Depthwise { blocks, flat, paired };
+        let all = blocks * products * outputs * lines;
         let mut packed = Patched::zeroed(row, shape, body, all, blocks * block);
         for at in 0..blocks * block {
             let element = at / block * block + row.channel(at % block);
@@ -129,11 +164,13 @@ impl Patched {
                 };
                 packed.bias[at] = (epilogue.bias[c] - shift) as i32;
                 packed.multiplier[at] = epilogue.multiplier[c];
-                for (t, &level) in levels.iter().enumerate() {
-                    let product = at / block * products + t / each;
-                    let i = at % block * each + t % each;
-                    let line = i * row.unit() / 64;
-                    packed.weights[product * lines + line].put(i % (64 / row.unit()), level, row.unit());
+                for (&level, places) in levels.iter().zip(&places) {
+                    for &[product, output, tap] in places {
+                        let first = ((at / block * products + product) * outputs + output) * lines;
+                        let i = at % block * each + tap;
+                        let line = first + i * row.unit() / 64;
+                        packed.weights[line].put(i % (64 / row.unit()), level, row.unit());
+                    }
                 }
             }
         }
