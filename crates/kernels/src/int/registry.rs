@@ -39,7 +39,8 @@ pub(crate) enum Entry {
     Table(unsafe fn(&[u8; 256], &mut [u8])),
     Max(unsafe fn(&mut [u8], &[u8])),
     Sum(unsafe fn(&mut [u32], &[u8])),
-    Quantize(unsafe fn(Edge, &[f32], &mut [u8])),
+    /// Planes of pixels, at most [`PLANES`](crate::int::PLANES), and codes of each pixel side by side.
+    Quantize(unsafe fn(Edge, &[&[f32]], &mut [u8])),
     Dequantize(unsafe fn(Edge, &[u8], &mut [f32])),
 }
 
@@ -277,7 +278,7 @@ static X86: &[Kernel] = rows! {
     "table_u8u8_avx2_nhwc" Avx2 Table Entry::Table(simd::avx2::table), ANY;
     "max_u8u8_avx2_nhwc" Avx2 Max Entry::Max(simd::avx2::max), ANY;
     "sum_u8u32_avx2_nhwc" Avx2 Sum Entry::Sum(simd::avx2::sum), ANY;
-    "quantize_f32u8_avx2_nhwc" Avx2 Quantize Entry::Quantize(simd::avx2::quantize), ANY;
+    "quantize_f32u8_avx2_nhwc" Avx2 Quantize Entry::Quantize(simd::quantize::avx2), ANY;
     "dequantize_u8f32_avx2_nhwc" Avx2 Dequantize Entry::Dequantize(simd::avx2::dequantize), ANY;
 
     "conv_u8s8_avxvnni_m6n16_nhwc_w8" AvxVnni Conv Entry::Dense(&simd::avxvnni::DENSE_W8), |f| f.shallow();
@@ -304,7 +305,7 @@ static X86: &[Kernel] = rows! {
     "table_u8u8_avx512vnni_nhwc" Avx512Vnni Table Entry::Table(simd::avx512::table), ANY;
     "max_u8u8_avx512vnni_nhwc" Avx512Vnni Max Entry::Max(simd::avx512::max), ANY;
     "sum_u8u32_avx512vnni_nhwc" Avx512Vnni Sum Entry::Sum(simd::avx512::sum), ANY;
-    "quantize_f32u8_avx512vnni_nhwc" Avx512Vnni Quantize Entry::Quantize(simd::avx512::quantize), ANY;
+    "quantize_f32u8_avx512vnni_nhwc" Avx512Vnni Quantize Entry::Quantize(simd::quantize::avx512), ANY;
     "dequantize_u8f32_avx512vnni_nhwc" Avx512Vnni Dequantize Entry::Dequantize(simd::avx512::dequantize), ANY;
 
     "conv_u8s8_amx_m64n16_nhwc_w8_patch" Amx Conv Entry::Patch(&simd::amx::PATCH), |f| f.bytes();

@@ -8,8 +8,8 @@
 use std::arch::asm;
 
 use super::avx512::{V, load};
+use super::ends512::{Finish, end, end_apart};
 use super::lines::{CODES, FUNCTION, REAL, TABLE, by_ending};
-use super::lines512::{self, Finish, end, end_apart};
 use crate::int::conv::{Ending, LineCall, PatchRow, Tiles};
 
 /// Any i8 weight, in whole tiles.
@@ -23,7 +23,7 @@ pub(crate) static PATCH: PatchRow = PatchRow {
         depth: DEPTH,
         pixels: PIXELS,
     }),
-    ..lines512::PATCH
+    ..super::lines512::PATCH
 };
 
 /// Pixels of a tile, and of a block.
