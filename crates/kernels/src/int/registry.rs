@@ -6,7 +6,7 @@ use crate::int::RUN;
 use crate::int::binary::{AddNumbers, MulNumbers, add_scalar, mul_scalar};
 use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Function, Output, PatchRow};
 use crate::int::convert::{dequantize_scalar, quantize_scalar};
-use crate::int::rule::Edge;
+use crate::int::rule::{Edge, REACH};
 use crate::int::simd;
 use crate::int::table::table_scalar;
 use crate::int::window::{max_scalar, sum_scalar};
@@ -141,7 +141,7 @@ pub(crate) struct Facts {
     channels: usize,
     writes_codes: bool,
     real: bool,
-    /// A function between sums and codes, if there is one, is one that rows over patches have.
+    /// A function between sums and codes, if there is one, is one that rows over patches have, and its results are whole numbers of steps in i32.
     ends: bool,
     /// Side by side pixels lie side by side in the input.
     single_step: bool,
@@ -193,7 +193,11 @@ impl Facts {
             writes_codes: matches!(epilogue.output, Output::U8 { .. }),
             real: matches!(epilogue.output, Output::F32),
             ends: match &epilogue.output {
-                Output::Function { function, edge } => Function::of(*function, *edge).is_some(),
+                Output::Function { function, edge } => {
+                    let most = epilogue.multiplier.iter().copied().fold(0.0, f32::max);
+                    let steps = largest as f64 * f64::from(most) / f64::from(edge.scale);
+                    Function::of(*function, *edge).is_some_and(|f| steps * f64::from(f.most()) < REACH)
+                }
                 _ => true,
             },
             single_step: shape.stride[2] == 1,

@@ -249,7 +249,7 @@ pub(super) fn codes<const E: u8>(acc: [V; 4], scale: &[__m512; 4], finish: &Fini
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")]
 fn through<const E: u8>(acc: [V; 4], scale: &[__m512; 4], finish: &Finish) -> [V; 4] {
-    let (mut steps, mut furthest) = (acc, zero());
+    let (mut steps, mut furthest) = (acc, _mm512_setzero_ps());
     for i in 0..4 {
         let near = match E {
             SWISH => swish(real(acc[i], scale[i]), finish),
@@ -260,22 +260,24 @@ fn through<const E: u8>(acc: [V; 4], scale: &[__m512; 4], finish: &Finish) -> [V
             }
             _ => _mm512_mul_ps(hard_swish(real(acc[i], scale[i])), finish.inverse),
         };
-        // The second operand, where there is no number.
-        let near = _mm512_min_ps(_mm512_set1_ps(LARGE), near);
         steps[i] = _mm512_cvtps_epi32(near);
-        let off = _mm512_abs_ps(_mm512_sub_ps(near, _mm512_cvtepi32_ps(steps[i])));
-        // As integers: these see numbers that are none.
-        furthest = _mm512_max_epu32(furthest, _mm512_castps_si512(off));
+        let off = _mm512_sub_ps(near, _mm512_cvtepi32_ps(steps[i]));
+        furthest = _mm512_range_ps::<LARGER>(furthest, off);
     }
     // Codes may differ from those of the quotients where these are next to a tie.
-    if _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_castsi512_ps(furthest), finish.sure) != 0xFFFF {
-        steps = written(&acc, scale, finish);
+    if _mm512_cmp_ps_mask::<_CMP_LT_OQ>(furthest, finish.sure) != 0xFFFF {
+        // References to copies: what has an address does not stay in registers.
+        let [a, b, c, d] = acc;
+        let [e, f, g, h] = *scale;
+        let [a, b, c, d] = written(&[a, b, c, d], &[e, f, g, h], finish);
+        return [a, b, c, d];
     }
     steps
 }
 
-/// Multiples of a step from which on all codes are at their end; packing clamps them further.
-const LARGE: f32 = 65_536.0;
+/// Of two magnitudes, without their signs.
+const LARGER: i32 = 0b10_11;
+const SMALLER: i32 = 0b10_10;
 
 /// The same by the quotients of what is written.
 #[cold]
@@ -292,7 +294,7 @@ fn written(acc: &[V; 4], scale: &[__m512; 4], finish: &Finish) -> [V; 4] {
         finish.function.quotients(&mut all, _mm512_cvtss_f32(finish.step));
         for i in 0..4 {
             let quotients = _mm512_loadu_ps(all.as_ptr().add(i * LANES));
-            steps[i] = _mm512_cvtps_epi32(_mm512_min_ps(quotients, _mm512_set1_ps(LARGE)));
+            steps[i] = _mm512_cvtps_epi32(quotients);
         }
     }
     steps
@@ -303,7 +305,7 @@ fn written(acc: &[V; 4], scale: &[__m512; 4], finish: &Finish) -> [V; 4] {
 #[target_feature(enable = "avx512f,avx512dq")]
 fn swish(x: __m512, finish: &Finish) -> __m512 {
     let all = |v: f32| _mm512_set1_ps(v);
-    let u = _mm512_min_ps(_mm512_add_ps(_mm512_abs_ps(x), all(1.0)), all(swish::LAST));
+    let u = _mm512_add_ps(_mm512_range_ps::<SMALLER>(x, all(swish::LAST - 1.0)), all(1.0));
     let piece = _mm512_srli_epi32::<20>(_mm512_castps_si512(u));
     let power = |i: usize| _mm512_permutex2var_ps(finish.hump[i][0], piece, finish.hump[i][1]);
     let mut hump = power(3);

@@ -502,8 +502,7 @@ pub(super) fn steps<const E: u8>(acc: V, scale: V, finish: &Finish<'_>) -> V {
     if _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(off, sure)) != 0xFF {
         quotient = quotients(x, finish);
     }
-    // Large numbers stay in i32; packing clamps them further.
-    _mm256_cvtps_epi32(_mm256_min_ps(quotient, _mm256_set1_ps(65_536.0)))
+    _mm256_cvtps_epi32(quotient)
 }
 
 /// What is written, step by step.

@@ -40,6 +40,11 @@ impl Function {
         }
     }
 
+    /// Most that a number grows by.
+    pub(crate) fn most(self) -> f32 {
+        self.alpha().abs().max(1.0)
+    }
+
     /// What it is multiplied by below 0, where it is a LeakyRelu.
     pub(crate) fn alpha(self) -> f32 {
         match self {
@@ -48,7 +53,7 @@ impl Function {
         }
     }
 
-    /// As 1.15 writes it, then the division of 1.12; NaN becomes 0.
+    /// As 1.15 writes it, then the division of 1.12.
     #[inline(always)]
     pub(crate) fn quotients(self, x: &mut [f32], step: f32) {
         match self {
@@ -62,8 +67,7 @@ impl Function {
 #[inline(always)]
 fn each(x: &mut [f32], step: f32, f: impl Fn(f32) -> f32) {
     for x in x {
-        let y = f(*x) / step;
-        *x = if y.is_nan() { 0.0 } else { y };
+        *x = f(*x) / step;
     }
 }
 
