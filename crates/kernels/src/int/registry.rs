@@ -219,6 +219,11 @@ impl Facts {
         self.depth <= 100_000
     }
 
+    /// Nor is it a depthwise layer that a row over patches takes, which for panels would be nearly empty.
+    fn products(&self) -> bool {
+        self.shallow() && !(self.depthwise && self.patches())
+    }
+
     /// Sums of `n` pairs of products stay in i16: vpmaddubsw and adds behind it are exact.
     fn pairs(&self, n: u32) -> bool {
         2 * n * self.hi_in * self.entry <= 32_767
@@ -285,15 +290,15 @@ static X86: &[Kernel] = rows! {
     "quantize_f32u8_avx2_nhwc" Avx2 Quantize Entry::Quantize(simd::quantize::avx2), ANY;
     "dequantize_u8f32_avx2_nhwc" Avx2 Dequantize Entry::Dequantize(simd::avx2::dequantize), ANY;
 
-    "conv_u8s8_avxvnni_m6n16_nhwc_w8" AvxVnni Conv Entry::Dense(&simd::avxvnni::DENSE_W8), |f| f.shallow();
+    "conv_u8s8_avxvnni_m6n16_nhwc_w8" AvxVnni Conv Entry::Dense(&simd::avxvnni::DENSE_W8), |f| f.products();
     "dwconv_u8s8_avxvnni_m1n32_nhwc_w8" AvxVnni Conv Entry::Depthwise(&simd::avxvnni::DEPTHWISE_W8),
         |f| f.depthwise_codes();
     "conv_u8s8_avxvnni_m6n16_nhwc_w8_patch" AvxVnni Conv Entry::Patch(&simd::avxvnni::PATCH), |f| f.bytes();
     "dwconv_u8s8_avxvnni_m1n32_nhwc_w8_patch" AvxVnni Conv Entry::Patch(&simd::avxvnni::PATCH),
         |f| f.depthwise_bytes(32);
 
-    "conv_u8s8_avx512vnni_m6n16_nhwc_w8_ymm" Avx512Vnni Conv Entry::Dense(&simd::evexvnni::DENSE_W8), |f| f.shallow();
-    "conv_u8s8_avx512vnni_m12n32_nhwc_w8" Avx512Vnni Conv Entry::Dense(&simd::avx512::DENSE_W8), |f| f.shallow();
+    "conv_u8s8_avx512vnni_m6n16_nhwc_w8_ymm" Avx512Vnni Conv Entry::Dense(&simd::evexvnni::DENSE_W8), |f| f.products();
+    "conv_u8s8_avx512vnni_m12n32_nhwc_w8" Avx512Vnni Conv Entry::Dense(&simd::avx512::DENSE_W8), |f| f.products();
     "conv_u8s8_avx512vnni_m6n16_nhwc_w8_ymmpatch" Avx512Vnni Conv Entry::Patch(&simd::evexvnni::PATCH), |f| f.bytes();
     "conv_u8s8_avx512vnni_m12n16_nhwc_w8_patch" Avx512Vnni Conv Entry::Patch(&simd::lines512::PATCH), |f| f.bytes();
     "dwconv_u8s8_avx512vnni_m1n64_nhwc_w8" Avx512Vnni Conv Entry::Depthwise(&simd::avx512::DEPTHWISE_W8),
