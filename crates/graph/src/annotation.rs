@@ -204,7 +204,13 @@ impl WeightAnnotation {
                 let have = point.codes.len();
                 return Err(format!("{have} codes are given for shape {:?}", self.shape));
             }
-            if let Some(code) = point.codes.iter().find(|&&c| usize::from(c) >= self.levels.len()) {
+            // The largest of all takes less time than the first that is too large.
+            if let Some(code) = point
+                .codes
+                .iter()
+                .max()
+                .filter(|&&c| usize::from(c) >= self.levels.len())
+            {
                 return Err(format!("code {code} does not fit {} bits", self.bits));
             }
             if ![1, channels].contains(&point.scales.len()) {

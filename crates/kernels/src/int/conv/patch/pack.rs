@@ -118,10 +118,20 @@ impl Patched {
             // The bound of i32 covers the bias, with the zero point's share too.
             packed.bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
             packed.multiplier[panel * PANEL + n] = epilogue.multiplier[o];
-            for (i, &level) in levels.iter().enumerate() {
-                let (segment, at) = (i / len, i % len);
-                let line = &mut packed.weights[(panel * segments + segment) * quads + at / fold];
-                line.put(fold * n + at % fold, level, row.unit());
+            let lines = packed.weights[panel * segments * quads..].chunks_mut(quads.max(1));
+            for (levels, lines) in levels.chunks(len.max(1)).zip(lines) {
+                for (levels, line) in levels.chunks(fold).zip(lines) {
+                    match row.unit() {
+                        1 => levels
+                            .iter()
+                            .enumerate()
+                            .for_each(|(t, &l)| line.0[4 * n + t] = l as u8),
+                        unit => levels
+                            .iter()
+                            .enumerate()
+                            .for_each(|(t, &l)| line.put(fold * n + t, l, unit)),
+                    }
+                }
             }
         }
         packed
