@@ -347,35 +347,64 @@ impl Patched {
         let size = self.row.depthwise_block;
         let count = place.pixels * channels;
         let registers = count.div_ceil(size);
+        // Pixels that lie side by side are written where they belong, others by way of rows of whole registers.
+        let direct = stride == channels;
         let (each, len) = (self.body.lines(), registers * size);
-        let mut rows = vec![0u8; each * len];
+        let mut rows = vec![0u8; if direct { 0 } else { each * len }];
+        let rest = if direct { count % size } else { 0 };
         for line in (0..place.lines).step_by(each) {
+            let below = each == 2 && line + 1 < place.lines;
+            let (to, below) = match direct {
+                true => {
+                    let to = out(line, 0, channels);
+                    let next = below.then(|| out(line + 1, 0, channels).addr() - to.addr());
+                    (to, next.unwrap_or(0))
+                }
+                false => (rows.as_mut_ptr(), if below { len } else { 0 }),
+            };
             for block in 0..blocks.min(registers) {
                 let step = blocks * size;
+                let pixels = (registers - block).div_ceil(blocks);
                 let call = LineCall {
                     x: place.x(s, line).wrapping_add(place.lay.unit * block * size),
                     step: place.lay.unit * step,
-                    pixels: (registers - block).div_ceil(blocks),
-                    out: rows[block * size..].as_mut_ptr(),
+                    pixels,
+                    out: to.wrapping_add(block * size),
                     out_step: step,
                     width: size,
-                    below: if each == 2 { len } else { 0 },
+                    below,
                     ..self.block(block, &shifts, place.ending)
                 };
-                // SAFETY: as for depthwise lines; `rows` holds all registers of the lines.
-                unsafe { (self.depthwise_kernel())(&call) };
+                let partial = rest > 0 && (registers - 1) % blocks == block;
+                let whole = pixels - usize::from(partial);
+                let kernel = self.depthwise_kernel();
+                // SAFETY: as for depthwise lines; the line, or `rows`, holds all registers, of the last one as many channels as are left.
+                unsafe {
+                    kernel(&LineCall {
+                        pixels: whole,
+                        ..call
+                    });
+                    if partial {
+                        kernel(&LineCall {
+                            x: call.x.wrapping_add(whole * call.step),
+                            out: call.out.wrapping_add(whole * step),
+                            pixels: 1,
+                            width: rest,
+                            ..call
+                        });
+                    }
+                }
             }
             for (row, line) in rows.chunks_exact(len).zip(line..place.lines) {
                 let to = out(line, 0, channels);
-                let (run, times) = if stride == channels {
-                    (count, 1)
-                } else {
-                    (channels, place.pixels)
-                };
-                for p in 0..times {
+                for p in 0..place.pixels {
                     // SAFETY: `out` has `channels` bytes per pixel, at distances of `stride`.
                     unsafe {
-                        std::ptr::copy_nonoverlapping(row[p * channels..].as_ptr(), to.add(p * stride), run)
+                        std::ptr::copy_nonoverlapping(
+                            row[p * channels..].as_ptr(),
+                            to.add(p * stride),
+                            channels,
+                        )
                     };
                 }
             }
