@@ -7,6 +7,7 @@
 mod constant;
 mod dense;
 mod depthwise;
+mod digits;
 mod epilogue;
 mod patch;
 mod scalar;
@@ -102,12 +103,13 @@ impl Conv {
         choose: impl Fn(&Facts) -> Option<&'static Kernel>,
     ) -> Result<Option<Conv>, ConvError> {
         let shape = &geometry.shape;
-        let mut facts = Facts::of(shape, geometry.transposed, levels, &epilogue)?;
+        Facts::check(shape, levels, &epilogue)?;
         let mut levels = geometry.by_output(levels);
+        let mut facts = Facts::of(shape, geometry.transposed, &levels, &epilogue);
         epilogue.prove(&levels)?;
         if !facts.narrow() {
             constant::settle(&mut levels, &mut epilogue);
-            facts = Facts::of(shape, geometry.transposed, &levels, &epilogue)?;
+            facts = Facts::of(shape, geometry.transposed, &levels, &epilogue);
         }
         let Some(kernel) = choose(&facts) else {
             return Ok(None);

@@ -24,9 +24,7 @@ pub fn quantize_planes(
     assert!((1..=PLANES).contains(&channels), "quantize: 1 to 4 channels");
     assert_eq!(x.len(), batch * channels * pixels, "quantize: input length");
     assert_eq!(x.len(), y.len(), "quantize: input and output lengths");
-    let Entry::Quantize(row) = choose(KernelOp::Quantize, isa).entry else {
-        unreachable!("a Quantize row holds a Quantize kernel")
-    };
+    let row = row(isa);
     if y.is_empty() {
         return;
     }
@@ -41,6 +39,14 @@ pub fn quantize_planes(
             // SAFETY: `choose` gives only rows that this CPU runs; all planes have as many pixels as the part.
             unsafe { row(edge, &planes[..channels], part) }
         });
+    }
+}
+
+/// The quantizing row of an instruction set.
+pub(crate) fn row(isa: Isa) -> unsafe fn(Edge, &[&[f32]], &mut [u8]) {
+    match choose(KernelOp::Quantize, isa).entry {
+        Entry::Quantize(row) => row,
+        _ => unreachable!("a Quantize row holds a Quantize kernel"),
     }
 }
 

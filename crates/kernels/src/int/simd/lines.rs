@@ -56,6 +56,22 @@ fn dot(acc: V, x: V, w: V) -> V {
     _mm256_add_epi32(acc, _mm256_madd_epi16(x, w))
 }
 
+/// Sums before a plane of digits is added: those of higher ones count 2^BITS times as much, the bias once.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn begin<const BITS: i32>(acc: V, bias: V, plane: usize, planes: usize) -> V {
+    let above = if plane == 0 {
+        zero()
+    } else {
+        _mm256_slli_epi32::<BITS>(acc)
+    };
+    if plane + 1 == planes {
+        _mm256_add_epi32(above, bias)
+    } else {
+        above
+    }
+}
+
 /// Endings, one set of kernels each.
 pub(super) const CODES: u8 = 0;
 pub(super) const TABLE: u8 = 1;
@@ -184,55 +200,60 @@ unsafe fn tile<const MR: usize, const NV: usize, const K: u8, const E: u8>(
     let mut acc = [[zero(); NV]; MR];
     // SAFETY: `bias` holds a panel; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
     unsafe {
-        for v in 0..NV {
-            let bias = load(call.bias.add(v * LANES));
-            for m in 0..MR {
-                acc[m][v] = bias;
-            }
-        }
         let start = call.x.add(p * call.step);
         let mut w = call.weights;
-        for &shift in call.shifts {
-            let mut x = [start.add(shift); MR];
-            for m in 1..MR {
-                x[m] = x[m - 1].add(call.step);
+        for plane in 0..call.planes {
+            for v in 0..NV {
+                let bias = load(call.bias.add(v * LANES));
+                for m in 0..MR {
+                    acc[m][v] = match K {
+                        PAIRS => begin::<14>(acc[m][v], bias, plane, call.planes),
+                        _ => begin::<7>(acc[m][v], bias, plane, call.planes),
+                    };
+                }
             }
-            let ones = _mm256_set1_epi16(1);
-            let each = if K == RUNS { RUN } else { call.quads.max(1) };
-            let mut first = 0;
-            while first < call.quads {
-                let last = call.quads.min(first + each);
-                let mut short = [[zero(); NV]; MR];
-                for q in first..last {
-                    let mut weights = [zero(); NV];
-                    for v in 0..NV {
-                        weights[v] = load(w.add(v * 32).cast());
-                    }
-                    for m in 0..MR {
-                        let pixel = spread(x[m].add(4 * q));
+            for &shift in call.shifts {
+                let mut x = [start.add(shift); MR];
+                for m in 1..MR {
+                    x[m] = x[m - 1].add(call.step);
+                }
+                let ones = _mm256_set1_epi16(1);
+                let each = if K == RUNS { RUN } else { call.quads.max(1) };
+                let mut first = 0;
+                while first < call.quads {
+                    let last = call.quads.min(first + each);
+                    let mut short = [[zero(); NV]; MR];
+                    for q in first..last {
+                        let mut weights = [zero(); NV];
                         for v in 0..NV {
-                            if K == PAIRS {
-                                acc[m][v] = dot(acc[m][v], pixel, weights[v]);
-                            } else {
-                                let sums = _mm256_maddubs_epi16(pixel, weights[v]);
-                                if K == QUADS {
-                                    acc[m][v] = dot(acc[m][v], sums, ones);
+                            weights[v] = load(w.add(v * 32).cast());
+                        }
+                        for m in 0..MR {
+                            let pixel = spread(x[m].add(4 * q));
+                            for v in 0..NV {
+                                if K == PAIRS {
+                                    acc[m][v] = dot(acc[m][v], pixel, weights[v]);
                                 } else {
-                                    short[m][v] = _mm256_add_epi16(short[m][v], sums);
+                                    let sums = _mm256_maddubs_epi16(pixel, weights[v]);
+                                    if K == QUADS {
+                                        acc[m][v] = dot(acc[m][v], sums, ones);
+                                    } else {
+                                        short[m][v] = _mm256_add_epi16(short[m][v], sums);
+                                    }
                                 }
                             }
                         }
+                        w = w.add(64);
                     }
-                    w = w.add(64);
-                }
-                if K == RUNS {
-                    for m in 0..MR {
-                        for v in 0..NV {
-                            acc[m][v] = dot(acc[m][v], short[m][v], ones);
+                    if K == RUNS {
+                        for m in 0..MR {
+                            for v in 0..NV {
+                                acc[m][v] = dot(acc[m][v], short[m][v], ones);
+                            }
                         }
                     }
+                    first = last;
                 }
-                first = last;
             }
         }
         // Constants of the longer endings would take registers from the sums above.
@@ -381,18 +402,26 @@ unsafe fn depthwise_tiles<const E: u8>(call: &LineCall<'_>) {
 unsafe fn depthwise_tile<const P: usize, const E: u8>(call: &LineCall<'_>, finish: &Finish<'_>, p: usize) {
     // SAFETY: constants are 16 values, weights 64 bytes per pair; each pixel plus shift has 32 readable bytes.
     unsafe {
-        let mut acc = [[load(call.bias), load(call.bias.add(LANES))]; P];
+        let bias = [load(call.bias), load(call.bias.add(LANES))];
+        let mut acc = [[zero(); 2]; P];
         let first = call.x.add(p * call.step);
         let mut w = call.weights;
-        for pair in call.shifts.chunks_exact(2) {
-            let (low, high) = (load(w.cast()), load(w.add(32).cast()));
+        for plane in 0..call.planes {
             for m in 0..P {
-                let x = first.add(m * call.step);
-                let (a, b) = (load(x.add(pair[0]).cast()), load(x.add(pair[1]).cast()));
-                acc[m][0] = dot(acc[m][0], _mm256_unpacklo_epi16(a, b), low);
-                acc[m][1] = dot(acc[m][1], _mm256_unpackhi_epi16(a, b), high);
+                for v in 0..2 {
+                    acc[m][v] = begin::<14>(acc[m][v], bias[v], plane, call.planes);
+                }
             }
-            w = w.add(64);
+            for pair in call.shifts.chunks_exact(2) {
+                let (low, high) = (load(w.cast()), load(w.add(32).cast()));
+                for m in 0..P {
+                    let x = first.add(m * call.step);
+                    let (a, b) = (load(x.add(pair[0]).cast()), load(x.add(pair[1]).cast()));
+                    acc[m][0] = dot(acc[m][0], _mm256_unpacklo_epi16(a, b), low);
+                    acc[m][1] = dot(acc[m][1], _mm256_unpackhi_epi16(a, b), high);
+                }
+                w = w.add(64);
+            }
         }
         match E {
             TABLE | FUNCTION => depthwise_end_apart::<P, E>(&copied(&acc), call, finish, p),

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::avx512::{LANES, bytes, dot, interleave, load, spread, zero};
+use super::avx512::{LANES, V, bytes, dot, interleave, load, spread, zero};
 use super::ends512::{Finish, codes, end, end_apart, end_narrow, end_narrow_apart};
 use super::lines::{CODES, FUNCTION, HARD_SWISH, LEAKY, REAL, SWISH, TABLE, by_ending, by_function};
 use crate::int::conv::{Ending, Function, LineCall, PatchRow};
@@ -68,35 +68,37 @@ unsafe fn tile<const MR: usize, const P: usize, const E: u8>(call: &LineCall<'_>
     // SAFETY: `bias` holds the panels; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
     unsafe {
         let mut acc = [[zero(); P]; MR];
-        for n in 0..P {
-            let bias = load(call.bias.add(n * LANES));
-            for m in 0..MR {
-                acc[m][n] = bias;
-            }
-        }
         let start = call.x.add(p * call.step);
         let mut w = call.weights;
-        for &shift in call.shifts {
-            // Three pixels share a pointer: twelve pointers are more than there are registers.
-            let mut x = [start.add(shift); 4];
-            for i in 1..4 {
-                x[i] = x[i - 1].wrapping_add(3 * call.step);
-            }
-            for _ in 0..call.quads {
-                let mut weights = [zero(); P];
-                for n in 0..P {
-                    weights[n] = load(w.add(n * call.panel).cast());
-                }
+        for plane in 0..call.planes {
+            for n in 0..P {
+                let bias = load(call.bias.add(n * LANES));
                 for m in 0..MR {
-                    let pixel = spread(x[m / 3].add(m % 3 * call.step));
+                    acc[m][n] = begin(acc[m][n], bias, plane, call.planes);
+                }
+            }
+            for &shift in call.shifts {
+                // Three pixels share a pointer: twelve pointers are more than there are registers.
+                let mut x = [start.add(shift); 4];
+                for i in 1..4 {
+                    x[i] = x[i - 1].wrapping_add(3 * call.step);
+                }
+                for _ in 0..call.quads {
+                    let mut weights = [zero(); P];
                     for n in 0..P {
-                        acc[m][n] = dot(acc[m][n], pixel, weights[n]);
+                        weights[n] = load(w.add(n * call.panel).cast());
                     }
+                    for m in 0..MR {
+                        let pixel = spread(x[m / 3].add(m % 3 * call.step));
+                        for n in 0..P {
+                            acc[m][n] = dot(acc[m][n], pixel, weights[n]);
+                        }
+                    }
+                    for x in &mut x {
+                        *x = x.wrapping_add(4);
+                    }
+                    w = w.add(64);
                 }
-                for x in &mut x {
-                    *x = x.wrapping_add(4);
-                }
-                w = w.add(64);
             }
         }
         let each = 4 / P;
@@ -108,6 +110,22 @@ unsafe fn tile<const MR: usize, const P: usize, const E: u8>(call: &LineCall<'_>
                 _ => end::<P, E>(sums, call, finish, p + m, MR - m),
             }
         }
+    }
+}
+
+/// Sums before a plane of digits is added: those of higher ones count 2⁷ times as much, the bias once.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn begin(acc: V, bias: V, plane: usize, planes: usize) -> V {
+    let above = if plane == 0 {
+        zero()
+    } else {
+        _mm512_slli_epi32::<7>(acc)
+    };
+    if plane + 1 == planes {
+        _mm512_add_epi32(above, bias)
+    } else {
+        above
     }
 }
 
@@ -149,23 +167,28 @@ unsafe fn narrow_tile<const MR: usize, const E: u8>(call: &LineCall<'_>, finish:
     // SAFETY: `bias` holds a panel; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
     unsafe {
         let bias = _mm512_broadcast_i64x4(_mm256_loadu_si256(call.bias.cast()));
-        let mut acc = [bias; MR];
+        let mut acc = [zero(); MR];
         let count = call.pixels - p;
         let mut w = call.weights;
-        for &shift in call.shifts {
-            // Behind the last pixel, that one again.
-            let mut x = [call.x; 16];
-            for m in 0..2 * MR {
-                x[m] = call.x.add((p + m.min(count - 1)) * call.step + shift);
+        for plane in 0..call.planes {
+            for m in 0..MR {
+                acc[m] = begin(acc[m], bias, plane, call.planes);
             }
-            for q in 0..call.quads {
-                let weights = _mm512_broadcast_i64x4(_mm256_loadu_si256(w.cast()));
-                for m in 0..MR {
-                    let next = x[2 * m + 1].add(4 * q).cast::<i32>().read_unaligned();
-                    let pixels = _mm512_mask_set1_epi32(spread(x[2 * m].add(4 * q)), UPPER, next);
-                    acc[m] = dot(acc[m], pixels, weights);
+            for &shift in call.shifts {
+                // Behind the last pixel, that one again.
+                let mut x = [call.x; 16];
+                for m in 0..2 * MR {
+                    x[m] = call.x.add((p + m.min(count - 1)) * call.step + shift);
                 }
-                w = w.add(64);
+                for q in 0..call.quads {
+                    let weights = _mm512_broadcast_i64x4(_mm256_loadu_si256(w.cast()));
+                    for m in 0..MR {
+                        let next = x[2 * m + 1].add(4 * q).cast::<i32>().read_unaligned();
+                        let pixels = _mm512_mask_set1_epi32(spread(x[2 * m].add(4 * q)), UPPER, next);
+                        acc[m] = dot(acc[m], pixels, weights);
+                    }
+                    w = w.add(64);
+                }
             }
         }
         for m in (0..MR).step_by(4) {

@@ -88,31 +88,33 @@ macro_rules! vnni256 {
                 let mut acc = [[zero(); NV]; MR];
                 // SAFETY: `bias` holds a panel; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
                 unsafe {
-                    for v in 0..NV {
-                        let bias = load(call.bias.add(v * LANES));
-                        for m in 0..MR {
-                            acc[m][v] = bias;
-                        }
-                    }
                     let start = call.x.add(p * call.step);
                     let mut w = call.weights;
-                    for &shift in call.shifts {
-                        let mut x = [start.add(shift); MR];
-                        for m in 1..MR {
-                            x[m] = x[m - 1].add(call.step);
-                        }
-                        for q in 0..call.quads {
-                            let mut weights = [zero(); NV];
-                            for v in 0..NV {
-                                weights[v] = load(w.add(v * 32).cast());
-                            }
+                    for plane in 0..call.planes {
+                        for v in 0..NV {
+                            let bias = load(call.bias.add(v * LANES));
                             for m in 0..MR {
-                                let pixel = spread(x[m].add(4 * q));
-                                for v in 0..NV {
-                                    acc[m][v] = dot(acc[m][v], pixel, weights[v]);
-                                }
+                                acc[m][v] = lines::begin::<7>(acc[m][v], bias, plane, call.planes);
                             }
-                            w = w.add(64);
+                        }
+                        for &shift in call.shifts {
+                            let mut x = [start.add(shift); MR];
+                            for m in 1..MR {
+                                x[m] = x[m - 1].add(call.step);
+                            }
+                            for q in 0..call.quads {
+                                let mut weights = [zero(); NV];
+                                for v in 0..NV {
+                                    weights[v] = load(w.add(v * 32).cast());
+                                }
+                                for m in 0..MR {
+                                    let pixel = spread(x[m].add(4 * q));
+                                    for v in 0..NV {
+                                        acc[m][v] = dot(acc[m][v], pixel, weights[v]);
+                                    }
+                                }
+                                w = w.add(64);
+                            }
                         }
                     }
                     match E {

@@ -33,6 +33,8 @@ pub(crate) struct Patched {
     /// As [`flattened`] leaves it.
     shape: ConvShape,
     body: Body,
+    /// Digits of a level.
+    planes: usize,
     weights: Vec<Line>,
     bias: Vec<i32>,
     multiplier: Vec<f32>,
@@ -283,8 +285,11 @@ impl Patched {
                     step: place.step,
                     shifts: &shifts,
                     quads,
-                    panel: segments * quads * size_of::<Line>(),
-                    weights: self.weights[unit * segments * quads..].as_ptr().cast(),
+                    planes: self.planes,
+                    panel: self.planes * segments * quads * size_of::<Line>(),
+                    weights: self.weights[unit * self.planes * segments * quads..]
+                        .as_ptr()
+                        .cast(),
                     bias: self.bias[unit * PANEL..].as_ptr(),
                     multiplier: self.multiplier[unit * PANEL..].as_ptr(),
                     pixels: place.pixels,
@@ -436,12 +441,13 @@ impl Patched {
     /// What a depthwise block has whatever it is called for.
     fn block<'a>(&'a self, block: usize, shifts: &'a [usize], ending: Ending<'a>) -> LineCall<'a> {
         let size = self.row.depthwise_block;
-        let lines = shifts.len() / self.row.taps() * (size * 4 / 64) * self.body.lines();
+        let lines = self.planes * shifts.len() / self.row.taps() * (size * 4 / 64) * self.body.lines();
         LineCall {
             x: std::ptr::null(),
             step: 0,
             shifts,
             quads: 0,
+            planes: self.planes,
             panel: 0,
             weights: self.weights[block * lines..].as_ptr().cast(),
             bias: self.bias[block * size..].as_ptr(),

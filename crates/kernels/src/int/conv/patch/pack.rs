@@ -2,6 +2,7 @@
 
 use super::{Body, PANEL, PatchRow, Patched};
 use crate::ConvShape;
+use crate::int::conv::digits::digit;
 use crate::int::conv::{Epilogue, Output};
 
 /// 64 bytes of weights.
@@ -25,6 +26,20 @@ fn flattened(shape: &ConvShape) -> ConvShape {
         (s.batch, s.input, s.output) = (1, [1, 1, pixels], [1, 1, pixels]);
     }
     s
+}
+
+/// The largest magnitude.
+fn most(levels: &[i32]) -> u32 {
+    levels.iter().map(|l| l.unsigned_abs()).max().unwrap_or(0)
+}
+
+/// A digit of each level.
+fn digits_of(levels: &[i32], place: u32, row: &PatchRow) -> Vec<i32> {
+    let bits = row.digit_bits();
+    levels
+        .iter()
+        .map(|&l| digit(i64::from(l), place, bits) as i32)
+        .collect()
 }
 
 fn gcd(a: usize, b: usize) -> usize {
@@ -73,6 +88,7 @@ impl Patched {
         row: &'static PatchRow,
         shape: ConvShape,
         body: Body,
+        planes: u32,
         lines: usize,
         channels: usize,
     ) -> Patched {
@@ -80,7 +96,8 @@ impl Patched {
             row,
             shape,
             body,
-            weights: vec![Line([0; 64]); lines],
+            planes: planes as usize,
+            weights: vec![Line([0; 64]); planes as usize * lines],
             bias: vec![0; channels],
             multiplier: vec![0.0; channels],
         }
@@ -106,7 +123,9 @@ impl Patched {
             joined,
         };
         let all = groups * panels;
-        let mut packed = Patched::zeroed(row, shape, body, all * segments * quads, all * PANEL);
+        let planes = row.planes(most(levels));
+        let each_panel = planes as usize * segments * quads;
+        let mut packed = Patched::zeroed(row, shape, body, planes, all * segments * quads, all * PANEL);
         let each = kd * kh * kw * cin;
         for o in 0..channels {
             let (panel, n) = (o / cout * panels + o % cout / PANEL, o % cout % PANEL);
@@ -118,18 +137,25 @@ impl Patched {
             // The bound of i32 covers the bias, with the zero point's share too.
             packed.bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
             packed.multiplier[panel * PANEL + n] = epilogue.multiplier[o];
-            let lines = packed.weights[panel * segments * quads..].chunks_mut(quads.max(1));
-            for (levels, lines) in levels.chunks(len.max(1)).zip(lines) {
-                for (levels, line) in levels.chunks(fold).zip(lines) {
-                    match row.unit() {
-                        1 => levels
-                            .iter()
-                            .enumerate()
-                            .for_each(|(t, &l)| line.0[4 * n + t] = l as u8),
-                        unit => levels
-                            .iter()
-                            .enumerate()
-                            .for_each(|(t, &l)| line.put(fold * n + t, l, unit)),
+            for plane in 0..planes {
+                let digits: Vec<i32>;
+                let levels = match planes {
+                    1 => levels,
+                    _ => {
+                        digits = digits_of(levels, planes - 1 - plane, row);
+                        &digits
+                    }
+                };
+                let first = panel * each_panel + plane as usize * segments * quads;
+                let lines = packed.weights[first..].chunks_mut(quads.max(1));
+                for (levels, lines) in levels.chunks(len.max(1)).zip(lines) {
+                    for (levels, line) in levels.chunks(fold).zip(lines) {
+                        for (t, &level) in levels.iter().enumerate() {
+                            match row.unit() {
+                                1 => line.0[4 * n + t] = level as u8,
+                                unit => line.put(fold * n + t, level, unit),
+                            }
+                        }
                     }
                 }
             }
@@ -162,7 +188,8 @@ impl Patched {
         let blocks = if flat { period } else { channels.div_ceil(block) };
         let body = Body::Depthwise { blocks, flat, paired };
         let all = blocks * products * outputs * lines;
-        let mut packed = Patched::zeroed(row, shape, body, all, blocks * block);
+        let planes = row.planes(most(levels));
+        let mut packed = Patched::zeroed(row, shape, body, planes, all, blocks * block);
         for at in 0..blocks * block {
             let element = at / block * block + row.channel(at % block);
             let c = if flat { element % channels } else { element };
@@ -174,12 +201,18 @@ impl Patched {
                 };
                 packed.bias[at] = (epilogue.bias[c] - shift) as i32;
                 packed.multiplier[at] = epilogue.multiplier[c];
-                for (&level, places) in levels.iter().zip(&places) {
-                    for &[product, output, tap] in places {
-                        let first = ((at / block * products + product) * outputs + output) * lines;
-                        let i = at % block * each + tap;
-                        let line = first + i * row.unit() / 64;
-                        packed.weights[line].put(i % (64 / row.unit()), level, row.unit());
+                for plane in 0..planes as usize {
+                    let digits = match planes {
+                        1 => levels.to_vec(),
+                        _ => digits_of(levels, planes - 1 - plane as u32, row),
+                    };
+                    for (&level, places) in digits.iter().zip(&places) {
+                        for &[product, output, tap] in places {
+                            let product = (at / block * planes as usize + plane) * products + product;
+                            let i = at % block * each + tap;
+                            let line = (product * outputs + output) * lines + i * row.unit() / 64;
+                            packed.weights[line].put(i % (64 / row.unit()), level, row.unit());
+                        }
                     }
                 }
             }

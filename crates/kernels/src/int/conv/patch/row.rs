@@ -2,6 +2,7 @@
 
 use crate::float::Activation;
 use crate::int::Edge;
+use crate::int::conv::digits;
 
 /// What becomes of a sum.
 #[derive(Debug, Clone, Copy)]
@@ -120,9 +121,12 @@ pub(crate) struct LineCall<'a> {
     pub(crate) shifts: &'a [usize],
     /// Dense: groups of four bytes in a segment.
     pub(crate) quads: usize,
+    /// Digits of a level, of 7 bits where elements are bytes and of 14 where they are twice as wide: the weights are there for each of them, the highest
+    /// first, and what it gave counts as many times more as a digit has values.
+    pub(crate) planes: usize,
     /// Dense: bytes from a panel's weights to the next one's.
     pub(crate) panel: usize,
-    /// Lines of 64 bytes. Dense: [segment][quad][channel][4 bytes]. Depthwise: [product][channel][taps], channels as below.
+    /// Lines of 64 bytes, for each digit. Dense: [segment][quad][channel][4 bytes]. Depthwise: [product][channel][taps], channels as below.
     pub(crate) weights: *const u8,
     /// A value per channel of the panel. Depthwise: in the order in which interleaving leaves channels, [`PatchRow::channel`].
     pub(crate) bias: *const i32,
@@ -178,6 +182,19 @@ impl PatchRow {
     /// Bytes of an element.
     pub(super) fn unit(&self) -> usize {
         if self.widen.is_some() { 2 } else { 1 }
+    }
+
+    /// Bits of a digit where levels have several.
+    pub(super) fn digit_bits(&self) -> u32 {
+        7 * self.unit() as u32
+    }
+
+    /// Digits that levels of these magnitudes take: one where factors hold them as they are.
+    pub(super) fn planes(&self, most: u32) -> u32 {
+        match most < 1 << (8 * self.unit() - 1) {
+            true => 1,
+            false => digits::count(most, self.digit_bits()),
+        }
     }
 
     /// Taps of a depthwise product.
