@@ -190,7 +190,7 @@ impl Facts {
                 .iter()
                 .map(|l| u64::from(l.unsigned_abs()))
                 .sum();
-            u128::from(sum) * 255 + u128::from(epilogue.bias[c].unsigned_abs())
+            u128::from(sum) * u128::from(epilogue.hi_in) + u128::from(epilogue.bias[c].unsigned_abs())
         };
         let largest = (0..shape.out_channels).map(sum).max().unwrap_or(0);
         Facts {
