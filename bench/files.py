@@ -97,6 +97,25 @@ def ov_int8(job):
     openvino.save_model(quantized, str(job.file(".ov-int8.xml")), compress_to_fp16=False)
 
 
+def quantize_rs(job, bits):
+    """The Rust crate quantize-rs, by its Python wheel: static int8 of convolutions, weights per channel and activations per tensor, min-max; or int4 weights alone.
+    What it does not know stays float."""
+    import quantize_rs as tool
+    source, out = job.file(".opset13.onnx"), job.file(f".quantize-rs-int{bits}.onnx")
+    model = onnx.load(job.named)
+    if model.opset_import[0].version < 13:  # the least it takes
+        model = onnx.version_converter.convert_version(model, 13)
+    onnx.save(model, source)
+    if bits == 8:
+        samples = job.file(".samples.npy")
+        np.save(samples, np.concatenate(list(job.calibration())))
+        tool.quantize_with_calibration(str(source), str(out), calibration_data=str(samples), per_channel=True, symmetric=True, method="minmax")
+        samples.unlink()
+    else:
+        tool.quantize(str(source), str(out), bits=bits, per_channel=True, symmetric=True)
+    source.unlink()
+
+
 def mnn(job, suffix, *more):
     """MNN's converter. The wheel's own command installs a logging package on first use; the extension module does not."""
     arguments = ["mnnconvert", "-f", "ONNX", "--modelFile", str(job.named), "--MNNModel", str(job.file(suffix)),

@@ -2,7 +2,7 @@
 """Measures the accuracy table of the README: every model at every grid, step by step, resumable.
 
     python tools/results/accuracy.py LOWBIT DATA FOLDER [--models a,b] [--grids int8,lbw4] [--steps quantize,compare,bench] [--jobs N]
-    python tools/results/accuracy.py --table FOLDER > docs/results/accuracy.csv
+    python tools/results/accuracy.py --table FOLDER [docs/results/accuracy.csv] > NEW.csv    (rows of the old table that FOLDER does not have stay)
     python tools/results/accuracy.py --markdown docs/results/accuracy.csv
 
 LOWBIT is the release binary, DATA the folder with models/ and pictures/. Calibration pictures are always voc/train; the
@@ -25,11 +25,16 @@ import subprocess
 import sys
 
 VOC = ["mbv2_yolov3_nano_voc", "yolo_fastest_xl_voc", "yolo_fastest_voc", "mbv2_yolo_fastest_v2_voc"]
-COCO = ["yolov5n_640_f16", "yolo_fastest_1_1_coco", "yolox_nano_416", "yolov8n_320"]
+COCO = ["yolov5n_640_f16", "yolo_fastest_1_1_coco", "yolox_nano_416", "yolov8n_320", "nanodet_m_416", "fastestdet_352"]
 FACES = ["ultraface_rfb_320"]
 GRIDS = ["int8", "int6", "int4", "pow2-4", "pow2-3", "lbw6", "lbw5", "lbw4", "lbw3", "lbw2"]
 POINTS = ["pow2-4x2", "int5", "int4 --extra-rows 15", "pow2-4 --extra-rows 15", "lbw3 --extra-rows 15"]
+ALLOCATED = ["--average-bits 5", "--average-bits 4"]
+BUDGETS = ["--budget-size 600KiB", "--budget-bitops 60%"]
+ROLES = ["pow2-4 --tensor-type depthwise=int8 --tensor-type first=int8 --tensor-type head=int8"]
+PAPER = ["lbw4 --per tensor --scale power-of-two"]
 BARE = ["lbw6 --per tensor --scale power-of-two --no-correction", "pow2-4 --no-correction"]
+EVERY = GRIDS + POINTS + ALLOCATED + BUDGETS + ROLES + PAPER + BARE
 COLUMNS = ["model", "grid", "flags", "list", "float_map50", "map50", "drop", "drop_low", "drop_high", "agreement_f1",
            "bits_per_weight", "float_bytes", "bytes", "integer_macs", "float_ms", "ms", "isa", "sha256"]
 
@@ -41,13 +46,23 @@ def lists(model):
     return [("voc", "val", None)] if model in FACES else [("coco", "val", 1)]
 
 
+def split(grid):
+    """Name and flags; a budget has no name."""
+    name, *flags = grid.split()
+    return ("", [name, *flags]) if name.startswith("--") else (name, flags)
+
+
+def stem(folder, model, name, flags):
+    return os.path.join(folder, "_".join([model, *filter(None, [name]), *(f.strip("-") for f in flags)]))
+
+
 class Row:
     """One model at one grid: its files in the folder."""
 
     def __init__(self, a, model, grid):
         self.a, self.model, self.grid = a, model, grid
-        self.name, *self.flags = grid.split()
-        self.base = os.path.join(a.folder, "_".join([model, self.name] + [f.strip("-") for f in self.flags]))
+        self.name, self.flags = split(grid)
+        self.base = stem(a.folder, model, self.name, self.flags)
         self.low = self.base + ".onnx"
         self.source = os.path.join(a.data, "models", model + ".onnx")
         self.head = ["--head", os.path.join(a.data, "models", model + ".json")]
@@ -69,8 +84,9 @@ class Row:
     def run(self):
         pictures, threads = os.path.join(self.a.data, "pictures"), ["--threads", str(self.a.threads)]
         if "quantize" in self.a.steps:
-            self.step("quantize", "quantize", self.source, *self.head, "--grid", self.name, *self.flags, *threads, "--calib",
-                      os.path.join(pictures, "voc"), "--calib-split", "train", "-o", self.low)
+            grid = ["--grid", self.name] if self.name else []
+            self.step("quantize", "quantize", self.source, *self.head, *grid, *self.flags, *threads, "--calib",
+                      os.path.join(pictures, "voc"), "--calib-split", "train", "--force", "-o", self.low)
         if "compare" in self.a.steps:
             for folder, split, least in lists(self.model):
                 protocol = ["--min-objects", str(least)] if least else []
@@ -80,26 +96,27 @@ class Row:
             self.step("bench", "bench", self.low, "--vs", self.source, *self.head, "--threads", "1")
 
 
-def table(folder, out):
-    """All rows that are whole, as CSV."""
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+def table(folder, old, out):
+    """All rows that are whole, as CSV, and those of an older table that the folder does not have."""
+    kept = list(csv.DictReader(open(old, encoding="utf-8"))) if old else []
+    key = ("model", "grid", "flags", "list")
+    rows = {tuple(r[k] for k in key): r for r in kept}
 
     def read(base, step):
         path = "%s.%s.json" % (base, step)
         return json.load(open(path, encoding="utf-8")) if os.path.exists(path) else None
 
     for model in VOC + COCO + FACES:
-        for grid in GRIDS + POINTS + BARE:
-            name, *flags = grid.split()
-            base = os.path.join(folder, "_".join([model, name] + [f.strip("-") for f in flags]))
+        for grid in EVERY:
+            name, flags = split(grid)
+            base = stem(folder, model, name, flags)
             report, bench = read(base, "quantize"), read(base, "bench")
-            for place, split, least in lists(model):
-                c = read(base, "compare-%s-%s" % (place, split))
+            for place, part, least in lists(model):
+                c = read(base, "compare-%s-%s" % (place, part))
                 if not (report and c):
                     continue
                 file = open(base + ".onnx", "rb").read()
-                row = {"model": model, "grid": name, "flags": " ".join(flags), "list": place + "/" + split,
+                row = {"model": model, "grid": name, "flags": " ".join(flags), "list": place + "/" + part,
                        "agreement_f1": round(c["agreement_f1"], 4), "bytes": len(file),
                        "bits_per_weight": round(report["size"]["bits_per_weight"], 3),
                        "float_bytes": report["size"]["float_file_bytes"], "sha256": hashlib.sha256(file).hexdigest()[:12]}
@@ -113,7 +130,11 @@ def table(folder, out):
                     row.update(float_map50=round(acc["a"], 4), map50=round(acc["b"], 4), drop=round(acc["drop"], 4),
                                drop_low=round(interval.get("low", float("nan")), 4),
                                drop_high=round(interval.get("high", float("nan")), 4))
-                writer.writerow(row)
+                rows[tuple(row[k] for k in key)] = row
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    order = {m: i for i, m in enumerate(VOC + COCO + FACES)}
+    writer.writerows(sorted(rows.values(), key=lambda r: order[r["model"]]))
 
 
 def markdown(path):
@@ -133,15 +154,15 @@ def markdown(path):
 
 def main():
     if sys.argv[1:2] == ["--table"]:
-        return table(sys.argv[2], sys.stdout)
+        return table(sys.argv[2], sys.argv[3] if sys.argv[3:] else None, sys.stdout)
     if sys.argv[1:2] == ["--markdown"]:
         return markdown(sys.argv[2])
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("lowbit")
     p.add_argument("data")
     p.add_argument("folder")
-    p.add_argument("--models", default=",".join(VOC[:2] + COCO + FACES))
-    p.add_argument("--grids", default=",".join(GRIDS + POINTS + BARE))
+    p.add_argument("--models", default=",".join(VOC + COCO + FACES))
+    p.add_argument("--grids", default=",".join(EVERY))
     p.add_argument("--steps", default="quantize,compare,bench")
     p.add_argument("--jobs", type=int, default=1)
     p.add_argument("--threads", type=int, default=0)

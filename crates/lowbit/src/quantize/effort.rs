@@ -13,7 +13,7 @@ pub enum Effort {
     /// Ranges and equalization chosen by detections, error feedback, answers for what earlier layers left wrong: minutes.
     #[default]
     Good,
-    /// The same on several times as many pictures.
+    /// The same on several times as many pictures, then gains and biases learned over the whole network.
     Best,
 }
 

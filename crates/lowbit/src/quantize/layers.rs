@@ -170,11 +170,7 @@ impl Stage<'_> {
                         let survey = self.feed_back(n, layer, &values, &shelf, most_moments)?;
                         fitted.surveys.extend(survey.map(|s| (n, s)));
                     }
-                    let weight = Tensor::new(layer.weight.shape.clone(), layer.weight.decode());
-                    rounded.constants.insert(
-                        layer.task.weight,
-                        weight.map_err(|e| at(Error::bad(e.to_string())))?,
-                    );
+                    layer.put_into(&mut rounded).map_err(at)?;
                     Some(
                         Step::new(&rounded, n, Isa::best())
                             .map_err(Error::from)

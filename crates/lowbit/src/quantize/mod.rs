@@ -3,7 +3,8 @@
 //! ```text
 //! equalize (channels of an edge) → plan (what becomes integer) → calibrate (ranges of edges, float plan) → project (weights to codes)
 //!      → layer by layer: answer for the errors in the inputs, round with error feedback,
-//!        correct (y_float ≈ g·y_quant + b per channel, g into scales, b into biases) → annotated graph
+//!        correct (y_float ≈ g·y_quant + b per channel, g into scales, b into biases)
+//!      → with the most effort, gains and biases learned over the whole network → annotated graph
 //! ```
 
 mod agreement;
@@ -20,6 +21,7 @@ pub(crate) mod layers;
 mod options;
 mod patches;
 mod prepared;
+mod reconstruct;
 mod record;
 mod report;
 mod search;
@@ -38,7 +40,7 @@ pub use quant::calibrate::ObserverKind;
 pub use quant::grid::Grid;
 pub use quant::{Granularity, Rounding, ScaleKind, Solver};
 pub use record::Record;
-pub use report::{LayerReport, QuantizeReport, Size, Tried, TriedGrid};
+pub use report::{LayerReport, Learned, QuantizeReport, Size, Tried, TriedGrid};
 pub use search::{MaxDrop, Measure, Search, Try};
 
 use crate::control::Progress;

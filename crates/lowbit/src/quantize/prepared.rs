@@ -12,7 +12,9 @@ use super::choose::{self, Setting};
 use super::layers::Stage;
 use super::report::{self, TriedGrid};
 use super::weights::{self, Layer};
-use super::{Choice, Grid, QuantizeOptions, Quantized, Record, calibrate, extra_rows};
+use super::{
+    Choice, Effort, Grid, QuantizeOptions, Quantized, Record, Rounding, calibrate, extra_rows, reconstruct,
+};
 use crate::control::Progress;
 use crate::pictures::spread;
 use crate::{Form, Model, Result};
@@ -25,7 +27,7 @@ pub(super) struct Prepared<'a> {
     pub(super) calibrated: calibrate::Calibrated,
     /// Pictures that a run over the layers goes through.
     pub(super) inputs: Vec<PathBuf>,
-    pictures: Vec<PathBuf>,
+    pub(super) pictures: Vec<PathBuf>,
     notes: Vec<String>,
 }
 
@@ -158,13 +160,26 @@ impl<'a> Prepared<'a> {
             )?,
             false => weights::project(self.graph(), &way.plan, &options.project)?,
         };
-        let fitted = stage.run(&way.plan, &mut weights, &self.inputs, progress)?;
+        let mut fitted = stage.run(&way.plan, &mut weights, &self.inputs, progress)?;
+        let learned = match options.effort == Effort::Best && options.correction {
+            true => reconstruct::run(self, &way, &mut weights, progress)?,
+            false => None,
+        };
+        if learned.as_ref().is_some_and(|l| l.kept) {
+            let as_they_are = Stage {
+                correction: false,
+                rounding: Rounding::Nearest,
+                ..stage
+            };
+            fitted = as_they_are.run(&way.plan, &mut weights, &self.inputs, progress)?;
+        }
         let mut model = self.assembled(&way, &weights);
         // Results made with it name the bytes that it is written as.
         model.written_as(&model.to_onnx(Form::Packed)?);
         let record = self.record(&way);
         let mut report = report::report(&self.setting.model, &way.plan, &weights, &fitted, record);
         report.tried.clone_from(&self.setting.tried);
+        report.learned = learned;
         report.skipped = self.notes.len();
         report.notes.clone_from(&self.notes);
         Ok(Quantized { model, report })

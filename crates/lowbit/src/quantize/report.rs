@@ -79,6 +79,17 @@ pub struct TriedGrid {
     pub output_error: f64,
 }
 
+/// What learning gains and biases over the whole network did, on calibration pictures that nothing was learned from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Learned {
+    /// Agreement of the detections with the float model's before and after, 0…1; absent without detections.
+    pub agreement: [Option<f64>; 2],
+    /// Mean over the model's outputs of Σ(y − ŷ)² / Σy², before and after.
+    pub output_error: [f64; 2],
+    /// Whether what was learned was better, and taken.
+    pub kept: bool,
+}
+
 /// Result of quantization in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QuantizeReport {
@@ -94,6 +105,8 @@ pub struct QuantizeReport {
     pub spent: Option<Spent>,
     /// How a model that loses no more than it may was searched for.
     pub search: Option<Search>,
+    /// What reconstruction did, where it was done.
+    pub learned: Option<Learned>,
     /// Calibration pictures that could not be read.
     pub skipped: usize,
     /// Why they could not.
@@ -173,6 +186,7 @@ pub(super) fn report(
         allocation: Vec::new(),
         spent: None,
         search: None,
+        learned: None,
         skipped: 0,
         notes: Vec::new(),
         layers: rows.into_iter().map(|r| r.1).collect(),

@@ -125,6 +125,25 @@ impl Layer {
         self.task.axis.is_some() && !self.stored_once
     }
 
+    /// Gives the layer's node its weight and bias as numbers.
+    pub(super) fn put_into(&self, graph: &mut Graph) -> Result<()> {
+        let weight = Tensor::new(self.weight.shape.clone(), self.weight.decode());
+        let weight = weight.map_err(|e| Error::bad(e.to_string()))?;
+        graph.constants.insert(self.task.weight, weight);
+        let Some(bias) = &self.bias else { return Ok(()) };
+        let bias = Tensor::vector(bias.clone());
+        match self.task.bias {
+            Some(b) => drop(graph.constants.insert(b, bias)),
+            None => {
+                let b = graph.add_constant("bias", bias);
+                let inputs = &mut graph.nodes[self.task.node].inputs;
+                inputs.resize(inputs.len().max(3), None);
+                inputs[2] = Some(b);
+            }
+        }
+        Ok(())
+    }
+
     /// y ← gain·y + shift per output channel: into scales and bias.
     pub(super) fn fold(&mut self, affine: &[Affine]) {
         let channels = affine.len();

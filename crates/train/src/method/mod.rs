@@ -17,6 +17,8 @@
 //! | BinaryRelax | [`binary_relax`] | arXiv 1801.06313 |
 //! | LSQ: learned steps | [`lsq`] | arXiv 1902.08153 |
 //! | APoT with a learned clipping threshold | [`apot`] | arXiv 1909.13144 |
+//! | gains of channels, codes as they are | [`gains`] | |
+//! | biases in units of their own | [`offset`] | |
 //! | bits that fall during training | [`progressive`] | |
 //! | structured pruning beside any of them | [`pruned`] | AAAI 2020 |
 //! | activations | [`activation`] | BCGD, LSQ |
@@ -27,10 +29,12 @@ pub mod activation;
 pub mod apot;
 pub mod bcgd;
 pub mod binary_relax;
+pub mod gains;
 mod grid_projection;
 pub mod lbw;
 mod learned_grid;
 pub mod lsq;
+pub mod offset;
 pub mod progressive;
 pub mod pruned;
 

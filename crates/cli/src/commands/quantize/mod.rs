@@ -63,7 +63,7 @@ pub(crate) struct Arguments {
     max_drop: Option<f64>,
     #[command(flatten)]
     labels: LabelFlags,
-    /// fast (seconds: ranges by squared error, nearest levels, correction), good, or best (as good, on several times as many pictures)
+    /// fast (seconds: ranges by squared error, nearest levels, correction), good, or best (as good, on several times as many pictures, then gains and biases learned over the whole network)
     #[arg(long, default_value_t = Effort::Good)]
     effort: Effort,
     /// Width of activations, 1…8

@@ -98,6 +98,15 @@ pub(super) fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) ->
         let all: Vec<String> = r.grids.iter().map(one).collect();
         let _ = writeln!(out, "tried    {} (relative error of the outputs)", all.join(", "));
     }
+    if let Some(l) = &r.learned {
+        let [before, after] = l.agreement.map(|a| number(a, 4));
+        let [old, new] = l.output_error.map(|e| 100.0 * e);
+        let _ = writeln!(
+            out,
+            "learned  gains and biases: agreement {before} to {after}, error of the outputs {old:.3} to {new:.3} % on pictures kept apart: {}",
+            if l.kept { "taken" } else { "left out" }
+        );
+    }
     if let Some(s) = &r.spent {
         let _ = writeln!(
             out,
