@@ -182,7 +182,8 @@ impl Facts {
         }
         let level = levels.iter().map(|l| l.unsigned_abs()).max().unwrap_or(0);
         let bias = epilogue.bias.iter().map(|b| b.unsigned_abs()).max().unwrap_or(0);
-        let largest = depth as u128 * u128::from(level) * 255 + u128::from(bias);
+        // |q − zero| is at most the largest code.
+        let largest = depth as u128 * u128::from(level) * u128::from(epilogue.hi_in) + u128::from(bias);
         Ok(Facts {
             depthwise: shape.is_depthwise(),
             transposed,
