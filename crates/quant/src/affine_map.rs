@@ -140,7 +140,14 @@ pub struct LayerEnd {
 impl LayerEnd {
     /// Of a layer from `input` through weights of `weight` with n taps and the sum Sp of a channel's codes, normalized, to codes of `next`, whose offset is
     /// 0: its lower clip is the ReLU. A negative gain gives a negative A.
-    pub fn new(input: &AffineMap, weight: &AffineMap, taps: usize, codes: i64, norm: &Norm, next: &AffineMap) -> LayerEnd {
+    pub fn new(
+        input: &AffineMap,
+        weight: &AffineMap,
+        taps: usize,
+        codes: i64,
+        norm: &Norm,
+        next: &AffineMap,
+    ) -> LayerEnd {
         let gain = norm.gain / (norm.variance + norm.epsilon).sqrt();
         let unit = gain / next.scale;
         let fixed = weight.scale * input.offset * codes as f64 + taps as f64 * input.offset * weight.offset;

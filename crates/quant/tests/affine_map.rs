@@ -9,15 +9,27 @@ fn vectors() -> Value {
 }
 
 fn reals(v: &Value) -> Vec<f64> {
-    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap())
+        .collect()
 }
 
 fn codes(v: &Value) -> Vec<u8> {
-    v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u8).collect()
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_u64().unwrap() as u8)
+        .collect()
 }
 
 fn integers(v: &Value) -> Vec<i64> {
-    v.as_array().unwrap().iter().map(|x| x.as_i64().unwrap()).collect()
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_i64().unwrap())
+        .collect()
 }
 
 fn map(v: &Value, scale: &str, offset: &str, bits: u32) -> AffineMap {
@@ -36,7 +48,8 @@ fn close(a: f64, b: f64) -> bool {
 fn codes_values_and_slopes_are_the_published_ones() {
     for case in vectors()["quantizer"].as_array().unwrap() {
         let map = map(case, "s", "b", case["bits"].as_u64().unwrap() as u32);
-        let [v, xhat, dx, ds, db] = ["v", "xhat", "dxhat_dx", "dxhat_ds", "dxhat_db"].map(|k| reals(&case[k]));
+        let [v, xhat, dx, ds, db] =
+            ["v", "xhat", "dxhat_dx", "dxhat_ds", "dxhat_db"].map(|k| reals(&case[k]));
         for (i, &x) in reals(&case["x"]).iter().enumerate() {
             let (code, slopes) = (map.code(x), map.slopes(x));
             assert_eq!(code, codes(&case["q"])[i], "{x}");
@@ -62,7 +75,10 @@ fn a_map_by_its_ends_has_the_published_slopes() {
     for (i, &x) in reals(&case["x"]).iter().enumerate() {
         let slopes = map.slopes(x).of_range(map.top());
         assert!(close(map.value(map.code(x)), xhat[i]));
-        assert!(close(slopes.0, low[i]) && close(slopes.1, high[i]), "{x}: {slopes:?}");
+        assert!(
+            close(slopes.0, low[i]) && close(slopes.1, high[i]),
+            "{x}: {slopes:?}"
+        );
     }
 }
 
@@ -73,7 +89,10 @@ fn a_dot_product_of_values_is_that_of_codes_with_three_corrections() {
     let (q, p) = (codes(&case["q"]), codes(&case["p"]));
     let sum = |v: &[u8]| v.iter().map(|&c| i64::from(c)).sum::<i64>();
     let acc: i64 = q.iter().zip(&p).map(|(&q, &p)| i64::from(q) * i64::from(p)).sum();
-    assert_eq!([acc, sum(&q), sum(&p)], ["acc", "sum_q", "sum_p"].map(|k| case[k].as_i64().unwrap()));
+    assert_eq!(
+        [acc, sum(&q), sum(&p)],
+        ["acc", "sum_q", "sum_p"].map(|k| case[k].as_i64().unwrap())
+    );
     let y = combined(&a, &w, acc, sum(&q), sum(&p), q.len() as i64);
     let real: f64 = q.iter().zip(&p).map(|(&q, &p)| a.value(q) * w.value(p)).sum();
     assert!(close(y, case["y"].as_f64().unwrap()) && close(y, real));
@@ -83,7 +102,10 @@ fn a_dot_product_of_values_is_that_of_codes_with_three_corrections() {
 /// Σ x̂·ŵ of the four integers.
 fn combined(a: &AffineMap, w: &AffineMap, acc: i64, inputs: i64, weights: i64, taps: i64) -> f64 {
     let [acc, inputs, weights, taps] = [acc, inputs, weights, taps].map(|i| i as f64);
-    a.scale * w.scale * acc + a.scale * w.offset * inputs + w.scale * a.offset * weights + taps * a.offset * w.offset
+    a.scale * w.scale * acc
+        + a.scale * w.offset * inputs
+        + w.scale * a.offset * weights
+        + taps * a.offset * w.offset
 }
 
 /// acc, Sq, Sp and n of a 3 × 3 × 3 convolution over `[channels, side, side, side]` at one voxel: of the taps inside, or of all where `pad` is the code outside.
@@ -94,7 +116,9 @@ fn sums(q: &[u8], p: &[u8], channels: usize, side: usize, at: [usize; 3], pad: O
             let k = [tap / 9, tap / 3 % 3, tap % 3];
             let inside = (0..3).all(|d| (1..=side).contains(&(at[d] + k[d])));
             let code = match (inside, pad) {
-                (true, _) => q[((c * side + at[0] + k[0] - 1) * side + at[1] + k[1] - 1) * side + at[2] + k[2] - 1],
+                (true, _) => {
+                    q[((c * side + at[0] + k[0] - 1) * side + at[1] + k[1] - 1) * side + at[2] + k[2] - 1]
+                }
                 (false, Some(code)) => code,
                 (false, None) => continue,
             };
@@ -122,14 +146,20 @@ fn a_convolution_that_counts_its_taps_has_the_published_integers_and_sums() {
         let own = &p[o * 54..(o + 1) * 54];
         for (i, at) in voxels(4).enumerate() {
             let have = sums(&q, own, 2, 4, at, None);
-            let [acc, inputs, weights, taps] = [want[0][o * 64 + i], want[1][i], want[2][o * 64 + i], want[3][i]];
+            let [acc, inputs, weights, taps] =
+                [want[0][o * 64 + i], want[1][i], want[2][o * 64 + i], want[3][i]];
             assert_eq!(have, [acc, inputs, weights, taps], "{o} {at:?}");
             let real = real_sum(&a, &w, &q, own, at);
             y.push(combined(&a, &w, acc, inputs, weights, taps));
             assert!(close(y[y.len() - 1], real), "{o} {at:?}");
         }
     }
-    assert!(reals(&case["y_first8"]).iter().zip(&y).all(|(a, b)| close(*a, *b)));
+    assert!(
+        reals(&case["y_first8"])
+            .iter()
+            .zip(&y)
+            .all(|(a, b)| close(*a, *b))
+    );
     assert!((y.iter().sum::<f64>() - case["y_sum"].as_f64().unwrap()).abs() < 1e-9);
 }
 
@@ -160,10 +190,16 @@ fn both_ways_to_pad_are_the_convolution_with_zeros_around() {
         assert_eq!(snapped.value(zero), 0.0);
         for at in voxels(4) {
             let [acc, inputs, weights, taps] = sums(&q, &p[..54], 2, 4, at, None);
-            assert!(close(combined(&a, &w, acc, inputs, weights, taps), real_sum(&a, &w, &q, &p[..54], at)));
+            assert!(close(
+                combined(&a, &w, acc, inputs, weights, taps),
+                real_sum(&a, &w, &q, &p[..54], at)
+            ));
             let [acc, inputs, weights, taps] = sums(&q, &p[..54], 2, 4, at, Some(zero));
             assert_eq!(taps, 54, "the same everywhere");
-            assert!(close(combined(&snapped, &w, acc, inputs, weights, taps), real_sum(&snapped, &w, &q, &p[..54], at)));
+            assert!(close(
+                combined(&snapped, &w, acc, inputs, weights, taps),
+                real_sum(&snapped, &w, &q, &p[..54], at)
+            ));
         }
     }
 }
@@ -180,7 +216,11 @@ fn the_end_of_a_layer_is_batch_norm_relu_and_encode() {
         offset: 0.0,
         bits: case["bits_out"].as_u64().unwrap() as u32,
     };
-    let (q, p, want) = (codes(&case["q_zero_padded"]), codes(&conv["p"]), codes(&case["q_out"]));
+    let (q, p, want) = (
+        codes(&case["q_zero_padded"]),
+        codes(&conv["p"]),
+        codes(&case["q_out"]),
+    );
     let list = |k: &str| reals(&case[k]);
     let mut seen = 0;
     for o in 0..3 {
@@ -211,7 +251,11 @@ fn the_end_of_a_layer_is_batch_norm_relu_and_encode() {
             let sum = combined(&input, &snapped, acc, inputs, weights, 54);
             let codes = (input.value(0) / input.scale, weights);
             let levels = f64::from(1 << 14) * codes.1 as f64 - 54.0 * f64::from(z);
-            assert!((input.scale * weight.scale / f64::from(1 << 14) * (integer as f64 + codes.0 * levels) - sum).abs() < 1e-9);
+            assert!(
+                (input.scale * weight.scale / f64::from(1 << 14) * (integer as f64 + codes.0 * levels) - sum)
+                    .abs()
+                    < 1e-9
+            );
         }
         seen += usize::from(end.products < 0.0);
     }
@@ -228,13 +272,25 @@ fn products_of_bit_planes_are_those_of_codes() {
 /// Σ 2^(i+j)·popcount(q_i & p_j).
 fn plane_product(q: &[u8], p: &[u8], bits: u32, other: u32) -> i64 {
     let pairs = (0..bits).flat_map(|i| (0..other).map(move |j| (i, j)));
-    let both = |i: u32, j: u32| q.iter().zip(p).filter(|(q, p)| *q >> i & **p >> j & 1 == 1).count() as i64;
+    let both = |i: u32, j: u32| {
+        q.iter()
+            .zip(p)
+            .filter(|(q, p)| *q >> i & **p >> j & 1 == 1)
+            .count() as i64
+    };
     pairs.map(|(i, j)| both(i, j) << (i + j)).sum()
 }
 
 #[test]
 fn the_longest_sums_fit_and_one_tap_more_does_not() {
-    for (a, w, want) in [(8, 8, 33_025), (8, 4, 561_433), (8, 2, 2_807_168), (6, 6, 541_064), (4, 4, 9_544_371), (2, 2, 238_609_294)] {
+    for (a, w, want) in [
+        (8, 8, 33_025),
+        (8, 4, 561_433),
+        (8, 2, 2_807_168),
+        (6, 6, 541_064),
+        (4, 4, 9_544_371),
+        (2, 2, 238_609_294),
+    ] {
         let n = most_taps(a, w);
         assert_eq!(n, want);
         let largest = |n: u64| n * ((1 << a) - 1) * ((1 << w) - 1);
@@ -244,7 +300,11 @@ fn the_longest_sums_fit_and_one_tap_more_does_not() {
 
 /// Any map whose codes differ as f64.
 fn maps() -> impl Strategy<Value = AffineMap> {
-    (1e-3f64..10.0, -20f64..20.0, 1u32..=8).prop_map(|(scale, offset, bits)| AffineMap { scale, offset, bits })
+    (1e-3f64..10.0, -20f64..20.0, 1u32..=8).prop_map(|(scale, offset, bits)| AffineMap {
+        scale,
+        offset,
+        bits,
+    })
 }
 
 proptest! {

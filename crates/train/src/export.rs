@@ -264,7 +264,8 @@ fn scaled(annotation: &WeightAnnotation, gain: &[f64], node: &str) -> Result<Wei
     let mut out = annotation.clone();
     // A level and the one that takes its place when the weight is turned around: −level, or with zero points the level as far from the other end, the
     // zero point turned in the same way.
-    let ends = annotation.levels.iter().min().copied().unwrap_or(0) + annotation.levels.iter().max().copied().unwrap_or(0);
+    let ends = annotation.levels.iter().min().copied().unwrap_or(0)
+        + annotation.levels.iter().max().copied().unwrap_or(0);
     let mirror = if annotation.zero_points.is_some() { ends } else { 0 };
     let one_or_each = |list: &[i32], c: usize| if list.len() == 1 { list[0] } else { list[c] };
     let zero = |c: usize| annotation.zero_points.as_ref().map_or(0, |z| one_or_each(z, c));

@@ -242,7 +242,10 @@ impl Recipe {
         self.within("activation.factor", 0.0, 1.0)?;
         self.within("optimizer.rate", 0.0, 1e3)?;
         self.one_of("data.kind", &["folder", "classes", "synth", "volumes"])?;
-        self.one_of("eval.kind", &["", "folder", "classes", "synth", "volumes", "held-out"])?;
+        self.one_of(
+            "eval.kind",
+            &["", "folder", "classes", "synth", "volumes", "held-out"],
+        )?;
         self.within("augment.intensity", 0.0, 1.0)?;
         self.within("method.level_bits", 2.0, 16.0)?;
         if self.numbers("data.patch").len() != 3 {

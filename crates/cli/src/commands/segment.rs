@@ -69,7 +69,12 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let s = lowbit::segment_files(&model, &a.volume, &a.output, &options, &mut context.bar())?;
     let number = |x: Option<f64>| x.map_or("-".into(), |x| format!("{x:.4}"));
     let row = |c: &lowbit::segment::ClassFound| {
-        vec![printable(&c.class).to_string(), c.voxels.to_string(), format!("{:.3}", c.millilitres), number(c.dice)]
+        vec![
+            printable(&c.class).to_string(),
+            c.voxels.to_string(),
+            format!("{:.3}", c.millilitres),
+            number(c.dice),
+        ]
     };
     let rows: Vec<Vec<String>> = s.classes.iter().map(row).collect();
     let mut out = table(&["Class", "Voxels", "ml", "Dice"], &rows);

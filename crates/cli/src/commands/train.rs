@@ -92,7 +92,10 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         vec!["seconds".into(), format!("{:.1}", made.seconds)],
     ];
     for (class, dice) in &made.classes {
-        rows.push(vec![format!("dice of {}", printable(class)), format!("{dice:.4}")]);
+        rows.push(vec![
+            format!("dice of {}", printable(class)),
+            format!("{dice:.4}"),
+        ]);
     }
     if let Some(agreement) = made.agreement {
         rows.push(vec![

@@ -79,9 +79,12 @@ fn files(bytes: &[u8], inflated: Option<u64>) -> Result<Vec<(String, Vec<u8>)>, 
                 "{name:?} is compressed or encrypted; only stored files are read (zip -0), or unpack the archive"
             ));
         }
-        left = left
-            .checked_sub(size as u64)
-            .ok_or_else(|| format!("its files are larger than {} bytes together", inflated.unwrap_or(0)))?;
+        left = left.checked_sub(size as u64).ok_or_else(|| {
+            format!(
+                "its files are larger than {} bytes together",
+                inflated.unwrap_or(0)
+            )
+        })?;
         if !bytes.get(local..).is_some_and(|b| b.starts_with(LOCAL)) {
             return Err(format!("{name:?} is not at byte {local}"));
         }
@@ -91,7 +94,8 @@ fn files(bytes: &[u8], inflated: Option<u64>) -> Result<Vec<(String, Vec<u8>)>, 
         let data = data.ok_or_else(|| format!("{name:?} is cut off"))?;
         if !name.ends_with('/') {
             let data = match deflated {
-                true => inflate(data, size).ok_or_else(|| format!("{name:?} does not inflate to its {size} bytes"))?,
+                true => inflate(data, size)
+                    .ok_or_else(|| format!("{name:?} does not inflate to its {size} bytes"))?,
                 false => data.to_vec(),
             };
             out.push((name, data));
@@ -122,7 +126,10 @@ mod tests {
     #[test]
     fn a_stored_file_comes_out_and_no_byte_makes_it_panic() {
         let whole = archive();
-        assert_eq!(files(&whole, None).unwrap(), [("a/b".to_string(), b"xyz".to_vec())]);
+        assert_eq!(
+            files(&whole, None).unwrap(),
+            [("a/b".to_string(), b"xyz".to_vec())]
+        );
         for n in 0..whole.len() {
             let _ = files(&whole[..n], Some(1 << 20));
             for bit in 0..8 {

@@ -70,7 +70,9 @@ impl Volume {
     pub fn labels(&self) -> Result<Vec<u8>, VolumeError> {
         let label = |(i, &v): (usize, &f32)| match (v as u8) as f32 == v {
             true => Ok(v as u8),
-            false => Err(VolumeError::Bad(format!("element {i} is {v}, which is no label 0 … 255"))),
+            false => Err(VolumeError::Bad(format!(
+                "element {i} is {v}, which is no label 0 … 255"
+            ))),
         };
         self.values.iter().enumerate().map(label).collect()
     }
@@ -109,7 +111,10 @@ impl Format {
         ];
         let found = all.into_iter().find(|(end, _)| name.ends_with(end));
         found.map(|f| f.1).ok_or_else(|| {
-            VolumeError::Unsupported("its name does not end in .nii, .nii.gz, .npy or .npz, which is what is known of volumes".into())
+            VolumeError::Unsupported(
+                "its name does not end in .nii, .nii.gz, .npy or .npz, which is what is known of volumes"
+                    .into(),
+            )
         })
     }
 }
@@ -156,11 +161,16 @@ fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>, VolumeError> {
 /// Everything of a stream that may be endless.
 fn bounded(stream: impl Read, limits: &Limits) -> Result<Vec<u8>, VolumeError> {
     let mut bytes = Vec::new();
-    let read = stream.take(limits.bytes.saturating_add(1)).read_to_end(&mut bytes);
+    let read = stream
+        .take(limits.bytes.saturating_add(1))
+        .read_to_end(&mut bytes);
     read.map_err(|e| VolumeError::Io(e.to_string()))?;
     match bytes.len() as u64 <= limits.bytes {
         true => Ok(bytes),
-        false => Err(VolumeError::Limit(format!("it holds more than {} bytes", limits.bytes))),
+        false => Err(VolumeError::Limit(format!(
+            "it holds more than {} bytes",
+            limits.bytes
+        ))),
     }
 }
 
@@ -181,7 +191,10 @@ pub fn decode(format: Format, bytes: &[u8], limits: &Limits) -> Result<Volume, V
         Format::Npy => npy::decode(bytes, limits),
         Format::Npz => match <[_; 1]>::try_from(arrays(bytes, limits)?) {
             Ok([(_, volume)]) => Ok(volume),
-            Err(all) => Err(VolumeError::Bad(format!("it holds {} arrays where one is wanted", all.len()))),
+            Err(all) => Err(VolumeError::Bad(format!(
+                "it holds {} arrays where one is wanted",
+                all.len()
+            ))),
         },
     }
 }
@@ -200,9 +213,17 @@ fn arrays(bytes: &[u8], limits: &Limits) -> Result<Vec<(String, Volume)>, Volume
 ///
 /// # Errors
 /// A shape that the format cannot hold or that is not the mask's.
-pub fn encode(format: Format, shape: &[usize], mask: &[u8], geometry: Option<&Geometry>) -> Result<Vec<u8>, VolumeError> {
+pub fn encode(
+    format: Format,
+    shape: &[usize],
+    mask: &[u8],
+    geometry: Option<&Geometry>,
+) -> Result<Vec<u8>, VolumeError> {
     if shape.iter().product::<usize>() != mask.len() {
-        return Err(VolumeError::Bad(format!("{} labels are no volume {shape:?}", mask.len())));
+        return Err(VolumeError::Bad(format!(
+            "{} labels are no volume {shape:?}",
+            mask.len()
+        )));
     }
     Ok(match format {
         Format::Nifti => nifti::encode(shape, mask, geometry)?,

@@ -19,7 +19,9 @@ pub struct Geometry {
 
 impl std::fmt::Debug for Geometry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Geometry").field("spacing", &self.spacing).finish_non_exhaustive()
+        f.debug_struct("Geometry")
+            .field("spacing", &self.spacing)
+            .finish_non_exhaustive()
     }
 }
 
@@ -67,11 +69,26 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Volume, VolumeErro
     let header = NiftiHeader::from_reader(bytes).map_err(bad)?;
     let raw = bytes.get(..HEADER).ok_or_else(|| bad("its header is cut off"))?;
     if &header.magic != b"n+1\0" {
-        return Err(VolumeError::Unsupported("header and elements in two files (.hdr, .img) are not read; convert it to .nii".into()));
+        return Err(VolumeError::Unsupported(
+            "header and elements in two files (.hdr, .img) are not read; convert it to .nii".into(),
+        ));
     }
-    let shape: Vec<usize> = header.dim().map_err(bad)?.iter().map(|&d| usize::from(d)).collect();
-    let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= limits.elements);
-    let count = count.ok_or_else(|| VolumeError::Limit(format!("shape {shape:?} has more than {} elements", limits.elements)))?;
+    let shape: Vec<usize> = header
+        .dim()
+        .map_err(bad)?
+        .iter()
+        .map(|&d| usize::from(d))
+        .collect();
+    let count = shape
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d))
+        .filter(|&n| n <= limits.elements);
+    let count = count.ok_or_else(|| {
+        VolumeError::Limit(format!(
+            "shape {shape:?} has more than {} elements",
+            limits.elements
+        ))
+    })?;
     let kind = header.data_type().map_err(bad)?;
     let start = header.vox_offset;
     if !(start >= DATA as f32 && start <= bytes.len() as f32) {
@@ -79,11 +96,18 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Volume, VolumeErro
     }
     let data = &bytes[start as usize..];
     let length = count.saturating_mul(kind.size_of());
-    let data = data.get(..length).ok_or_else(|| bad(format!("{} bytes of elements where shape {shape:?} takes {length}", data.len())))?;
+    let data = data.get(..length).ok_or_else(|| {
+        bad(format!(
+            "{} bytes of elements where shape {shape:?} takes {length}",
+            data.len()
+        ))
+    })?;
     let volume = InMemNiftiVolume::from_raw_data(&header, data.to_vec()).map_err(bad)?;
     let values: Vec<f32> = volume.into_nifti_typed_data().map_err(bad)?;
     if values.len() != count {
-        return Err(VolumeError::Unsupported(format!("elements of type {kind:?} are not read: they are no single numbers")));
+        return Err(VolumeError::Unsupported(format!(
+            "elements of type {kind:?} are not read: they are no single numbers"
+        )));
     }
     let spacing = std::array::from_fn(|axis| match header.pixdim[axis + 1].abs() {
         d if d > 0.0 && d.is_finite() => d,
@@ -107,10 +131,16 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Volume, VolumeErro
     })
 }
 
-pub(super) fn encode(shape: &[usize], mask: &[u8], geometry: Option<&Geometry>) -> Result<Vec<u8>, VolumeError> {
+pub(super) fn encode(
+    shape: &[usize],
+    mask: &[u8],
+    geometry: Option<&Geometry>,
+) -> Result<Vec<u8>, VolumeError> {
     let fits = (1..=7).contains(&shape.len()) && shape.iter().all(|&d| (1..=i16::MAX as usize).contains(&d));
     if !fits {
-        return Err(VolumeError::Unsupported(format!("NIfTI-1 holds no shape {shape:?}: up to 7 axes of 1 … 32767")));
+        return Err(VolumeError::Unsupported(format!(
+            "NIfTI-1 holds no shape {shape:?}: up to 7 axes of 1 … 32767"
+        )));
     }
     let mut to = geometry.cloned().unwrap_or_else(Geometry::plain);
     to.put(40, (shape.len() as i16).to_le_bytes());
@@ -146,7 +176,10 @@ mod tests {
         let mask: Vec<u8> = (0..24).collect();
         let file = encode(&[2, 3, 4], &mask, None).unwrap();
         let read = decode(&file, &limits).unwrap();
-        assert_eq!((read.shape.as_slice(), read.labels().unwrap()), (&[2, 3, 4][..], mask.clone()));
+        assert_eq!(
+            (read.shape.as_slice(), read.labels().unwrap()),
+            (&[2, 3, 4][..], mask.clone())
+        );
         assert_eq!(encode(&[2, 3, 4], &mask, read.geometry.as_ref()).unwrap(), file);
         for n in 0..file.len() {
             let _ = decode(&file[..n], &limits);
@@ -161,6 +194,9 @@ mod tests {
             large[40 + 2 * axis..][..2].copy_from_slice(&i16::MAX.to_le_bytes());
         }
         large[40] = 4;
-        assert!(matches!(decode(&large, &Limits::default()), Err(VolumeError::Limit(_))));
+        assert!(matches!(
+            decode(&large, &Limits::default()),
+            Err(VolumeError::Limit(_))
+        ));
     }
 }

@@ -54,44 +54,83 @@ fn element(descr: &str) -> Option<Element> {
 fn entry<'a>(header: &'a str, key: &str) -> Result<&'a str, VolumeError> {
     let found = ['\'', '"'].iter().find_map(|quote| {
         let at = header.find(&format!("{quote}{key}{quote}"))?;
-        Some(header[at + key.len() + 2..].trim_start().strip_prefix(':')?.trim_start())
+        Some(
+            header[at + key.len() + 2..]
+                .trim_start()
+                .strip_prefix(':')?
+                .trim_start(),
+        )
     });
     found.ok_or_else(|| bad(&format!("its header has no {key}")))
 }
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Volume, VolumeError> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| bad("it does not begin as one"))?;
+    let rest = bytes
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| bad("it does not begin as one"))?;
     let (length, start) = match rest {
         [1, _, a, b, ..] => (usize::from(u16::from_le_bytes([*a, *b])), 4usize),
         [2 | 3, _, a, b, c, d, ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, 6),
-        [version, ..] => return Err(VolumeError::Unsupported(format!("version {version} of NumPy's format is not known"))),
+        [version, ..] => {
+            return Err(VolumeError::Unsupported(format!(
+                "version {version} of NumPy's format is not known"
+            )));
+        }
         [] => return Err(bad("it ends after its first bytes")),
     };
     let end = start.checked_add(length).filter(|&end| end <= rest.len());
     let end = end.ok_or_else(|| bad("its header is cut off"))?;
     let header = std::str::from_utf8(&rest[start..end]).map_err(|_| bad("its header is no text"))?;
     let descr = entry(header, "descr")?;
-    let descr = descr.split(['\'', '"']).nth(1).filter(|_| descr.starts_with(['\'', '"']));
+    let descr = descr
+        .split(['\'', '"'])
+        .nth(1)
+        .filter(|_| descr.starts_with(['\'', '"']));
     let descr = descr.ok_or_else(|| VolumeError::Unsupported("arrays of records are not read".into()))?;
-    let element = element(descr)
-        .ok_or_else(|| VolumeError::Unsupported(format!("elements of type {descr:?} are not read; integers, floats and booleans are")))?;
+    let element = element(descr).ok_or_else(|| {
+        VolumeError::Unsupported(format!(
+            "elements of type {descr:?} are not read; integers, floats and booleans are"
+        ))
+    })?;
     let fortran = entry(header, "fortran_order")?.starts_with("True");
     let shape = entry(header, "shape")?;
-    let shape = shape.strip_prefix('(').and_then(|s| s.split_once(')')).map(|s| s.0);
-    let lengths = shape.into_iter().flat_map(|s| s.split(',')).map(str::trim).filter(|s| !s.is_empty());
+    let shape = shape
+        .strip_prefix('(')
+        .and_then(|s| s.split_once(')'))
+        .map(|s| s.0);
+    let lengths = shape
+        .into_iter()
+        .flat_map(|s| s.split(','))
+        .map(str::trim)
+        .filter(|s| !s.is_empty());
     let shape: Vec<usize> = lengths
-        .map(|s| s.parse().map_err(|_| bad(&format!("{s:?} is no length of an axis"))))
+        .map(|s| {
+            s.parse()
+                .map_err(|_| bad(&format!("{s:?} is no length of an axis")))
+        })
         .collect::<Result<_, _>>()?;
     let data = &rest[end..];
     let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     let count = count.filter(|&n| n <= limits.elements);
-    let count = count.ok_or_else(|| VolumeError::Limit(format!("shape {shape:?} has more than {} elements", limits.elements)))?;
+    let count = count.ok_or_else(|| {
+        VolumeError::Limit(format!(
+            "shape {shape:?} has more than {} elements",
+            limits.elements
+        ))
+    })?;
     if data.len() != count * element.bytes {
         let have = data.len();
-        return Err(bad(&format!("{have} bytes follow its header, shape {shape:?} of {descr} takes {}", count * element.bytes)));
+        return Err(bad(&format!(
+            "{have} bytes follow its header, shape {shape:?} of {descr} takes {}",
+            count * element.bytes
+        )));
     }
     let values: Vec<f32> = data.chunks_exact(element.bytes).map(element.read).collect();
-    let values = if fortran { reversed(&values, &shape) } else { values };
+    let values = if fortran {
+        reversed(&values, &shape)
+    } else {
+        values
+    };
     Ok(Volume {
         shape,
         values,
@@ -129,7 +168,10 @@ pub(super) fn reversed<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
 pub(super) fn encode(shape: &[usize], mask: &[u8]) -> Vec<u8> {
     let axes: Vec<String> = shape.iter().map(usize::to_string).collect();
     let comma = if axes.len() == 1 { "," } else { "" };
-    let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({}{comma}), }}", axes.join(", "));
+    let mut header = format!(
+        "{{'descr': '|u1', 'fortran_order': False, 'shape': ({}{comma}), }}",
+        axes.join(", ")
+    );
     let length = (MAGIC.len() + 4 + header.len() + 1).next_multiple_of(64) - MAGIC.len() - 4;
     header.push_str(&" ".repeat(length - 1 - header.len()));
     header.push('\n');
@@ -186,7 +228,10 @@ mod tests {
         assert_eq!(array.len() % 64, 24);
         let zip = archive("mask.npy", &array);
         let read = decode(&array, &limits).unwrap();
-        assert_eq!((read.shape.as_slice(), read.labels().unwrap()), (&[2, 3, 4][..], mask));
+        assert_eq!(
+            (read.shape.as_slice(), read.labels().unwrap()),
+            (&[2, 3, 4][..], mask)
+        );
         let all = super::super::arrays(&zip, &limits).unwrap();
         assert_eq!(all, [("mask".to_string(), read)]);
         for n in 0..zip.len() {
@@ -211,7 +256,10 @@ mod tests {
             file.extend(text.as_bytes());
             decode(&file, &Limits::default()).unwrap_err()
         };
-        assert!(matches!(claim("(4294967296, 4294967296, 16)"), VolumeError::Limit(_)));
+        assert!(matches!(
+            claim("(4294967296, 4294967296, 16)"),
+            VolumeError::Limit(_)
+        ));
         assert!(matches!(claim("(1000, 1000)"), VolumeError::Bad(_)));
         assert!(claim("(-3,)").to_string().contains("\"-3\""));
     }

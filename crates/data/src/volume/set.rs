@@ -42,7 +42,9 @@ pub fn intensities(volume: &Volume) -> Result<Vec<u8>, VolumeError> {
         let whole = |v: &f32| (0.0..=255.0).contains(v);
         return match volume.values.iter().find(|v| !whole(v)) {
             None => Ok(volume.values.iter().map(|v| v.round_ties_even() as u8).collect()),
-            Some(v) => Err(VolumeError::Unsupported(format!("it holds {v}; arrays of intensities 0 … 255 are read, or NIfTI files of any"))),
+            Some(v) => Err(VolumeError::Unsupported(format!(
+                "it holds {v}; arrays of intensities 0 … 255 are read, or NIfTI files of any"
+            ))),
         };
     };
     let mut sorted: Vec<f32> = volume.values.iter().copied().filter(|v| v.is_finite()).collect();
@@ -59,7 +61,8 @@ pub fn intensities(volume: &Volume) -> Result<Vec<u8>, VolumeError> {
     };
     let (low, high) = (percentile(0.5), percentile(99.5));
     let span = (high - low).max(f64::MIN_POSITIVE);
-    let byte = |&v: &f32| (1.0 + 254.0 * ((f64::from(v) - low) / span).clamp(0.0, 1.0)).round_ties_even() as u8;
+    let byte =
+        |&v: &f32| (1.0 + 254.0 * ((f64::from(v) - low) / span).clamp(0.0, 1.0)).round_ties_even() as u8;
     Ok(volume.values.iter().map(byte).collect())
 }
 
@@ -69,11 +72,16 @@ impl Case {
     pub fn new(name: String, image: &Volume, mask: &Volume, classes: usize) -> Result<Case, VolumeError> {
         let shape = <[usize; 3]>::try_from(image.shape.as_slice()).map_err(|_| three_axes(&image.shape))?;
         if image.shape != mask.shape {
-            return Err(VolumeError::Bad(format!("the volume has shape {:?}, its mask {:?}", image.shape, mask.shape)));
+            return Err(VolumeError::Bad(format!(
+                "the volume has shape {:?}, its mask {:?}",
+                image.shape, mask.shape
+            )));
         }
         let labels = mask.labels()?;
         if let Some(l) = labels.iter().find(|&&l| usize::from(l) >= classes) {
-            return Err(VolumeError::Bad(format!("its mask has label {l}, and there are {classes} classes, 0 the background")));
+            return Err(VolumeError::Bad(format!(
+                "its mask has label {l}, and there are {classes} classes, 0 the background"
+            )));
         }
         Ok(Case {
             name,
@@ -112,20 +120,26 @@ pub fn open(path: &Path, classes: usize, limits: &Limits) -> Result<Vec<Case>, S
 
 fn stacked(path: &Path, classes: usize, limits: &Limits) -> Result<Vec<Case>, VolumeError> {
     if Format::of(path)? != Format::Npz {
-        let way_out = "a set of volumes is an .npz with arrays image and label, or a folder with images/ and labels/";
+        let way_out =
+            "a set of volumes is an .npz with arrays image and label, or a folder with images/ and labels/";
         return Err(VolumeError::Unsupported(way_out.into()));
     }
     let arrays = read_arrays(path, limits)?;
     let array = |name: &str| {
         let found = arrays.iter().find(|a| a.0 == name);
-        found.map(|a| &a.1).ok_or_else(|| VolumeError::Bad(format!("it has no array \"{name}\"")))
+        found
+            .map(|a| &a.1)
+            .ok_or_else(|| VolumeError::Bad(format!("it has no array \"{name}\"")))
     };
     let (images, labels) = (array("image")?, array("label")?);
     let [count, shape @ ..] = &images.shape[..] else {
         return Err(three_axes(&images.shape));
     };
     if images.shape != labels.shape {
-        return Err(VolumeError::Bad(format!("image has shape {:?}, label {:?}", images.shape, labels.shape)));
+        return Err(VolumeError::Bad(format!(
+            "image has shape {:?}, label {:?}",
+            images.shape, labels.shape
+        )));
     }
     let each: usize = shape.iter().product();
     let part = |from: &Volume, i: usize| Volume {
@@ -133,7 +147,9 @@ fn stacked(path: &Path, classes: usize, limits: &Limits) -> Result<Vec<Case>, Vo
         values: from.values[i * each..(i + 1) * each].to_vec(),
         geometry: None,
     };
-    (0..*count).map(|i| Case::new(format!("{i}"), &part(images, i), &part(labels, i), classes)).collect()
+    (0..*count)
+        .map(|i| Case::new(format!("{i}"), &part(images, i), &part(labels, i), classes))
+        .collect()
 }
 
 fn folder(path: &Path, classes: usize, limits: &Limits) -> Result<Vec<Case>, SetError> {
@@ -148,7 +164,9 @@ fn folder(path: &Path, classes: usize, limits: &Limits) -> Result<Vec<Case>, Set
     names.sort();
     let one = |name: &PathBuf| {
         let files = [&images, &path.join("labels")].map(|folder| folder.join(name));
-        let [image, mask] = files.each_ref().map(|f| read(f, None, limits).map_err(|e| fault(f, e)));
+        let [image, mask] = files
+            .each_ref()
+            .map(|f| read(f, None, limits).map_err(|e| fault(f, e)));
         let name = name.to_string_lossy().into_owned();
         Case::new(name, &image?, &mask?, classes).map_err(|e| fault(&files[0], e))
     };
@@ -208,21 +226,37 @@ pub fn batch(cases: &[Case], plan: &Plan, step: u64) -> Batch {
         let gain = 1.0 + random.within(-plan.intensity, plan.intensity);
         let shift = 255.0 * random.within(-plan.intensity, plan.intensity);
         crop(case.shape, &case.voxels, start, plan.patch, |v| {
-            let v = if plan.intensity > 0.0 && v > 0 { (gain * f32::from(v) + shift).clamp(0.0, 255.0) } else { f32::from(v) };
+            let v = if plan.intensity > 0.0 && v > 0 {
+                (gain * f32::from(v) + shift).clamp(0.0, 255.0)
+            } else {
+                f32::from(v)
+            };
             out.input.push(plan.scale * v);
         });
-        crop(case.shape, &case.labels, start, plan.patch, |l| out.labels.push(l));
+        crop(case.shape, &case.labels, start, plan.patch, |l| {
+            out.labels.push(l)
+        });
     }
     out
 }
 
 /// Elements of a box of `size` at `start`, row-major; 0 beyond the volume.
-pub fn crop(shape: [usize; 3], values: &[u8], start: [usize; 3], size: [usize; 3], mut element: impl FnMut(u8)) {
+pub fn crop(
+    shape: [usize; 3],
+    values: &[u8],
+    start: [usize; 3],
+    size: [usize; 3],
+    mut element: impl FnMut(u8),
+) {
     let [_, h, w] = shape;
     for z in start[0]..start[0] + size[0] {
         for y in start[1]..start[1] + size[1] {
             let inside = z < shape[0] && y < h;
-            let row = if inside { &values[(z * h + y) * w..(z * h + y + 1) * w] } else { &[] };
+            let row = if inside {
+                &values[(z * h + y) * w..(z * h + y + 1) * w]
+            } else {
+                &[]
+            };
             (start[2]..start[2] + size[2]).for_each(|x| element(row.get(x).copied().unwrap_or(0)));
         }
     }
@@ -257,7 +291,17 @@ mod tests {
         assert_eq!((whole.input.len(), whole.labels.len()), (256, 256));
         assert_eq!(whole, batch(&cases, &plan, 7));
         assert_ne!(whole, batch(&cases, &plan, 8));
-        let shares = [0, 1].map(|k| batch(&cases, &Plan { batch: 2, share: (k, 2), ..plan }, 7));
+        let shares = [0, 1].map(|k| {
+            batch(
+                &cases,
+                &Plan {
+                    batch: 2,
+                    share: (k, 2),
+                    ..plan
+                },
+                7,
+            )
+        });
         assert_eq!(shares.map(|s| s.input).concat(), whole.input);
         assert!(whole.input.iter().all(|v| (0.0..=1.0).contains(v)));
     }
@@ -279,9 +323,18 @@ mod tests {
         assert_eq!(intensities(&volume).unwrap()[7], 7);
         volume.values[3] = 300.0;
         assert!(intensities(&volume).unwrap_err().to_string().contains("300"));
-        let file = super::super::encode(Format::Nifti, &[1, 1, 201], &(0..201).map(|v| v as u8).collect::<Vec<u8>>(), None).unwrap();
+        let file = super::super::encode(
+            Format::Nifti,
+            &[1, 1, 201],
+            &(0..201).map(|v| v as u8).collect::<Vec<u8>>(),
+            None,
+        )
+        .unwrap();
         let volume = super::super::decode(Format::Nifti, &file, &Limits::default()).unwrap();
         let bytes = intensities(&volume).unwrap();
-        assert_eq!((bytes[0], bytes[1], bytes[100], bytes[199], bytes[200]), (1, 1, 128, 255, 255));
+        assert_eq!(
+            (bytes[0], bytes[1], bytes[100], bytes[199], bytes[200]),
+            (1, 1, 128, 255, 255)
+        );
     }
 }

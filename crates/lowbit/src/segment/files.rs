@@ -111,16 +111,22 @@ pub fn segment_files(
     inputs.push(input);
     inputs.extend(options.truth.as_deref());
     crate::output::check(output, &inputs)?;
-    let read = |path: &Path, array: Option<&str>| volume::read(path, array, &options.limits).map_err(|e| fault(path, &e));
+    let read = |path: &Path, array: Option<&str>| {
+        volume::read(path, array, &options.limits).map_err(|e| fault(path, &e))
+    };
     let volume = read(input, options.array.as_deref())?;
-    let shape = <[usize; 3]>::try_from(volume.shape.as_slice()).map_err(|_| fault(input, &three_axes(&volume.shape)))?;
+    let shape = <[usize; 3]>::try_from(volume.shape.as_slice())
+        .map_err(|_| fault(input, &three_axes(&volume.shape)))?;
     let voxels = intensities(&volume).map_err(|e| fault(input, &e))?;
     let truth = match &options.truth {
         None => None,
         Some(path) => {
             let truth = read(path, options.array.as_deref().map(|_| "label"))?;
             if truth.shape != volume.shape {
-                let what = format!("the truth has shape {:?}, the volume {:?}", truth.shape, volume.shape);
+                let what = format!(
+                    "the truth has shape {:?}, the volume {:?}",
+                    truth.shape, volume.shape
+                );
                 return Err(Error::bad(what).at(path.display()));
             }
             Some(truth.labels().map_err(|e| fault(path, &e))?)
@@ -128,7 +134,9 @@ pub fn segment_files(
     };
     let segmenter = Segmenter::new(model, options.patch, &options.run)?;
     let begin = Instant::now();
-    let mask = segmenter.mask(shape, &voxels, options.overlap, progress).map_err(|e| e.at(input.display()))?;
+    let mask = segmenter
+        .mask(shape, &voxels, options.overlap, progress)
+        .map_err(|e| e.at(input.display()))?;
     let milliseconds = 1e3 * begin.elapsed().as_secs_f64();
     let names = &segmenter.head().classes;
     let overlaps = dice(&mask, truth.as_deref().unwrap_or(&mask), names.len());
@@ -149,7 +157,8 @@ pub fn segment_files(
             files.push(folder.write(name, &bytes, &inputs)?);
         }
     }
-    let bytes = volume::encode(format, &shape, &mask, volume.geometry.as_ref()).map_err(|e| fault(output, &e))?;
+    let bytes =
+        volume::encode(format, &shape, &mask, volume.geometry.as_ref()).map_err(|e| fault(output, &e))?;
     crate::output::file(output, &bytes, &inputs)?;
     files.push(output.to_owned());
     let raw = std::fs::read(input).map_err(|e| Error::io(input, &e))?;

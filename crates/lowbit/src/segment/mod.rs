@@ -119,9 +119,18 @@ impl Segmenter {
     ///
     /// # Errors
     /// Cancellation; a volume that is not of that shape.
-    pub fn mask(&self, shape: [usize; 3], voxels: &[u8], overlap: usize, progress: &mut dyn Progress) -> Result<Vec<u8>> {
+    pub fn mask(
+        &self,
+        shape: [usize; 3],
+        voxels: &[u8],
+        overlap: usize,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<u8>> {
         if shape.iter().product::<usize>() != voxels.len() {
-            return Err(Error::bad(format!("{} voxels are no volume {shape:?}", voxels.len())));
+            return Err(Error::bad(format!(
+                "{} voxels are no volume {shape:?}",
+                voxels.len()
+            )));
         }
         let size = [1, 1, self.patch[0], self.patch[1], self.patch[2]];
         let patches = cover(shape, self.patch, overlap);
@@ -129,8 +138,11 @@ impl Segmenter {
         for (k, patch) in patches.iter().enumerate() {
             progress.at("segment", k, patches.len());
             let mut input = Vec::with_capacity(self.patch.iter().product());
-            crop(shape, voxels, patch.start, self.patch, |v| input.push(self.head.scale * f32::from(v)));
-            let classes = self.classes(Tensor::new(size.to_vec(), input).map_err(|e| Error::bad(e.to_string()))?)?;
+            crop(shape, voxels, patch.start, self.patch, |v| {
+                input.push(self.head.scale * f32::from(v))
+            });
+            let classes =
+                self.classes(Tensor::new(size.to_vec(), input).map_err(|e| Error::bad(e.to_string()))?)?;
             let [z_keep, y_keep, x_keep] = patch.keep.clone();
             for z in z_keep {
                 for y in y_keep.clone() {
@@ -147,8 +159,12 @@ impl Segmenter {
     /// The class of each voxel of one patch.
     fn classes(&self, input: Tensor) -> Result<Vec<u8>> {
         let outputs = self.runner.run(&[(&self.head.input, &input)])?;
-        let logits = outputs.iter().find(|o| o.0 == self.head.output).and_then(|o| o.1.as_f32());
-        let logits = logits.ok_or_else(|| Error::bad(format!("the network gives no \"{}\"", self.head.output)))?;
+        let logits = outputs
+            .iter()
+            .find(|o| o.0 == self.head.output)
+            .and_then(|o| o.1.as_f32());
+        let logits =
+            logits.ok_or_else(|| Error::bad(format!("the network gives no \"{}\"", self.head.output)))?;
         Ok(arg_max(logits, self.head.classes.len()))
     }
 }

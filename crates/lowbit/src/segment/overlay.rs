@@ -22,7 +22,13 @@ pub(super) fn fullest(shape: [usize; 3], mask: &[u8], axis: usize) -> usize {
 }
 
 /// Slice `index` across `axis`: grey intensities, classes above 0 in colours.
-pub(super) fn slice(shape: [usize; 3], voxels: &[u8], mask: &[u8], axis: usize, index: usize) -> Result<Picture> {
+pub(super) fn slice(
+    shape: [usize; 3],
+    voxels: &[u8],
+    mask: &[u8],
+    axis: usize,
+    index: usize,
+) -> Result<Picture> {
     let [down, right] = [[1, 2], [0, 2], [0, 1]][axis];
     let scale = (SIDE / shape[right].max(shape[down]).max(1)).clamp(1, 8);
     let (width, height) = (shape[right] * scale, shape[down] * scale);
@@ -37,7 +43,9 @@ pub(super) fn slice(shape: [usize; 3], voxels: &[u8], mask: &[u8], axis: usize, 
                 0 => rgb.extend([grey as u8; 3]),
                 class => {
                     let color = data::draw::color(usize::from(class) - 1);
-                    rgb.extend(color.map(|c| ((100 - COLOR) * grey / 100 + COLOR * u32::from(c) / 100) as u8));
+                    rgb.extend(
+                        color.map(|c| ((100 - COLOR) * grey / 100 + COLOR * u32::from(c) / 100) as u8),
+                    );
                 }
             }
         }

@@ -32,7 +32,8 @@ impl Parts<'_> {
         options.batch_norm = BatchNormMode::Frozen;
         options.quantizers = self.quantizers.to_vec();
         options.outputs = vec![head.output.clone()];
-        let program = Program::new(self.trained.graph(), &options).map_err(|e| Error::unsupported(e.to_string()))?;
+        let program =
+            Program::new(self.trained.graph(), &options).map_err(|e| Error::unsupported(e.to_string()))?;
         let parameters = program.parameters().to_vec();
         let mut exec = self.executors.executor(program, None)?;
         for (index, parameter) in parameters.iter().enumerate() {
@@ -47,14 +48,24 @@ impl Parts<'_> {
         };
         let runner = Runner::new(model, &run)?;
         let shape = [&[1, 1], &size[..]].concat();
-        let (mut raw, mut all) = (Vec::new(), Agreement { differing: 0, voxels: 0 });
+        let (mut raw, mut all) = (
+            Vec::new(),
+            Agreement {
+                differing: 0,
+                voxels: 0,
+            },
+        );
         let count = cases.len().min(self.recipe.count("eval.count").max(1) as usize);
         for case in &cases[..count] {
             let values = volumes::input(case, size, head.scale);
-            exec.forward(&[&values], Mode::Evaluate, &mut raw).map_err(executor::fault)?;
+            exec.forward(&[&values], Mode::Evaluate, &mut raw)
+                .map_err(executor::fault)?;
             let input = Tensor::new(shape.clone(), values).map_err(|e| Error::bad(e.to_string()))?;
             let outputs = runner.run(&[(&head.input, &input)])?;
-            let logits = outputs.iter().find(|o| o.0 == head.output).and_then(|o| o.1.as_f32());
+            let logits = outputs
+                .iter()
+                .find(|o| o.0 == head.output)
+                .and_then(|o| o.1.as_f32());
             let have = arg_max(logits.unwrap_or_default(), head.classes.len());
             let want = arg_max(&raw[0], head.classes.len());
             all.voxels += want.len() as u64;

@@ -27,7 +27,11 @@ impl Maps {
         for node in &graph.nodes {
             let clamps = matches!(node.op, Op::Unary(Unary::Relu) | Op::Clip);
             let moves = node.op.integer_rule() == Some(IntegerRule::Moves);
-            let count = if matches!(node.op, Op::Concat { .. }) { node.inputs.len() } else { 1 };
+            let count = if matches!(node.op, Op::Concat { .. }) {
+                node.inputs.len()
+            } else {
+                1
+            };
             let data = node.inputs.iter().take(count).flatten();
             let all: Vec<ValueId> = data.chain(&node.outputs).copied().collect();
             let like = |v: &ValueId| edges.get(v).map(|q| (q.bits, q.zero_point));
@@ -87,7 +91,10 @@ mod tests {
         let mut edges = BTreeMap::from([(a, edge(0.1)), (b, edge(0.4)), (c, edge(0.4)), (relu, edge(0.2))]);
         let maps = Maps::joined(&graph, &mut edges);
         assert_eq!([a, b, c, relu].map(|v| maps.owner(v)), [a, a, a, relu]);
-        assert_eq!([a, b, c, relu].map(|v| maps.repeats(v)), [false, false, true, false]);
+        assert_eq!(
+            [a, b, c, relu].map(|v| maps.repeats(v)),
+            [false, false, true, false]
+        );
         assert_eq!([a, b, c, relu].map(|v| edges[&v].scale), [0.4, 0.4, 0.4, 0.2]);
         edges.insert(b, EdgeQuantizer { bits: 8, ..edge(0.4) });
         assert_eq!(Maps::joined(&graph, &mut edges).owner(b), b);

@@ -328,7 +328,11 @@ impl Quantized {
             false => Maps::apart(&self.edges),
         };
         let (mut all, mut steps) = (Vec::new(), BTreeMap::new());
-        for (v, q) in self.edges.iter().filter(|(v, q)| !clamped(v, q) && !maps.repeats(**v)) {
+        for (v, q) in self
+            .edges
+            .iter()
+            .filter(|(v, q)| !clamped(v, q) && !maps.repeats(**v))
+        {
             let (value, owner) = (folded.value(*v), maps.owner(*v));
             let elements: usize = value.fixed_shape().unwrap_or_default().iter().product();
             let top = f64::from(q.max_code());

@@ -39,7 +39,12 @@ fn shortened(path: &Path, data: Option<&Path>, scratch: &Path) -> Option<Recipe>
         set("model", &model);
     }
     if whole.text("data.kind") == "volumes" {
-        for (key, value) in [("zoo.depth", "8"), ("zoo.height", "12"), ("zoo.size", "16"), ("data.patch", "[8.0, 12.0, 8.0]")] {
+        for (key, value) in [
+            ("zoo.depth", "8"),
+            ("zoo.height", "12"),
+            ("zoo.size", "16"),
+            ("data.patch", "[8.0, 12.0, 8.0]"),
+        ] {
             set(key, value);
         }
     }

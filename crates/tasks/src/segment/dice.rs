@@ -57,9 +57,15 @@ mod tests {
     fn classes_are_counted_apart_and_cases_weigh_the_same() {
         let one = dice(&[0, 1, 1, 2, 7], &[0, 1, 2, 2, 2], 3);
         let counts = |o: &Overlap| (o.predicted, o.truth, o.both);
-        assert_eq!(one.iter().map(counts).collect::<Vec<_>>(), [(1, 1, 1), (2, 1, 1), (1, 3, 1)]);
+        assert_eq!(
+            one.iter().map(counts).collect::<Vec<_>>(),
+            [(1, 1, 1), (2, 1, 1), (1, 3, 1)]
+        );
         let other = dice(&[1], &[1], 3);
-        assert_eq!(mean_dice(&[one, other]), [(2.0 / 3.0 + 1.0) / 2.0, (0.5 + 1.0) / 2.0]);
+        assert_eq!(
+            mean_dice(&[one, other]),
+            [(2.0 / 3.0 + 1.0) / 2.0, (0.5 + 1.0) / 2.0]
+        );
         assert!(mean_dice(&[]).is_empty());
     }
 }

@@ -35,7 +35,10 @@ impl SegmentHead {
     pub fn from_json(text: &str) -> Result<SegmentHead, String> {
         let head: SegmentHead = serde_json::from_str(text).map_err(|e| e.to_string())?;
         if !(2..=256).contains(&head.classes.len()) {
-            return Err(format!("it has {} classes; 2 to 256 are possible", head.classes.len()));
+            return Err(format!(
+                "it has {} classes; 2 to 256 are possible",
+                head.classes.len()
+            ));
         }
         if !(head.scale.is_finite() && head.scale > 0.0 && (1..=1024).contains(&head.multiple)) {
             return Err("its scale or its multiple is out of range".into());
@@ -86,7 +89,11 @@ mod tests {
             classes: vec!["background".into()],
             ..head
         };
-        assert!(SegmentHead::from_json(&one.to_json()).unwrap_err().contains("1 classes"));
+        assert!(
+            SegmentHead::from_json(&one.to_json())
+                .unwrap_err()
+                .contains("1 classes")
+        );
         assert!(SegmentHead::from_json("{}").is_err());
     }
 }

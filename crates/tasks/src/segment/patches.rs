@@ -69,7 +69,10 @@ mod tests {
                     for (i, (start, keep)) in all.iter().enumerate() {
                         assert_eq!(keep.start, next);
                         next = keep.end;
-                        assert!(keep.start >= *start && keep.end <= start + patch, "{length} {patch} {overlap}");
+                        assert!(
+                            keep.start >= *start && keep.end <= start + patch,
+                            "{length} {patch} {overlap}"
+                        );
                         let margin = overlap.min(patch / 2) / 2;
                         assert!(i == 0 || keep.start - start >= margin);
                         assert!(i + 1 == all.len() || start + patch - keep.end >= margin);

@@ -126,7 +126,9 @@ mod tests {
             values,
         };
         let mut gradients = Vec::new();
-        let parts = segment.evaluate(&[output], labels, &Ranks::default(), &mut gradients).unwrap();
+        let parts = segment
+            .evaluate(&[output], labels, &Ranks::default(), &mut gradients)
+            .unwrap();
         (parts.total(), gradients.remove(0))
     }
 
@@ -142,7 +144,11 @@ mod tests {
                 loss(&values, &labels).0
             };
             let numeric = (moved(1e-2) - moved(-1e-2)) / 2e-2;
-            assert!((numeric - f64::from(gradient[i])).abs() < 1e-4, "{i}: {numeric} {}", gradient[i]);
+            assert!(
+                (numeric - f64::from(gradient[i])).abs() < 1e-4,
+                "{i}: {numeric} {}",
+                gradient[i]
+            );
         }
     }
 
@@ -152,7 +158,14 @@ mod tests {
         let text = include_str!("../../../quant/tests/vectors/affine3d.json");
         let all: serde_json::Value = serde_json::from_str(text).unwrap();
         let case = &all["soft_dice"];
-        let list = |k: &str| -> Vec<f64> { case[k].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect() };
+        let list = |k: &str| -> Vec<f64> {
+            case[k]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|x| x.as_f64().unwrap())
+                .collect()
+        };
         let (p, g) = (list("p"), list("g"));
         let both = p.iter().zip(&g).map(|(p, g)| p * g).sum();
         let (dice, slopes) = soft_dice(both, p.iter().sum(), g.iter().sum(), 0.0);

@@ -151,7 +151,9 @@ impl WeightMethod for Affine {
             bits: inner.grid.bits(),
             shape: inner.layout.shape.clone(),
             axis: inner.layout.axis,
-            levels: (0..1 << inner.grid.bits()).map(|p: i32| p << self.fraction).collect(),
+            levels: (0..1 << inner.grid.bits())
+                .map(|p: i32| p << self.fraction)
+                .collect(),
             zero_points: Some(maps.iter().map(|m| m.0).collect()),
             points: vec![Point::whole(inner.codes.clone(), scales)],
         })

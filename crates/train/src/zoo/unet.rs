@@ -50,7 +50,14 @@ fn build(name: &str, up: Up, classes: &[String], width: usize, size: [usize; 3],
     let x = b.up(x, "d1", w2, up);
     let x = b.beside(x, one, "d1.concat");
     let x = b.level(x, "d1", [w2 + w1, w1]);
-    let logits = b.conv(x, "logits", [w1, classes.len()], 1, 1, Some(vec![0.0; classes.len()]));
+    let logits = b.conv(
+        x,
+        "logits",
+        [w1, classes.len()],
+        1,
+        1,
+        Some(vec![0.0; classes.len()]),
+    );
     b.graph.outputs.push(logits);
     let head = SegmentHead {
         input: "volume".into(),
@@ -95,7 +102,9 @@ impl Builder {
         }
         let shape = [&[channels, channels][..], &vec![2; self.axes]].concat();
         let deviation = (2.0 / channels as f64).sqrt();
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| (self.normal() * deviation) as f32).collect();
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|_| (self.normal() * deviation) as f32)
+            .collect();
         let weight = Tensor::new(shape, values).expect("as many values as the shape says");
         let weight = self.graph.add_constant(&format!("{name}.conv.weight"), weight);
         let op = Op::ConvTranspose(ConvTranspose {
@@ -124,11 +133,19 @@ mod tests {
         let classes = ["background", "anterior", "posterior"].map(String::from);
         for (graph, parameters) in [
             (unet3d(&classes, 8, [40, 56, 40], 1), 88_691),
-            (unet3d_transposed(&classes, 8, [40, 56, 40], 1), 88_691 + 32 * 32 * 8 + 64 + 16 * 16 * 8 + 32),
+            (
+                unet3d_transposed(&classes, 8, [40, 56, 40], 1),
+                88_691 + 32 * 32 * 8 + 64 + 16 * 16 * 8 + 32,
+            ),
         ] {
             graph.check().unwrap();
-            assert_eq!(graph.value(graph.outputs[0]).fixed_shape().unwrap(), [1, 3, 40, 56, 40]);
-            let trained = |name: &str| !(name.ends_with("mean") || name.ends_with("variance") || name.ends_with("scales"));
+            assert_eq!(
+                graph.value(graph.outputs[0]).fixed_shape().unwrap(),
+                [1, 3, 40, 56, 40]
+            );
+            let trained = |name: &str| {
+                !(name.ends_with("mean") || name.ends_with("variance") || name.ends_with("scales"))
+            };
             let count: usize = (graph.constants.iter())
                 .filter(|(v, _)| trained(&graph.value(**v).name))
                 .map(|(_, t)| t.len())

@@ -48,7 +48,11 @@ impl Pictures {
             }
         };
         let features = match distill {
-            true => recipe.texts("loss.features").into_iter().map(String::from).collect(),
+            true => recipe
+                .texts("loss.features")
+                .into_iter()
+                .map(String::from)
+                .collect(),
             false => Vec::new(),
         };
         Ok(Pictures {
@@ -89,7 +93,9 @@ impl Task for Pictures {
     }
 
     fn next(&mut self) -> Result<Vec<f32>> {
-        let loader = self.loader.get_or_insert_with(|| Loader::new(self.set.source.clone(), self.plan.clone(), 0));
+        let loader = self
+            .loader
+            .get_or_insert_with(|| Loader::new(self.set.source.clone(), self.plan.clone(), 0));
         let batch = loader.next_batch().map_err(load_fault)?;
         if let Some(objective) = &mut self.objective {
             objective.target(&batch)?;
@@ -118,7 +124,14 @@ impl Task for Pictures {
             return Ok(None);
         };
         let count = |key: &str| recipe.count(key) as usize;
-        let value = judge::score(model, set, classes, count("eval.count"), count("threads"), control)?;
+        let value = judge::score(
+            model,
+            set,
+            classes,
+            count("eval.count"),
+            count("threads"),
+            control,
+        )?;
         let classes = Vec::new();
         Ok(Some(Score { value, classes }))
     }

@@ -34,7 +34,11 @@ pub(super) struct Volumes {
 
 /// Names of the classes: those of the recipe.
 pub(in super::super) fn classes(recipe: &Recipe) -> Result<Vec<String>> {
-    let names: Vec<String> = recipe.texts("data.classes").into_iter().map(String::from).collect();
+    let names: Vec<String> = recipe
+        .texts("data.classes")
+        .into_iter()
+        .map(String::from)
+        .collect();
     match (2..=256).contains(&names.len()) {
         true => Ok(names),
         false => Err(Error::usage("a run on volumes needs the names of its labels")
@@ -46,7 +50,8 @@ pub(in super::super) fn classes(recipe: &Recipe) -> Result<Vec<String>> {
 fn cases(recipe: &Recipe, key: &str, classes: usize) -> Result<Vec<Case>> {
     let path = recipe.text(key);
     if path.is_empty() {
-        return Err(Error::usage(format!("the recipe says no {key}")).help(format!("give it with --set {key}=FILE.npz")));
+        return Err(Error::usage(format!("the recipe says no {key}"))
+            .help(format!("give it with --set {key}=FILE.npz")));
     }
     set::open(Path::new(path), classes, &Limits::default()).map_err(|e| fault(&e.path, &e.fault))
 }
@@ -55,7 +60,10 @@ impl Volumes {
     pub(super) fn open(recipe: &Recipe, source: &Model, ranks: &Ranks) -> Result<Volumes> {
         let head = source.segment_head()?;
         if recipe.text("loss.kind") != "labels" {
-            return Err(Error::unsupported("volumes are trained against their masks alone").at("recipe key \"loss.kind\""));
+            return Err(
+                Error::unsupported("volumes are trained against their masks alone")
+                    .at("recipe key \"loss.kind\""),
+            );
         }
         let classes = head.classes.len();
         let mut all = cases(recipe, "data.path", classes)?;
@@ -72,11 +80,16 @@ impl Volumes {
         let judged = match recipe.text("eval.kind") {
             "" => None,
             "held-out" if part == 0.0 => {
-                return Err(Error::usage("nothing is held out").help("say how much with --set data.hold_out=0.2"));
+                return Err(
+                    Error::usage("nothing is held out").help("say how much with --set data.hold_out=0.2")
+                );
             }
             "held-out" => Some(held_out),
             "volumes" => Some(cases(recipe, "eval.path", classes)?),
-            _ => return Err(Error::usage("volumes are evaluated on volumes or held-out").at("recipe key \"eval.kind\"")),
+            _ => {
+                return Err(Error::usage("volumes are evaluated on volumes or held-out")
+                    .at("recipe key \"eval.kind\""));
+            }
         };
         if all.is_empty() {
             return Err(Error::usage(format!("data.hold_out = {part} leaves no volumes")));
@@ -118,7 +131,9 @@ impl Volumes {
 /// The input of a network of a size that sees a whole case, or its first corner.
 pub(in super::super) fn input(case: &Case, size: [usize; 3], scale: f32) -> Vec<f32> {
     let mut values = Vec::with_capacity(size.iter().product());
-    crop(case.shape, &case.voxels, [0; 3], size, |v| values.push(scale * f32::from(v)));
+    crop(case.shape, &case.voxels, [0; 3], size, |v| {
+        values.push(scale * f32::from(v))
+    });
     values
 }
 
@@ -131,7 +146,11 @@ impl Task for Volumes {
         let count = (recipe.count("activation.calibration") as usize).min(self.cases.len());
         let shape = [&[1, 1], &self.size[..]].concat();
         let one = |i: usize| {
-            let values = input(&self.cases[i * self.cases.len() / count], self.size, self.head.scale);
+            let values = input(
+                &self.cases[i * self.cases.len() / count],
+                self.size,
+                self.head.scale,
+            );
             Tensor::new(shape.clone(), values).map_err(|e| Error::bad(e.to_string()))
         };
         (0..count).map(one).collect()
@@ -142,7 +161,12 @@ impl Task for Volumes {
         sized.map_err(|e| e.at("recipe key \"data.patch\""))
     }
 
-    fn prepare(&mut self, _recipe: &Recipe, _teacher: Option<Box<dyn Exec>>, _ports: Vec<Port>) -> Result<()> {
+    fn prepare(
+        &mut self,
+        _recipe: &Recipe,
+        _teacher: Option<Box<dyn Exec>>,
+        _ports: Vec<Port>,
+    ) -> Result<()> {
         Ok(())
     }
 
