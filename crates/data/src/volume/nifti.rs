@@ -1,8 +1,8 @@
-//! NIfTI-1 (the crate `nifti` knows the header and the element types): a header of 348 bytes, elements with the first axis fastest.
+//! NIfTI-1 (the crate `nifti` knows the header): a header of 348 bytes, elements with the first axis fastest.
 
-use nifti::{InMemNiftiVolume, NiftiHeader};
+use nifti::{NiftiHeader, NiftiType};
 
-use super::npy::reversed;
+use super::npy::{element, reversed};
 use super::{Limits, Volume, VolumeError};
 
 const HEADER: usize = 348;
@@ -65,6 +65,24 @@ fn bad(what: impl std::fmt::Display) -> VolumeError {
     VolumeError::Bad(format!("this is no NIfTI-1 file that can be read: {what}"))
 }
 
+/// NumPy's name of an element type.
+fn descr(kind: NiftiType, big_endian: bool) -> Option<&'static str> {
+    let [little, big] = match kind {
+        NiftiType::Uint8 => ["u1"; 2],
+        NiftiType::Int8 => ["i1"; 2],
+        NiftiType::Uint16 => ["<u2", ">u2"],
+        NiftiType::Int16 => ["<i2", ">i2"],
+        NiftiType::Uint32 => ["<u4", ">u4"],
+        NiftiType::Int32 => ["<i4", ">i4"],
+        NiftiType::Uint64 => ["<u8", ">u8"],
+        NiftiType::Int64 => ["<i8", ">i8"],
+        NiftiType::Float32 => ["<f4", ">f4"],
+        NiftiType::Float64 => ["<f8", ">f8"],
+        _ => return None,
+    };
+    Some(if big_endian { big } else { little })
+}
+
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Volume, VolumeError> {
     let header = NiftiHeader::from_reader(bytes).map_err(bad)?;
     let raw = bytes.get(..HEADER).ok_or_else(|| bad("its header is cut off"))?;
@@ -90,25 +108,32 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Volume, VolumeErro
         ))
     })?;
     let kind = header.data_type().map_err(bad)?;
+    let element = descr(kind, raw[..4] == (HEADER as i32).to_be_bytes()).and_then(element);
+    let element = element.ok_or_else(|| {
+        VolumeError::Unsupported(format!(
+            "elements of type {kind:?} are not read: they are no single numbers of up to 64 bits"
+        ))
+    })?;
     let start = header.vox_offset;
-    if !(start >= DATA as f32 && start <= bytes.len() as f32) {
-        return Err(bad(format!("its elements begin at byte {start}")));
-    }
-    let data = &bytes[start as usize..];
-    let length = count.saturating_mul(kind.size_of());
+    let data = (start >= DATA as f32)
+        .then(|| bytes.get(start as usize..))
+        .flatten();
+    let data = data.ok_or_else(|| bad(format!("its elements begin at byte {start}")))?;
+    let length = count.saturating_mul(element.bytes);
     let data = data.get(..length).ok_or_else(|| {
         bad(format!(
             "{} bytes of elements where shape {shape:?} takes {length}",
             data.len()
         ))
     })?;
-    let volume = InMemNiftiVolume::from_raw_data(&header, data.to_vec()).map_err(bad)?;
-    let values: Vec<f32> = volume.into_nifti_typed_data().map_err(bad)?;
-    if values.len() != count {
-        return Err(VolumeError::Unsupported(format!(
-            "elements of type {kind:?} are not read: they are no single numbers"
-        )));
-    }
+    let (slope, intercept) = match header.scl_slope {
+        // No scaling, as NIfTI and nibabel say.
+        slope if slope == 0.0 || !slope.is_finite() => (1.0, 0.0),
+        slope => (f64::from(slope), f64::from(header.scl_inter)),
+    };
+    let values: Vec<f32> = (data.chunks_exact(element.bytes))
+        .map(|b| (f64::from((element.read)(b)) * slope + intercept) as f32)
+        .collect();
     let spacing = std::array::from_fn(|axis| match header.pixdim[axis + 1].abs() {
         d if d > 0.0 && d.is_finite() => d,
         _ => 1.0,
@@ -121,7 +146,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Volume, VolumeErro
     }
     let geometry = Geometry {
         header: raw.to_vec(),
-        big_endian: i32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]) != HEADER as i32,
+        big_endian: raw[..4] == (HEADER as i32).to_be_bytes(),
         spacing,
     };
     Ok(Volume {

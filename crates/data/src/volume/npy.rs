@@ -9,9 +9,9 @@ fn bad(what: &str) -> VolumeError {
 }
 
 /// An element type: its bytes, and how they become f32.
-struct Element {
-    bytes: usize,
-    read: fn(&[u8]) -> f32,
+pub(super) struct Element {
+    pub(super) bytes: usize,
+    pub(super) read: fn(&[u8]) -> f32,
 }
 
 macro_rules! element {
@@ -24,7 +24,7 @@ macro_rules! element {
 }
 
 /// The type that `descr` names; values beyond f32's 24 bits are rounded.
-fn element(descr: &str) -> Option<Element> {
+pub(super) fn element(descr: &str) -> Option<Element> {
     let big = descr.starts_with('>');
     let kind = descr.strip_prefix(['<', '>', '|', '=']).unwrap_or(descr);
     Some(match (kind, big) {
