@@ -118,10 +118,11 @@ def times(a):
     x = numpy.load(os.path.join(a.seeds_folder, "hippocampus_test.npz"))["image"][0][None, None].astype("f4") / 255
     float_model = os.path.join(folder(a, "float", 0), "model.onnx")
     engines = {"onnxruntime float": Onnxruntime(float_model, x), "lowbit float": Worker(a.lowbit, float_model, x)}
-    for bits in [8, 4, 2]:
-        model = os.path.join(folder(a, "W%dA%d" % (bits, bits), 0), "model.onnx")
+    # Of runs with method.level_bits=7, where FOLDER holds them, too.
+    for network in ["W%dA%d%s" % (bits, bits, span) for bits in [8, 4, 2] for span in ["", "-7"]]:
+        model = os.path.join(folder(a, network, 0), "model.onnx")
         if os.path.exists(model):
-            engines["lowbit W%dA%d" % (bits, bits)] = Worker(a.lowbit, model, x)
+            engines["lowbit " + network] = Worker(a.lowbit, model, x)
     all_times = {name: [] for name in engines}
     for _ in range(a.rounds):
         for name, engine in engines.items():
