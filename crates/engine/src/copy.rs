@@ -96,6 +96,12 @@ fn walk<T: Copy>(loops: &[(usize, usize, usize)], x: &[T], y: &mut [T]) {
                 y[i * target] = x[i * source];
             }
         }
+        // A few elements side by side, again and again: a call for each run would take longer than the run.
+        [(rows, across, down), (2, 1, 1)] => runs::<T, 2>(rows, across, down, x, y),
+        [(rows, across, down), (3, 1, 1)] => runs::<T, 3>(rows, across, down, x, y),
+        [(rows, across, down), (4, 1, 1)] => runs::<T, 4>(rows, across, down, x, y),
+        [(rows, across, down), (8, 1, 1)] => runs::<T, 8>(rows, across, down, x, y),
+        [(rows, across, down), (16, 1, 1)] => runs::<T, 16>(rows, across, down, x, y),
         // A short axis inside of a long one: the long one goes first, once for each element of the short one.
         [(rows, across, down), (count, source, target)]
             if count <= SHORT && rows > count && across > 0 && down > 0 && (source, target) != (1, 1) =>
@@ -115,6 +121,15 @@ fn walk<T: Copy>(loops: &[(usize, usize, usize)], x: &[T], y: &mut [T]) {
                 walk(inner, &x[i * source..], &mut y[i * target..]);
             }
         }
+    }
+}
+
+/// Runs of N elements, at distances of `across` and `down`.
+fn runs<T: Copy, const N: usize>(rows: usize, across: usize, down: usize, x: &[T], y: &mut [T]) {
+    for i in 0..rows {
+        // Arrays: their copies are moves, no calls.
+        let from: &[T; N] = x[i * across..].first_chunk().expect("N elements");
+        *y[i * down..].first_chunk_mut().expect("N elements") = *from;
     }
 }
 

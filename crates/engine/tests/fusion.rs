@@ -1,7 +1,7 @@
 //! What a plan does not do: copies and tables that views, fusion and shared buffers save.
 
 use engine::{CompileError, Options, Plan, compile};
-use graph::{Conv, EdgeQuantizer, Graph, Op, Padding, Point, Unary, ValueId, WeightAnnotation};
+use graph::{Conv, EdgeQuantizer, Graph, Op, Padding, Point, Pool, Unary, ValueId, WeightAnnotation};
 use tensor::{DType, Tensor};
 
 const EDGE: EdgeQuantizer = EdgeQuantizer {
@@ -79,28 +79,73 @@ fn convolutions_write_into_their_concat_and_clamps_of_codes_vanish() {
 }
 
 #[test]
-fn a_leaky_relu_that_is_rounded_once_is_part_of_its_convolution() {
-    let (mut g, x) = input(&[1, 4, 7, 5]);
-    let y = conv(&mut g, x, 4, 9);
-    let z = g.add_node(Op::Unary(Unary::LeakyRelu { alpha: 0.1 }), &[y], "z");
-    g.outputs.push(z);
-    g.edges.insert(x, EDGE);
-    let signed = EdgeQuantizer {
-        zero_point: 90,
-        ..EDGE
-    };
-    g.edges.insert(z, signed);
-    let plan = plan(&mut g);
-    assert_eq!(names(&plan, "LeakyRelu"), ["fused"], "{plan}");
-    assert!(!names(&plan, "Conv")[0].ends_with("quantize_f32"), "{plan}");
-    let values = (0..140)
-        .map(|i| ((i * 37 % 101) as f32 - 50.0) / 20.0)
-        .collect::<Vec<f32>>();
-    let values = Tensor::new(vec![1, 4, 7, 5], values).unwrap();
-    let program = oracle::Program::new(&g).unwrap();
-    let want = program.run(&[("x", &values)], &mut |_, _, _| {}).unwrap();
-    let got = plan.run(&kernels::Pool::new(2), &[("x", &values)]).unwrap();
-    assert_eq!(got, want);
+fn a_function_that_is_rounded_once_is_part_of_its_convolution() {
+    let functions = [
+        Unary::LeakyRelu { alpha: 0.1 },
+        Unary::Swish { alpha: 1.0 },
+        Unary::HardSwish,
+    ];
+    for function in functions {
+        for channels in [4, 9, 40] {
+            let (mut g, x) = input(&[1, 4, 7, 5]);
+            let y = conv(&mut g, x, 4, channels);
+            let z = g.add_node(Op::Unary(function), &[y], "z");
+            g.outputs.push(z);
+            g.edges.insert(x, EDGE);
+            let signed = EdgeQuantizer {
+                zero_point: 90,
+                ..EDGE
+            };
+            g.edges.insert(z, signed);
+            let plan = plan(&mut g);
+            assert_eq!(names(&plan, function.name()), ["fused"], "{plan}");
+            assert!(!names(&plan, "Conv")[0].ends_with("quantize_f32"), "{plan}");
+            let values = (0..140)
+                .map(|i| ((i * 37 % 101) as f32 - 50.0) / 20.0)
+                .collect::<Vec<f32>>();
+            let values = Tensor::new(vec![1, 4, 7, 5], values).unwrap();
+            let program = oracle::Program::new(&g).unwrap();
+            let want = program.run(&[("x", &values)], &mut |_, _, _| {}).unwrap();
+            let got = plan.run(&kernels::Pool::new(2), &[("x", &values)]).unwrap();
+            assert_eq!(got, want, "{function:?}, {channels} channels");
+        }
+    }
+}
+
+/// Pools of several axes are taken axis by axis in codes: whatever the axes, strides, pads and dilations, the same.
+#[test]
+fn a_maximum_axis_by_axis_is_the_maximum_of_its_windows() {
+    for (kernel, stride, pad, dilation) in [
+        ([5, 5], [1, 1], [2, 2], [1, 1]),
+        ([3, 4], [2, 3], [1, 0], [1, 2]),
+        ([7, 2], [1, 2], [3, 1], [2, 1]),
+        ([3, 3], [2, 2], [1, 1], [1, 1]),
+    ] {
+        let (mut g, x) = input(&[1, 6, 17, 20]);
+        let y = conv(&mut g, x, 6, 6);
+        let op = Pool {
+            kernel: kernel.to_vec(),
+            strides: stride.to_vec(),
+            dilations: dilation.to_vec(),
+            padding: Padding::Explicit([pad, pad].concat()),
+            ceil_mode: false,
+            count_include_pad: false,
+        };
+        let z = g.add_node(Op::MaxPool(op), &[y], "z");
+        g.outputs.push(z);
+        g.edges.insert(x, EDGE);
+        g.edges.insert(y, EDGE);
+        g.edges.insert(z, EDGE);
+        let plan = plan(&mut g);
+        let values = (0..6 * 17 * 20)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 20.0)
+            .collect::<Vec<f32>>();
+        let values = Tensor::new(vec![1, 6, 17, 20], values).unwrap();
+        let program = oracle::Program::new(&g).unwrap();
+        let want = program.run(&[("x", &values)], &mut |_, _, _| {}).unwrap();
+        let got = plan.run(&kernels::Pool::new(2), &[("x", &values)]).unwrap();
+        assert_eq!(got, want, "{kernel:?} {stride:?} {pad:?} {dilation:?}");
+    }
 }
 
 #[test]

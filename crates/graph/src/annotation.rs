@@ -23,6 +23,11 @@ impl Point {
         }
     }
 
+    /// The largest code.
+    pub fn most(&self) -> u8 {
+        self.codes.iter().fold(0, |most, &code| most.max(code))
+    }
+
     /// Output channels that a file stores.
     fn stored_rows(&self, channels: usize) -> usize {
         self.rows.as_ref().map_or(channels, Vec::len)
@@ -204,7 +209,8 @@ impl WeightAnnotation {
                 let have = point.codes.len();
                 return Err(format!("{have} codes are given for shape {:?}", self.shape));
             }
-            if let Some(code) = point.codes.iter().find(|&&c| usize::from(c) >= self.levels.len()) {
+            let code = point.most();
+            if usize::from(code) >= self.levels.len() {
                 return Err(format!("code {code} does not fit {} bits", self.bits));
             }
             if ![1, channels].contains(&point.scales.len()) {

@@ -10,7 +10,7 @@ mod conv;
 mod element;
 mod matmul;
 mod resize;
-mod rows;
+pub(crate) mod rows;
 mod simd;
 mod softmax;
 mod window;

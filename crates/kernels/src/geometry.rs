@@ -90,17 +90,27 @@ impl Geometry {
         if !self.transposed && (taps == 1 || cin == 1) {
             return levels.to_vec();
         }
+        if !self.transposed && !levels.is_empty() {
+            // A channel's weights as a matrix of [in channel][tap], turned around.
+            let mut out = levels.to_vec();
+            for (from, to) in levels
+                .chunks_exact(cin * taps)
+                .zip(out.chunks_exact_mut(cin * taps))
+            {
+                for (i, from) in from.chunks_exact(taps).enumerate() {
+                    for (t, &level) in from.iter().enumerate() {
+                        to[t * cin + i] = level;
+                    }
+                }
+            }
+            return out;
+        }
         let mut out = Vec::with_capacity(levels.len());
         for o in 0..s.out_channels {
             let (g, m) = (o / cout, o % cout);
             for t in 0..taps {
                 for i in 0..cin {
-                    let at = if self.transposed {
-                        (g * cin + i) * cout + m
-                    } else {
-                        o * cin + i
-                    };
-                    out.push(levels[at * taps + t]);
+                    out.push(levels[((g * cin + i) * cout + m) * taps + t]);
                 }
             }
         }

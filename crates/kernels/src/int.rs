@@ -20,8 +20,8 @@ pub(crate) const RUN: usize = 8;
 
 pub use crate::{Broadcast, Out, Picks, Pixels, pick};
 pub use binary::{Add, Mul};
-pub use conv::{Conv, ConvError, Epilogue, Output};
-pub use convert::{dequantize, quantize};
+pub use conv::{Conv, ConvError, Epilogue, Output, is_fused};
+pub use convert::{PLANES, dequantize, quantize, quantize_planes};
 pub use copy::copy_channels;
 pub use registry::{Kernel, KernelOp, Parts, registry};
 pub use resize::{Linear, LinearAxis};

@@ -122,6 +122,46 @@ impl PoolShape {
         })
     }
 
+    /// The same windows axis by axis, innermost first, where that takes fewer steps: for what does not depend on the order of a window's elements.
+    /// Behind an axis that is done, pixels side by side are channels of the next one.
+    ///
+    /// ```
+    /// use kernels::PoolShape;
+    /// let (kernel, pad) = ([1, 5, 5], [0, 2, 2]);
+    /// let whole = PoolShape::whole(1, 1, 8);
+    /// let shape = PoolShape { input: [1, 20, 30], output: [1, 20, 30], kernel, pad, ..whole };
+    /// let axes: Vec<_> = shape.by_axes().iter().map(|s| (s.channels, s.kernel)).collect();
+    /// assert_eq!(axes, [(8, [1, 1, 5]), (240, [1, 5, 1])]);
+    /// ```
+    pub fn by_axes(&self) -> Vec<PoolShape> {
+        if self.kernel.iter().product::<usize>() <= self.kernel.iter().sum() {
+            return vec![self.clone()];
+        }
+        let mut rest = self.clone();
+        let mut axes = Vec::new();
+        for axis in (0..3).rev() {
+            if self.kernel[axis] > 1 || self.stride[axis] > 1 {
+                let mut one = PoolShape {
+                    output: rest.input,
+                    kernel: [1; 3],
+                    stride: [1; 3],
+                    dilation: [1; 3],
+                    pad: [0; 3],
+                    ..rest.clone()
+                };
+                one.output[axis] = self.output[axis];
+                one.kernel[axis] = self.kernel[axis];
+                one.stride[axis] = self.stride[axis];
+                one.dilation[axis] = self.dilation[axis];
+                one.pad[axis] = self.pad[axis];
+                axes.push(one);
+            }
+            rest.channels *= self.output[axis];
+            rest.input[axis] = 1;
+        }
+        axes
+    }
+
     /// One window over all pixels of each picture.
     pub fn whole(batch: usize, pixels: usize, channels: usize) -> PoolShape {
         PoolShape {

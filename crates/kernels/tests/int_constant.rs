@@ -36,12 +36,11 @@ fn code(e: &Epilogue, acc: i64, m: f32) -> u8 {
             let q = requantize(acc, m, *zero, *hi);
             table.as_ref().map_or(q, |t| t[usize::from(q)])
         }
-        Output::Leaky {
-            alpha,
+        Output::Function {
+            function,
             edge: Edge { scale, zero, hi },
         } => {
-            let x = acc as f32 * m;
-            let y = (if x < 0.0 { alpha * x } else { x }) / scale;
+            let y = function.apply(acc as f32 * m) / scale;
             (i64::from(y.round_ties_even().clamp(-1e6, 1e6) as i32) + i64::from(*zero))
                 .clamp(0, i64::from(*hi)) as u8
         }

@@ -1,6 +1,7 @@
 //! In which forms a value is there, and how another form is made from one.
 
 use graph::ValueId;
+use kernels::int::PLANES;
 
 use super::Compiler;
 use crate::copy::{self, Copies};
@@ -76,14 +77,23 @@ impl Compiler<'_> {
             Some(edge) => {
                 let codes = self.buffer(Kind::Codes, view.len());
                 let (from, len, isa) = (view.offset, view.len(), self.isa());
+                // Pictures: what reads them takes codes of pixels side by side.
+                let (order, planes) = match view.shape[..] {
+                    [batch, channels @ 2..=PLANES, ref space @ ..]
+                        if !space.is_empty() && view.is_dense_in(&onnx_order(view.shape.len())) =>
+                    {
+                        let pixels = space.iter().product();
+                        (channels_last(view.shape.len()), [batch, channels, pixels])
+                    }
+                    _ => (view.order(), [1, 1, len]),
+                };
                 self.emit("quantize_f32", &[view.buffer], &[codes], {
                     Box::new(move |mut io| {
                         let x = &io.reals(0)[from..from + len];
-                        kernels::int::quantize(io.pool, isa, edge, x, io.out_codes());
+                        kernels::int::quantize_planes(io.pool, isa, edge, planes, x, io.out_codes());
                         Ok(())
                     })
                 });
-                let order = view.order();
                 self.hold(v, Repr::Codes, View::dense(codes, &view.shape, &order));
             }
         }

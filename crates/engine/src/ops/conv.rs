@@ -1,6 +1,6 @@
 //! Conv and ConvTranspose (`FORMAT.md` 1.3, 1.4, 1.15), with the activation behind them.
 
-use graph::{NodeId, Op, Unary, ValueId};
+use graph::{NodeId, Op, ValueId};
 use kernels::float::{self, Activation};
 use kernels::int::{self, Edge, Output};
 use kernels::{ConvShape, Out, Pixels};
@@ -10,7 +10,7 @@ use super::{No, edge_in, first_input, geometry, unary};
 use crate::compile::{Compiler, Repr, Want};
 use crate::error::Fault;
 use crate::plan::Numbers;
-use crate::view::View;
+use crate::view::{Order, View};
 
 pub(super) fn covers(op: &Op) -> bool {
     matches!(op, Op::Conv(_) | Op::ConvTranspose(_))
@@ -132,13 +132,13 @@ impl Behind {
         };
         let mut fused = Vec::new();
         let written = match to {
-            None => match leaky_behind(cx, output) {
+            None => match function_behind(cx, output) {
                 None => Output::F32,
-                Some((reader, alpha, edge)) => {
+                Some((reader, function, edge)) => {
                     let reason = format!("input \"{}\" carries no quantizer", cx.name(output));
                     output = cx.node(reader).outputs[0];
                     fused.push((reader, Numbers::Float { reason }));
-                    Output::Leaky { alpha, edge }
+                    Output::Function { function, edge }
                 }
             },
             Some(edge) => {
@@ -184,14 +184,13 @@ impl Behind {
     }
 }
 
-/// A LeakyRelu that alone reads a product without quantizer and whose result has one, with its slope: rounded once, at its end.
-fn leaky_behind(cx: &Compiler<'_>, v: ValueId) -> Option<(NodeId, f32, Edge)> {
+/// A function that alone reads a product without quantizer and whose result has one: rounded once, at its end. Where kernels do not compute
+/// it between sums and codes, a node of its own is quicker.
+fn function_behind(cx: &Compiler<'_>, v: ValueId) -> Option<(NodeId, Activation, Edge)> {
     let reader = cx.fusable(v)?;
-    let Op::Unary(Unary::LeakyRelu { alpha }) = cx.node(reader).op else {
-        return None;
-    };
-    let edge = cx.edges.get(cx.node(reader).outputs.first()?)?;
-    Some((reader, alpha, *edge))
+    let function = unary::activation(cx.graph, cx.node(reader))?.kind;
+    let edge = *cx.edges.get(cx.node(reader).outputs.first()?)?;
+    int::is_fused(function, edge).then_some((reader, function, edge))
 }
 
 pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
@@ -218,9 +217,35 @@ pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
         true => float::Conv::transposed,
         false => float::Conv::new,
     };
+    let y_shape = cx.shape(output)?;
+    if let Some((input, order)) = pointwise(cx, x, &shape, transposed)? {
+        let conv = build(&line(&shape), &weights, bias.as_deref(), activation, cx.isa());
+        let conv = conv.map_err(|e| e.to_string())?;
+        let buffer = cx.buffer(crate::memory::Kind::Reals, y_shape.iter().product());
+        cx.product(
+            shape.macs(),
+            super::weights::stored(cx, weight),
+            conv.packed_bytes(),
+        );
+        let flat = |view: &View, offset, channels| View {
+            offset,
+            ..View::dense(
+                view.buffer,
+                &[1, channels, line(&shape).input[2]],
+                &crate::view::channels_last(3),
+            )
+        };
+        let y = View::dense(buffer, &y_shape, &order);
+        let (from, to) = (
+            flat(&input, input.offset, shape.in_channels),
+            flat(&y, 0, shape.out_channels),
+        );
+        emit_float(cx, conv, &from, &to)?;
+        cx.hold_float(output, y);
+        return Ok(());
+    }
     let conv = build(&shape, &weights, bias.as_deref(), activation, cx.isa()).map_err(|e| e.to_string())?;
     let input = cx.need(x, Repr::Real, &Want::Pixels)?;
-    let y_shape = cx.shape(output)?;
     // An edge with a quantizer is rounded to codes behind: f32 does not go into a Concat then.
     let y = match cx.edges.contains_key(&output) {
         true => {
@@ -237,6 +262,35 @@ pub(super) fn float(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), Fault> {
     emit_float(cx, conv, &input, &y)?;
     cx.hold_float(output, y);
     Ok(())
+}
+
+/// A layer whose outputs depend on one pixel each, as one line of pixels.
+fn line(shape: &ConvShape) -> ConvShape {
+    let pixels = shape.batch * shape.input.iter().product::<usize>();
+    ConvShape {
+        batch: 1,
+        input: [1, 1, pixels],
+        output: [1, 1, pixels],
+        ..shape.clone()
+    }
+}
+
+/// The input of such a layer where its pixels lie side by side in another order than a picture's, and that order: it is kept, not made
+/// another.
+fn pointwise(
+    cx: &mut Compiler<'_>,
+    x: ValueId,
+    shape: &ConvShape,
+    transposed: bool,
+) -> Result<Option<(View, Order)>, Fault> {
+    let plain = shape.kernel == [1; 3] && shape.stride == [1; 3] && shape.pad == [0; 3];
+    if transposed || !plain || shape.input != shape.output || cx.edges.contains_key(&x) {
+        return Ok(None);
+    }
+    let view = cx.need(x, Repr::Real, &Want::View)?;
+    let order = view.order();
+    let side_by_side = order.last() == Some(&1) && view.is_dense_in(&order);
+    Ok((side_by_side && view.pixels().is_none()).then_some((view, order)))
 }
 
 /// The activation that is fused behind a float product, and the value that is written.

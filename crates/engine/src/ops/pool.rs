@@ -112,14 +112,23 @@ fn maximum(cx: &mut Compiler<'_>, n: NodeId, from: Edge, shape: PoolShape) -> Re
     let x = cx.need(v, Repr::Codes, &Want::ChannelsLast).map_err(|f| f.0)?;
     let mut y = out(cx, n, Kind::Codes).map_err(|f| f.0)?;
     let isa = cx.isa();
-    cx.emit("max_u8u8", &[x.buffer], &[y.buffer], {
-        let x = x.offset..x.offset + x.len();
-        Box::new(move |mut io| {
-            let (pool, x) = (io.pool, &io.codes(0)[x.clone()]);
-            int::max_pool(pool, isa, &shape, x, io.out_codes());
-            Ok(())
-        })
-    });
+    let (mut from_buffer, mut at) = (x.buffer, x.offset..x.offset + x.len());
+    let mut axes = shape.by_axes().into_iter().peekable();
+    while let Some(shape) = axes.next() {
+        let len = shape.batch * shape.output.iter().product::<usize>() * shape.channels;
+        let to = match axes.peek() {
+            Some(_) => cx.buffer(Kind::Codes, len),
+            None => y.buffer,
+        };
+        cx.emit("max_u8u8", &[from_buffer], &[to], {
+            Box::new(move |mut io| {
+                let (pool, x) = (io.pool, &io.codes(0)[at.clone()]);
+                int::max_pool(pool, isa, &shape, x, io.out_codes());
+                Ok(())
+            })
+        });
+        (from_buffer, at) = (to, 0..len);
+    }
     let to = *cx.edges.entry(output).or_insert(from);
     if to != from {
         y = super::unary::table(cx, &y, int::rescale_table(from, to));

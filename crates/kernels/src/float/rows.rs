@@ -6,6 +6,7 @@ use super::binary::BinaryOp;
 use super::conv::{DenseRow, DepthwiseRow};
 use super::element;
 use super::simd;
+use super::softmax;
 use crate::Isa;
 
 /// All kernels of one instruction set.
@@ -26,6 +27,8 @@ pub(crate) struct Rows {
     pub(crate) weigh: unsafe fn(f32, &mut [f32], &[f32]),
     /// `y /= n`.
     pub(crate) divide: unsafe fn(&mut [f32], f32),
+    /// Softmax of rows of 16 elements.
+    pub(crate) softmax_of_bins: unsafe fn(&mut [f32]),
     /// `y = exp(y − most)`.
     pub(crate) exp_less: unsafe fn(&mut [f32], f32),
 }
@@ -44,6 +47,7 @@ static ROWS: &[Rows] = &[
         weigh: element::weigh,
         divide: element::divide,
         exp_less: element::exp_less,
+        softmax_of_bins: softmax::rows_of_bins,
     },
     #[cfg(target_arch = "x86_64")]
     simd::avx2::ROWS,

@@ -7,11 +7,14 @@
 mod constant;
 mod dense;
 mod depthwise;
+mod digits;
 mod epilogue;
 mod patch;
 mod scalar;
 
+use crate::float::Activation;
 use crate::geometry::Geometry;
+use crate::int::Edge;
 use crate::int::registry::{Entry, Facts, Kernel, KernelOp, choose_conv};
 use crate::{ConvShape, Isa, Out, Pixels, Pool};
 use dense::Dense;
@@ -21,7 +24,12 @@ use patch::Patched;
 pub(crate) use dense::{DenseRow, Finish, PANEL, ROW, TileCall, TileSize};
 pub(crate) use depthwise::{DepthwiseCall, DepthwiseRow};
 pub use epilogue::{ConvError, Epilogue, Output};
-pub(crate) use patch::{Ending, LineCall, PatchRow, Tiles};
+pub(crate) use patch::{Ending, Function, LineCall, PatchRow, Tiles};
+
+/// Whether the SIMD rows apply a function to sums before these become codes of an edge; every other function takes a slower row.
+pub fn is_fused(function: Activation, edge: Edge) -> bool {
+    Function::of(function, edge).is_some()
+}
 
 /// A convolution packed for one kernel.
 #[derive(Debug)]
@@ -95,12 +103,13 @@ impl Conv {
         choose: impl Fn(&Facts) -> Option<&'static Kernel>,
     ) -> Result<Option<Conv>, ConvError> {
         let shape = &geometry.shape;
-        let mut facts = Facts::of(shape, geometry.transposed, levels, &epilogue)?;
+        Facts::check(shape, levels, &epilogue)?;
         let mut levels = geometry.by_output(levels);
+        let mut facts = Facts::of(shape, geometry.transposed, &levels, &epilogue);
         epilogue.prove(&levels)?;
         if !facts.narrow() {
             constant::settle(&mut levels, &mut epilogue);
-            facts = Facts::of(shape, geometry.transposed, &levels, &epilogue)?;
+            facts = Facts::of(shape, geometry.transposed, &levels, &epilogue);
         }
         let Some(kernel) = choose(&facts) else {
             return Ok(None);

@@ -4,16 +4,50 @@ use crate::int::registry::{Entry, KernelOp, choose};
 use crate::int::rule::{Edge, quantize_one};
 use crate::{Isa, Pool, split};
 
+/// Most channels of [`quantize_planes`].
+pub const PLANES: usize = 4;
+
 /// Real values to codes.
 pub fn quantize(pool: &Pool, isa: Isa, edge: Edge, x: &[f32], y: &mut [u8]) {
+    quantize_planes(pool, isa, edge, [1, 1, x.len()], x, y);
+}
+
+/// Real `[batch, channels, pixels]`, of 1 to [`PLANES`] channels, to codes `[batch, pixels, channels]`: a picture as networks take it.
+pub fn quantize_planes(
+    pool: &Pool,
+    isa: Isa,
+    edge: Edge,
+    [batch, channels, pixels]: [usize; 3],
+    x: &[f32],
+    y: &mut [u8],
+) {
+    assert!((1..=PLANES).contains(&channels), "quantize: 1 to 4 channels");
+    assert_eq!(x.len(), batch * channels * pixels, "quantize: input length");
     assert_eq!(x.len(), y.len(), "quantize: input and output lengths");
-    let Entry::Quantize(row) = choose(KernelOp::Quantize, isa).entry else {
-        unreachable!("a Quantize row holds a Quantize kernel")
-    };
-    split::chunks(pool, y, 1, 1 << 14, |start, part| {
-        // SAFETY: `choose` gives only rows that this CPU runs.
-        unsafe { row(edge, &x[start..start + part.len()], part) }
-    });
+    let row = row(isa);
+    if y.is_empty() {
+        return;
+    }
+    for (x, y) in x
+        .chunks_exact(channels * pixels)
+        .zip(y.chunks_exact_mut(channels * pixels))
+    {
+        split::chunks(pool, y, channels, 1 << 14, |start, part| {
+            let (first, count) = (start / channels, part.len() / channels);
+            let planes: [&[f32]; PLANES] =
+                std::array::from_fn(|c| &x[c.min(channels - 1) * pixels + first..][..count]);
+            // SAFETY: `choose` gives only rows that this CPU runs; all planes have as many pixels as the part.
+            unsafe { row(edge, &planes[..channels], part) }
+        });
+    }
+}
+
+/// The quantizing row of an instruction set.
+pub(crate) fn row(isa: Isa) -> unsafe fn(Edge, &[&[f32]], &mut [u8]) {
+    match choose(KernelOp::Quantize, isa).entry {
+        Entry::Quantize(row) => row,
+        _ => unreachable!("a Quantize row holds a Quantize kernel"),
+    }
 }
 
 /// Codes to real values.
@@ -28,9 +62,11 @@ pub fn dequantize(pool: &Pool, isa: Isa, edge: Edge, x: &[u8], y: &mut [f32]) {
     });
 }
 
-pub(crate) fn quantize_scalar(edge: Edge, x: &[f32], y: &mut [u8]) {
-    for (q, &x) in y.iter_mut().zip(x) {
-        *q = quantize_one(edge, x);
+pub(crate) fn quantize_scalar(edge: Edge, planes: &[&[f32]], y: &mut [u8]) {
+    for (p, y) in y.chunks_exact_mut(planes.len()).enumerate() {
+        for (q, plane) in y.iter_mut().zip(planes) {
+            *q = quantize_one(edge, plane[p]);
+        }
     }
 }
 
@@ -85,7 +121,7 @@ mod tests {
             for shift in 0..9 {
                 let x = &x[shift..];
                 let (mut want, mut back) = (vec![0; x.len()], vec![0.0; x.len()]);
-                quantize_scalar(edge, x, &mut want);
+                quantize_scalar(edge, &[x], &mut want);
                 dequantize_scalar(edge, &want, &mut back);
                 for isa in Isa::usable() {
                     let (mut got, mut real) = (vec![1; x.len()], vec![1.0; x.len()]);
@@ -93,6 +129,15 @@ mod tests {
                     assert_eq!(got, want, "{edge:?} on {}", isa.name());
                     dequantize(&pool, isa, edge, &got, &mut real);
                     assert_eq!(real, back, "{edge:?} on {}", isa.name());
+                    for channels in 2..=PLANES {
+                        let pixels = x.len() / channels;
+                        let x = &x[..channels * pixels];
+                        quantize_planes(&pool, isa, edge, [1, channels, pixels], x, &mut got[..x.len()]);
+                        for (i, &q) in got[..x.len()].iter().enumerate() {
+                            let at = i % channels * pixels + i / channels;
+                            assert_eq!(q, want[at], "{edge:?} on {}, {channels} channels", isa.name());
+                        }
+                    }
                 }
                 if edge.hi == 15 && shift == 0 {
                     assert_eq!(&want[..5], [7, 7, 9, 15, 0]);

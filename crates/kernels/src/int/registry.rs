@@ -4,9 +4,9 @@
 
 use crate::int::RUN;
 use crate::int::binary::{AddNumbers, MulNumbers, add_scalar, mul_scalar};
-use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Output, PatchRow};
+use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Function, Output, PatchRow};
 use crate::int::convert::{dequantize_scalar, quantize_scalar};
-use crate::int::rule::Edge;
+use crate::int::rule::{Edge, REACH};
 use crate::int::simd;
 use crate::int::table::table_scalar;
 use crate::int::window::{max_scalar, sum_scalar};
@@ -39,7 +39,8 @@ pub(crate) enum Entry {
     Table(unsafe fn(&[u8; 256], &mut [u8])),
     Max(unsafe fn(&mut [u8], &[u8])),
     Sum(unsafe fn(&mut [u32], &[u8])),
-    Quantize(unsafe fn(Edge, &[f32], &mut [u8])),
+    /// Planes of pixels, at most [`PLANES`](crate::int::PLANES), and codes of each pixel side by side.
+    Quantize(unsafe fn(Edge, &[&[f32]], &mut [u8])),
     Dequantize(unsafe fn(Edge, &[u8], &mut [f32])),
 }
 
@@ -140,6 +141,8 @@ pub(crate) struct Facts {
     channels: usize,
     writes_codes: bool,
     real: bool,
+    /// A function between sums and codes, if there is one, is one that rows over patches have, and its results are whole numbers of steps in i32.
+    ends: bool,
     /// Side by side pixels lie side by side in the input.
     single_step: bool,
     /// Products of one sum.
@@ -153,13 +156,8 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Checks lengths and collects facts.
-    pub(crate) fn of(
-        shape: &ConvShape,
-        transposed: bool,
-        levels: &[i32],
-        epilogue: &Epilogue,
-    ) -> Result<Facts, ConvError> {
+    /// Checks lengths.
+    pub(crate) fn check(shape: &ConvShape, levels: &[i32], epilogue: &Epilogue) -> Result<(), ConvError> {
         let depth = shape.kernel.iter().product::<usize>() * shape.in_channels / shape.groups.max(1);
         let want = depth * shape.out_channels;
         let lengths = [
@@ -177,26 +175,45 @@ impl Facts {
                 shape.out_channels % shape.groups.max(1),
             ),
         ];
-        if let Some(&(what, want, have)) = lengths.iter().find(|(_, want, have)| want != have) {
-            return Err(ConvError::Length { what, want, have });
+        match lengths.iter().find(|(_, want, have)| want != have) {
+            Some(&(what, want, have)) => Err(ConvError::Length { what, want, have }),
+            None => Ok(()),
         }
+    }
+
+    /// Facts of levels [out channel][…].
+    pub(crate) fn of(shape: &ConvShape, transposed: bool, levels: &[i32], epilogue: &Epilogue) -> Facts {
+        let depth = levels.len() / shape.out_channels.max(1);
         let level = levels.iter().map(|l| l.unsigned_abs()).max().unwrap_or(0);
-        let bias = epilogue.bias.iter().map(|b| b.unsigned_abs()).max().unwrap_or(0);
-        // |q − zero| is at most the largest code.
-        let largest = depth as u128 * u128::from(level) * u128::from(epilogue.hi_in) + u128::from(bias);
-        Ok(Facts {
+        let sum = |c: usize| {
+            let sum: u64 = levels[c * depth..(c + 1) * depth]
+                .iter()
+                .map(|l| u64::from(l.unsigned_abs()))
+                .sum();
+            u128::from(sum) * 255 + u128::from(epilogue.bias[c].unsigned_abs())
+        };
+        let largest = (0..shape.out_channels).map(sum).max().unwrap_or(0);
+        Facts {
             depthwise: shape.is_depthwise(),
             transposed,
             channels: shape.out_channels,
             writes_codes: matches!(epilogue.output, Output::U8 { .. }),
             real: matches!(epilogue.output, Output::F32),
+            ends: match &epilogue.output {
+                Output::Function { function, edge } => {
+                    let most = epilogue.multiplier.iter().copied().fold(0.0, f32::max);
+                    let steps = largest as f64 * f64::from(most) / f64::from(edge.scale);
+                    Function::of(*function, *edge).is_some_and(|f| steps * f64::from(f.most()) < REACH)
+                }
+                _ => true,
+            },
             single_step: shape.stride[2] == 1,
             depth,
             level,
             entry: if level <= 127 { level } else { 64 },
             hi_in: u32::from(epilogue.hi_in),
             narrow: largest < 1 << 31,
-        })
+        }
     }
 
     /// No sum leaves i32.
@@ -209,19 +226,29 @@ impl Facts {
         self.depth <= 100_000
     }
 
+    /// Nor is it a depthwise layer that a row over patches takes, which for panels would be nearly empty.
+    fn products(&self) -> bool {
+        self.shallow() && !(self.depthwise && self.patches())
+    }
+
     /// Sums of `n` pairs of products stay in i16: vpmaddubsw and adds behind it are exact.
     fn pairs(&self, n: u32) -> bool {
         2 * n * self.hi_in * self.entry <= 32_767
     }
 
-    /// Levels are 16-bit factors whose sums stay in i32, of a convolution proper.
+    /// A convolution proper whose sums stay in i32; levels of more bits than factors have become digits.
     fn patches(&self) -> bool {
-        !self.transposed && self.level <= 32_767 && self.narrow
+        !self.transposed && self.narrow && self.ends
     }
 
-    /// Levels are bytes, of a dense layer over patches.
+    /// The same, dense, of factors of one byte.
+    fn digits(&self) -> bool {
+        self.patches() && !self.depthwise
+    }
+
+    /// … all levels of which are bytes.
     fn bytes(&self) -> bool {
-        self.patches() && !self.depthwise && self.level <= 127
+        self.digits() && self.level <= 127
     }
 
     /// … of a depthwise layer that writes codes, whose blocks of channels are not mostly empty.
@@ -261,7 +288,7 @@ static X86: &[Kernel] = rows! {
     "conv_u8s8_avx2_m4n16_nhwc_w8" Avx2 Conv Entry::Dense(&simd::avx2::DENSE_W8), |f| f.shallow();
     "conv_u8s8_avx2_m4n16_nhwc_w7" Avx2 Conv Entry::Dense(&simd::avx2::DENSE_W7), |f| f.shallow() && f.pairs(1);
     "dwconv_u8s8_avx2_m1n32_nhwc_w8" Avx2 Conv Entry::Depthwise(&simd::avx2::DEPTHWISE_W8), |f| f.depthwise_codes();
-    "conv_u8s16_avx2_m6n16_nhwc_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH), |f| f.patches() && !f.depthwise;
+    "conv_u8s16_avx2_m6n16_nhwc_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH), |f| f.digits();
     "conv_u8s8_avx2_m6n16_nhwc_w7_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH_W7),
         |f| f.bytes() && f.pairs(1);
     "conv_u8s8_avx2_m6n16_nhwc_w4acc16_patch" Avx2 Conv Entry::Patch(&simd::lines::PATCH_W4),
@@ -272,20 +299,20 @@ static X86: &[Kernel] = rows! {
     "table_u8u8_avx2_nhwc" Avx2 Table Entry::Table(simd::avx2::table), ANY;
     "max_u8u8_avx2_nhwc" Avx2 Max Entry::Max(simd::avx2::max), ANY;
     "sum_u8u32_avx2_nhwc" Avx2 Sum Entry::Sum(simd::avx2::sum), ANY;
-    "quantize_f32u8_avx2_nhwc" Avx2 Quantize Entry::Quantize(simd::avx2::quantize), ANY;
+    "quantize_f32u8_avx2_nhwc" Avx2 Quantize Entry::Quantize(simd::quantize::avx2), ANY;
     "dequantize_u8f32_avx2_nhwc" Avx2 Dequantize Entry::Dequantize(simd::avx2::dequantize), ANY;
 
-    "conv_u8s8_avxvnni_m6n16_nhwc_w8" AvxVnni Conv Entry::Dense(&simd::avxvnni::DENSE_W8), |f| f.shallow();
+    "conv_u8s8_avxvnni_m6n16_nhwc_w8" AvxVnni Conv Entry::Dense(&simd::avxvnni::DENSE_W8), |f| f.products();
     "dwconv_u8s8_avxvnni_m1n32_nhwc_w8" AvxVnni Conv Entry::Depthwise(&simd::avxvnni::DEPTHWISE_W8),
         |f| f.depthwise_codes();
-    "conv_u8s8_avxvnni_m6n16_nhwc_w8_patch" AvxVnni Conv Entry::Patch(&simd::avxvnni::PATCH), |f| f.bytes();
+    "conv_u8s8_avxvnni_m6n16_nhwc_w8_patch" AvxVnni Conv Entry::Patch(&simd::avxvnni::PATCH), |f| f.digits();
     "dwconv_u8s8_avxvnni_m1n32_nhwc_w8_patch" AvxVnni Conv Entry::Patch(&simd::avxvnni::PATCH),
         |f| f.depthwise_bytes(32);
 
-    "conv_u8s8_avx512vnni_m6n16_nhwc_w8_ymm" Avx512Vnni Conv Entry::Dense(&simd::evexvnni::DENSE_W8), |f| f.shallow();
-    "conv_u8s8_avx512vnni_m12n32_nhwc_w8" Avx512Vnni Conv Entry::Dense(&simd::avx512::DENSE_W8), |f| f.shallow();
-    "conv_u8s8_avx512vnni_m6n16_nhwc_w8_ymmpatch" Avx512Vnni Conv Entry::Patch(&simd::evexvnni::PATCH), |f| f.bytes();
-    "conv_u8s8_avx512vnni_m12n16_nhwc_w8_patch" Avx512Vnni Conv Entry::Patch(&simd::lines512::PATCH), |f| f.bytes();
+    "conv_u8s8_avx512vnni_m6n16_nhwc_w8_ymm" Avx512Vnni Conv Entry::Dense(&simd::evexvnni::DENSE_W8), |f| f.products();
+    "conv_u8s8_avx512vnni_m12n32_nhwc_w8" Avx512Vnni Conv Entry::Dense(&simd::avx512::DENSE_W8), |f| f.products();
+    "conv_u8s8_avx512vnni_m6n16_nhwc_w8_ymmpatch" Avx512Vnni Conv Entry::Patch(&simd::evexvnni::PATCH), |f| f.digits();
+    "conv_u8s8_avx512vnni_m12n16_nhwc_w8_patch" Avx512Vnni Conv Entry::Patch(&simd::lines512::PATCH), |f| f.digits();
     "dwconv_u8s8_avx512vnni_m1n64_nhwc_w8" Avx512Vnni Conv Entry::Depthwise(&simd::avx512::DEPTHWISE_W8),
         |f| f.depthwise_codes();
     "dwconv_u8s8_avx512vnni_m1n32_nhwc_w8_ymm" Avx512Vnni Conv Entry::Depthwise(&simd::evexvnni::DEPTHWISE_W8),
@@ -299,7 +326,7 @@ static X86: &[Kernel] = rows! {
     "table_u8u8_avx512vnni_nhwc" Avx512Vnni Table Entry::Table(simd::avx512::table), ANY;
     "max_u8u8_avx512vnni_nhwc" Avx512Vnni Max Entry::Max(simd::avx512::max), ANY;
     "sum_u8u32_avx512vnni_nhwc" Avx512Vnni Sum Entry::Sum(simd::avx512::sum), ANY;
-    "quantize_f32u8_avx512vnni_nhwc" Avx512Vnni Quantize Entry::Quantize(simd::avx512::quantize), ANY;
+    "quantize_f32u8_avx512vnni_nhwc" Avx512Vnni Quantize Entry::Quantize(simd::quantize::avx512), ANY;
     "dequantize_u8f32_avx512vnni_nhwc" Avx512Vnni Dequantize Entry::Dequantize(simd::avx512::dequantize), ANY;
 
     "conv_u8s8_amx_m64n16_nhwc_w8_patch" Amx Conv Entry::Patch(&simd::amx::PATCH), |f| f.bytes();

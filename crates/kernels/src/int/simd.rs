@@ -16,9 +16,15 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod ends512;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod lines;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod lines512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod quantize;
+#[cfg(target_arch = "x86_64")]
+mod swish;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod vnni256;
 #[cfg(target_arch = "x86_64")]

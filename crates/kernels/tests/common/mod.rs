@@ -1,6 +1,7 @@
 //! Random layers.
 #![allow(dead_code, unreachable_pub)]
 
+use kernels::float::Activation;
 use kernels::int::{self, Broadcast, Edge, Epilogue, Output};
 use kernels::{ConvShape, Isa, Pool};
 use testing::SplitMix64;
@@ -69,8 +70,15 @@ fn fill(
     let hi = rng.pick(&[255u8, 255, 63, 1]);
     let table: Box<[u8; 256]> = Box::new(std::array::from_fn(|_| rng.next() as u8));
     let output = if to_codes && rng.range(0, 3) == 0 {
-        Output::Leaky {
-            alpha: rng.unit_f32(),
+        let alpha = rng.unit_f32();
+        Output::Function {
+            // All that rows over patches have, and one that they have not.
+            function: rng.pick(&[
+                Activation::LeakyRelu { alpha },
+                Activation::Swish { alpha: 1.0 },
+                Activation::HardSwish,
+                Activation::Tanh,
+            ]),
             edge: Edge {
                 scale: 0.01 + rng.unit_f32(),
                 zero: codes(rng, 1, hi)[0],

@@ -229,6 +229,7 @@ macro_rules! elements {
             fn weigh(w: f32, acc: &mut [f32], x: &[f32]) = element::weigh;
             fn divide(y: &mut [f32], n: f32) = element::divide;
             fn exp_less(y: &mut [f32], most: f32) = element::exp_less;
+            fn rows_of_bins(y: &mut [f32]) = crate::float::softmax::rows_of_bins;
         }
     };
     ($features:literal $(fn $name:ident($($arg:ident: $type:ty),*) = $body:path;)*) => {$(
@@ -263,6 +264,7 @@ macro_rules! rows {
                 weigh,
                 divide,
                 exp_less,
+                softmax_of_bins: rows_of_bins,
             }
         };
     };

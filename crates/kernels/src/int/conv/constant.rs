@@ -2,6 +2,7 @@
 //! bias, counted in it, beyond 32 bits. Put as a bias alone they fit the kernels that sum in i32.
 
 use super::{Epilogue, Output};
+use crate::float::Activation;
 use crate::int::rule::requantize;
 
 /// Biases from which on it is worth looking: smaller ones fit.
@@ -33,19 +34,12 @@ fn constant(levels: &[i32], epilogue: &Epilogue, c: usize) -> Option<(i64, f32)>
             let code = requantize(low, m, *zero, *hi);
             (code == requantize(high, m, *zero, *hi)).then(|| (i64::from(code) - i64::from(*zero), 1.0))
         }
-        Output::Leaky { alpha, edge } => {
-            let code = epilogue.code(low, m);
-            if *alpha < 0.0 || code != epilogue.code(high, m) {
-                return None;
-            }
-            let y = (f32::from(code) - f32::from(edge.zero)) * edge.scale;
-            let found = signed(if y < 0.0 { y / alpha } else { y });
-            // A quotient may round to the next code, or be infinite.
-            (found.1.is_finite() && epilogue.code(found.0, found.1) == code).then_some(found)
-        }
-        Output::F32 => {
-            let y = low as f32 * m;
-            (y.to_bits() == (high as f32 * m).to_bits()).then(|| signed(y))
+        output => {
+            let (y, end) = (low as f32 * m, high as f32 * m);
+            let monotone = matches!(output, Output::Function { function: Activation::LeakyRelu { alpha }, .. } if *alpha >= 0.0);
+            let one =
+                y.to_bits() == end.to_bits() || monotone && epilogue.code(low, m) == epilogue.code(high, m);
+            (one && y.is_finite()).then(|| signed(y))
         }
     }
 }

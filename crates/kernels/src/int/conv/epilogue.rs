@@ -1,5 +1,6 @@
 //! From accumulators to outputs, and the bounds that a layer must prove (`FORMAT.md` 1.2, 1.4, 1.13).
 
+use crate::float::Activation;
 use crate::int::rule::{BoundError, Edge, prove, quantize_one, requantize};
 
 /// What follows the exact sum of a convolution.
@@ -31,10 +32,10 @@ pub enum Output {
     },
     /// Real values by 1.4.
     F32,
-    /// Real values by 1.4, LeakyRelu of them (1.15), then codes of an edge (1.12).
-    Leaky {
-        /// Slope below 0.
-        alpha: f32,
+    /// Real values by 1.4, a function of them (1.15), then codes of an edge (1.12).
+    Function {
+        /// What is applied; where [`is_fused`] says so, sums stay in registers until they are codes.
+        function: Activation,
         /// Quantizer of what is written.
         edge: Edge,
     },
@@ -91,9 +92,8 @@ impl Epilogue {
                 let v = requantize(acc, multiplier, *zero, *hi);
                 table.as_ref().map_or(v, |t| t[usize::from(v)])
             }
-            Output::Leaky { alpha, edge } => {
-                let x = acc as f32 * multiplier;
-                quantize_one(*edge, if x < 0.0 { alpha * x } else { x })
+            Output::Function { function, edge } => {
+                quantize_one(*edge, function.apply(acc as f32 * multiplier))
             }
             Output::F32 => 0,
         }

@@ -8,21 +8,22 @@
 use std::arch::asm;
 
 use super::avx512::{V, load};
-use super::lines::{CODES, LEAKY, REAL, TABLE, by_ending};
-use super::lines512::{self, Finish, end};
+use super::ends512::{Finish, end, end_apart};
+use super::lines::{CODES, FUNCTION, REAL, TABLE, by_ending};
 use crate::int::conv::{Ending, LineCall, PatchRow, Tiles};
 
 /// Any i8 weight, in whole tiles.
 pub(crate) static PATCH: PatchRow = PatchRow {
     half: line,
     whole: line,
+    pair: None,
     tiles: Some(Tiles {
         begin: configure,
         end: release,
         depth: DEPTH,
         pixels: PIXELS,
     }),
-    ..lines512::PATCH
+    ..super::lines512::PATCH
 };
 
 /// Pixels of a tile, and of a block.
@@ -102,7 +103,7 @@ unsafe fn blocks<const E: u8>(call: &LineCall<'_>) {
     let mut sums = [Sums([0; BLOCK * 16]), Sums([0; BLOCK * 16])];
     // SAFETY: the caller's promise.
     unsafe {
-        let finish = Finish::new(call);
+        let finish = Finish::new::<1>(call);
         let bias = load(call.bias);
         let mut pending = Pending {
             first: 0,
@@ -264,13 +265,11 @@ unsafe fn four<const E: u8>(
         let from = sums.0.as_ptr().add(16 * done);
         let row = |i: usize| std::arch::x86_64::_mm512_add_epi32(load(from.add(16 * i)), bias);
         let count = pending.count - done;
-        end::<E>(
-            [row(0), row(1), row(2), row(3)],
-            call,
-            finish,
-            pending.first + done,
-            count,
-        );
+        let (sums, first) = ([row(0), row(1), row(2), row(3)], pending.first + done);
+        match E {
+            FUNCTION => end_apart::<1>(&sums, call, finish, first, count),
+            _ => end::<1, E>(sums, call, finish, first, count),
+        }
     }
     pending.done = done + 4;
 }

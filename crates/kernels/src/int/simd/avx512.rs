@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::body::{dense, depthwise, elements};
 use super::element;
-use super::lines512::look_up;
+use super::ends512::look_up;
 use crate::Isa;
 use crate::int::Edge;
 use crate::int::binary::{AddNumbers, MulNumbers};

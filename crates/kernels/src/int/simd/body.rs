@@ -144,13 +144,6 @@ macro_rules! elements {
         /// # Safety
         /// The CPU has the features.
         #[target_feature(enable = $features)]
-        pub(crate) unsafe fn quantize(edge: Edge, x: &[f32], y: &mut [u8]) {
-            element::quantize(edge, x, y);
-        }
-
-        /// # Safety
-        /// The CPU has the features.
-        #[target_feature(enable = $features)]
         pub(crate) unsafe fn dequantize(edge: Edge, x: &[u8], y: &mut [f32]) {
             element::dequantize(edge, x, y);
         }

@@ -46,15 +46,6 @@ pub(super) fn sum(acc: &mut [u32], x: &[u8]) {
 }
 
 #[inline(always)]
-pub(super) fn quantize(edge: Edge, x: &[f32], y: &mut [u8]) {
-    let (zero, hi) = (i32::from(edge.zero), i32::from(edge.hi));
-    for (y, &x) in y.iter_mut().zip(x) {
-        let r = x / edge.scale;
-        *y = to_code(if r.is_nan() { 0.0 } else { r }, zero, hi);
-    }
-}
-
-#[inline(always)]
 pub(super) fn dequantize(edge: Edge, x: &[u8], y: &mut [f32]) {
     let zero = i32::from(edge.zero);
     for (y, &x) in y.iter_mut().zip(x) {

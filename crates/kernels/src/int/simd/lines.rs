@@ -7,14 +7,16 @@ use std::arch::x86_64::*;
 
 use super::ymm::{LANES, V, load, pack, spread, store, zero};
 use crate::int::RUN;
-use crate::int::conv::{Ending, LineCall, PatchRow};
+use crate::int::conv::{Ending, Function, LineCall, PatchRow};
 
 /// Any i16 weight.
 pub(crate) static PATCH: PatchRow = PatchRow {
     widen: Some(widen),
     half: line::<1, PAIRS>,
     whole: line::<2, PAIRS>,
+    pair: None,
     depthwise,
+    depthwise_pair: None,
     depthwise_block: 16,
     tiles: None,
 };
@@ -24,19 +26,14 @@ pub(crate) static PATCH_W7: PatchRow = PatchRow {
     widen: None,
     half: line::<1, QUADS>,
     whole: line::<2, QUADS>,
-    depthwise,
-    depthwise_block: 16,
-    tiles: None,
+    ..PATCH
 };
 
 /// Weights of which [`RUN`] such sums do.
 pub(crate) static PATCH_W4: PatchRow = PatchRow {
-    widen: None,
     half: line::<1, RUNS>,
     whole: line::<2, RUNS>,
-    depthwise,
-    depthwise_block: 16,
-    tiles: None,
+    ..PATCH_W7
 };
 
 /// How a quad is multiplied: two 16-bit products; four products of bytes; those, summed in 16 bits over [`RUN`] quads.
@@ -59,17 +56,55 @@ fn dot(acc: V, x: V, w: V) -> V {
     _mm256_add_epi32(acc, _mm256_madd_epi16(x, w))
 }
 
+/// Sums before a plane of digits is added: those of higher ones count 2^BITS times as much, the bias once.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn begin<const BITS: i32>(acc: V, bias: V, plane: usize, planes: usize) -> V {
+    let above = if plane == 0 {
+        zero()
+    } else {
+        _mm256_slli_epi32::<BITS>(acc)
+    };
+    if plane + 1 == planes {
+        _mm256_add_epi32(above, bias)
+    } else {
+        above
+    }
+}
+
 /// Endings, one set of kernels each.
 pub(super) const CODES: u8 = 0;
 pub(super) const TABLE: u8 = 1;
-pub(super) const LEAKY: u8 = 2;
-pub(super) const REAL: u8 = 3;
+pub(super) const REAL: u8 = 2;
+/// Any function, chosen behind the sums, and each of them.
+pub(super) const FUNCTION: u8 = 3;
+pub(super) const LEAKY: u8 = 4;
+pub(super) const SWISH: u8 = 5;
+pub(super) const HARD_SWISH: u8 = 6;
+
+/// How far from a whole number a quotient may be that is known up to rounding: there codes are the same. The product with 1 / step is within
+/// 2⁻²² of the quotient, a quick Swish within 2⁻²⁰ of the written one; both are 2⁸ times that where codes end.
+pub(super) const SURE: f32 = 0.499_75;
+pub(super) const SURE_OF_SWISH: f32 = 0.499_5;
+
+/// 2ᶠ for |f| ≤ ½ by rising powers, to 8·10⁻⁸.
+pub(super) const POWER: [f32; 6] = [
+    1.000_000_1,
+    0.693_146_94,
+    0.240_221_2,
+    0.055_507_13,
+    0.009_675_541,
+    0.001_327_647_2,
+];
+/// Exponents of two beyond which a sigmoid is 0 or 1 in any code.
+pub(super) const FURTHEST: f32 = 126.0;
 
 /// The numbers of an ending in registers.
 pub(super) struct Finish<'a> {
     zero: V,
     hi: V,
     table: &'a [u8; 256],
+    function: Function,
     alpha: __m256,
     /// Step of the codes, and 1 over it.
     step: __m256,
@@ -84,7 +119,8 @@ impl<'a> Finish<'a> {
             zero: _mm256_set1_epi16(i16::from(n.zero)),
             hi: _mm256_set1_epi8(n.hi as i8),
             table: n.table,
-            alpha: _mm256_set1_ps(n.alpha),
+            function: n.function,
+            alpha: _mm256_set1_ps(n.function.alpha()),
             step: _mm256_set1_ps(n.step),
             inverse: _mm256_set1_ps(1.0 / n.step),
         }
@@ -97,12 +133,24 @@ macro_rules! by_ending {
         match $call.ending {
             Ending::Codes { table: None, .. } => $f::<$($n,)* CODES>($call),
             Ending::Codes { .. } => $f::<$($n,)* TABLE>($call),
-            Ending::Leaky { .. } => $f::<$($n,)* LEAKY>($call),
+            Ending::Function { .. } => $f::<$($n,)* FUNCTION>($call),
             Ending::Real => $f::<$($n,)* REAL>($call),
         }
     };
 }
-pub(super) use by_ending;
+
+/// The same with one for each function.
+macro_rules! by_function {
+    ($call:ident, $f:ident $(, $n:tt)*) => {
+        match $call.ending {
+            Ending::Function { function: Function::LeakyRelu { .. }, .. } => $f::<$($n,)* LEAKY>($call),
+            Ending::Function { function: Function::Swish, .. } => $f::<$($n,)* SWISH>($call),
+            Ending::Function { function: Function::HardSwish, .. } => $f::<$($n,)* HARD_SWISH>($call),
+            _ => by_ending!($call, $f $(, $n)*),
+        }
+    };
+}
+pub(super) use {by_ending, by_function};
 
 /// A dense line; NV registers of output channels.
 ///
@@ -152,60 +200,65 @@ unsafe fn tile<const MR: usize, const NV: usize, const K: u8, const E: u8>(
     let mut acc = [[zero(); NV]; MR];
     // SAFETY: `bias` holds a panel; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
     unsafe {
-        for v in 0..NV {
-            let bias = load(call.bias.add(v * LANES));
-            for m in 0..MR {
-                acc[m][v] = bias;
-            }
-        }
         let start = call.x.add(p * call.step);
         let mut w = call.weights;
-        for &shift in call.shifts {
-            let mut x = [start.add(shift); MR];
-            for m in 1..MR {
-                x[m] = x[m - 1].add(call.step);
+        for plane in 0..call.planes {
+            for v in 0..NV {
+                let bias = load(call.bias.add(v * LANES));
+                for m in 0..MR {
+                    acc[m][v] = match K {
+                        PAIRS => begin::<14>(acc[m][v], bias, plane, call.planes),
+                        _ => begin::<7>(acc[m][v], bias, plane, call.planes),
+                    };
+                }
             }
-            let ones = _mm256_set1_epi16(1);
-            let each = if K == RUNS { RUN } else { call.quads.max(1) };
-            let mut first = 0;
-            while first < call.quads {
-                let last = call.quads.min(first + each);
-                let mut short = [[zero(); NV]; MR];
-                for q in first..last {
-                    let mut weights = [zero(); NV];
-                    for v in 0..NV {
-                        weights[v] = load(w.add(v * 32).cast());
-                    }
-                    for m in 0..MR {
-                        let pixel = spread(x[m].add(4 * q));
+            for &shift in call.shifts {
+                let mut x = [start.add(shift); MR];
+                for m in 1..MR {
+                    x[m] = x[m - 1].add(call.step);
+                }
+                let ones = _mm256_set1_epi16(1);
+                let each = if K == RUNS { RUN } else { call.quads.max(1) };
+                let mut first = 0;
+                while first < call.quads {
+                    let last = call.quads.min(first + each);
+                    let mut short = [[zero(); NV]; MR];
+                    for q in first..last {
+                        let mut weights = [zero(); NV];
                         for v in 0..NV {
-                            if K == PAIRS {
-                                acc[m][v] = dot(acc[m][v], pixel, weights[v]);
-                            } else {
-                                let sums = _mm256_maddubs_epi16(pixel, weights[v]);
-                                if K == QUADS {
-                                    acc[m][v] = dot(acc[m][v], sums, ones);
+                            weights[v] = load(w.add(v * 32).cast());
+                        }
+                        for m in 0..MR {
+                            let pixel = spread(x[m].add(4 * q));
+                            for v in 0..NV {
+                                if K == PAIRS {
+                                    acc[m][v] = dot(acc[m][v], pixel, weights[v]);
                                 } else {
-                                    short[m][v] = _mm256_add_epi16(short[m][v], sums);
+                                    let sums = _mm256_maddubs_epi16(pixel, weights[v]);
+                                    if K == QUADS {
+                                        acc[m][v] = dot(acc[m][v], sums, ones);
+                                    } else {
+                                        short[m][v] = _mm256_add_epi16(short[m][v], sums);
+                                    }
                                 }
                             }
                         }
+                        w = w.add(64);
                     }
-                    w = w.add(64);
-                }
-                if K == RUNS {
-                    for m in 0..MR {
-                        for v in 0..NV {
-                            acc[m][v] = dot(acc[m][v], short[m][v], ones);
+                    if K == RUNS {
+                        for m in 0..MR {
+                            for v in 0..NV {
+                                acc[m][v] = dot(acc[m][v], short[m][v], ones);
+                            }
                         }
                     }
+                    first = last;
                 }
-                first = last;
             }
         }
         // Constants of the longer endings would take registers from the sums above.
         match E {
-            TABLE | LEAKY => end_apart::<MR, NV, E>(&copied(&acc), call, finish, p),
+            TABLE | FUNCTION => end_apart::<MR, NV, E>(&copied(&acc), call, finish, p),
             _ => end::<MR, NV, E>(&acc, call, finish, p),
         }
     }
@@ -300,7 +353,14 @@ pub(super) unsafe fn end_apart<const MR: usize, const NV: usize, const E: u8>(
     p: usize,
 ) {
     // SAFETY: the same promise.
-    unsafe { end::<MR, NV, E>(acc, call, finish, p) }
+    unsafe {
+        match finish.function {
+            _ if E != FUNCTION => end::<MR, NV, E>(acc, call, finish, p),
+            Function::LeakyRelu { .. } => end::<MR, NV, LEAKY>(acc, call, finish, p),
+            Function::Swish => end::<MR, NV, SWISH>(acc, call, finish, p),
+            Function::HardSwish => end::<MR, NV, HARD_SWISH>(acc, call, finish, p),
+        }
+    }
 }
 
 /// A depthwise line of 16 channels.
@@ -342,21 +402,29 @@ unsafe fn depthwise_tiles<const E: u8>(call: &LineCall<'_>) {
 unsafe fn depthwise_tile<const P: usize, const E: u8>(call: &LineCall<'_>, finish: &Finish<'_>, p: usize) {
     // SAFETY: constants are 16 values, weights 64 bytes per pair; each pixel plus shift has 32 readable bytes.
     unsafe {
-        let mut acc = [[load(call.bias), load(call.bias.add(LANES))]; P];
+        let bias = [load(call.bias), load(call.bias.add(LANES))];
+        let mut acc = [[zero(); 2]; P];
         let first = call.x.add(p * call.step);
         let mut w = call.weights;
-        for pair in call.shifts.chunks_exact(2) {
-            let (low, high) = (load(w.cast()), load(w.add(32).cast()));
+        for plane in 0..call.planes {
             for m in 0..P {
-                let x = first.add(m * call.step);
-                let (a, b) = (load(x.add(pair[0]).cast()), load(x.add(pair[1]).cast()));
-                acc[m][0] = dot(acc[m][0], _mm256_unpacklo_epi16(a, b), low);
-                acc[m][1] = dot(acc[m][1], _mm256_unpackhi_epi16(a, b), high);
+                for v in 0..2 {
+                    acc[m][v] = begin::<14>(acc[m][v], bias[v], plane, call.planes);
+                }
             }
-            w = w.add(64);
+            for pair in call.shifts.chunks_exact(2) {
+                let (low, high) = (load(w.cast()), load(w.add(32).cast()));
+                for m in 0..P {
+                    let x = first.add(m * call.step);
+                    let (a, b) = (load(x.add(pair[0]).cast()), load(x.add(pair[1]).cast()));
+                    acc[m][0] = dot(acc[m][0], _mm256_unpacklo_epi16(a, b), low);
+                    acc[m][1] = dot(acc[m][1], _mm256_unpackhi_epi16(a, b), high);
+                }
+                w = w.add(64);
+            }
         }
         match E {
-            TABLE | LEAKY => depthwise_end_apart::<P, E>(&copied(&acc), call, finish, p),
+            TABLE | FUNCTION => depthwise_end_apart::<P, E>(&copied(&acc), call, finish, p),
             _ => depthwise_end::<P, E>(&acc, call, finish, p),
         }
     }
@@ -426,7 +494,14 @@ unsafe fn depthwise_end_apart<const P: usize, const E: u8>(
     p: usize,
 ) {
     // SAFETY: the same promise.
-    unsafe { depthwise_end::<P, E>(acc, call, finish, p) }
+    unsafe {
+        match finish.function {
+            _ if E != FUNCTION => depthwise_end::<P, E>(acc, call, finish, p),
+            Function::LeakyRelu { .. } => depthwise_end::<P, LEAKY>(acc, call, finish, p),
+            Function::Swish => depthwise_end::<P, SWISH>(acc, call, finish, p),
+            Function::HardSwish => depthwise_end::<P, HARD_SWISH>(acc, call, finish, p),
+        }
+    }
 }
 
 /// 1.4.
@@ -438,28 +513,71 @@ fn real(acc: V, scale: V) -> __m256 {
 
 /// Sums to rounded multiples of the output's step.
 #[inline]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 pub(super) fn steps<const E: u8>(acc: V, scale: V, finish: &Finish<'_>) -> V {
     let x = real(acc, scale);
-    if E != LEAKY {
-        return _mm256_cvtps_epi32(x);
-    }
-    // The sign decides: what it says of zeros makes no difference.
-    let y = _mm256_blendv_ps(x, _mm256_mul_ps(x, finish.alpha), x);
-    // The product with 1 / step is within 2⁻²² of the quotient: codes differ only where it is next to a tie (or no number), and
-    // from 2⁹ on, where it is not that near any more, all codes are at their end.
+    let y = match E {
+        // The sign decides: what it says of zeros makes no difference.
+        LEAKY => _mm256_blendv_ps(x, _mm256_mul_ps(x, finish.alpha), x),
+        SWISH => swish(x),
+        HARD_SWISH => hard_swish(x),
+        _ => return _mm256_cvtps_epi32(x),
+    };
+    // Codes may differ from those of the quotient where this is next to a tie (or no number).
     let near = _mm256_mul_ps(y, finish.inverse);
-    let whole = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(near);
-    let off = _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(near, whole));
-    let safe = _mm256_cmp_ps::<_CMP_LT_OQ>(off, _mm256_set1_ps(0.499_75));
-    let mut quotient = whole;
-    if _mm256_movemask_ps(safe) != 0xFF {
-        let y = _mm256_div_ps(y, finish.step);
-        // NaN becomes 0.
-        quotient = _mm256_and_ps(y, _mm256_cmp_ps::<_CMP_ORD_Q>(y, y));
+    let mut quotient = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(near);
+    let off = _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(near, quotient));
+    let sure = _mm256_set1_ps(if E == SWISH { SURE_OF_SWISH } else { SURE });
+    if _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(off, sure)) != 0xFF {
+        quotient = quotients(x, finish);
     }
-    // Large numbers stay in i32; packing clamps them further.
-    _mm256_cvtps_epi32(_mm256_min_ps(quotient, _mm256_set1_ps(65_536.0)))
+    _mm256_cvtps_epi32(quotient)
+}
+
+/// What is written, step by step.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
+fn quotients(x: __m256, finish: &Finish<'_>) -> __m256 {
+    let mut all = [0f32; LANES];
+    // SAFETY: the array has as many elements as a register.
+    unsafe {
+        _mm256_storeu_ps(all.as_mut_ptr(), x);
+        finish.function.quotients(&mut all, _mm256_cvtss_f32(finish.step));
+        _mm256_loadu_ps(all.as_ptr())
+    }
+}
+
+/// x · sigmoid(x), to about 2⁻²¹.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn swish(x: __m256) -> __m256 {
+    let all = |v: f32| _mm256_set1_ps(v);
+    let t = _mm256_mul_ps(x, all(-std::f32::consts::LOG2_E));
+    let t = _mm256_max_ps(_mm256_min_ps(t, all(FURTHEST)), all(-FURTHEST));
+    let n = _mm256_cvtps_epi32(t);
+    let f = _mm256_sub_ps(t, _mm256_cvtepi32_ps(n));
+    let mut p = all(POWER[5]);
+    for i in (0..5).rev() {
+        p = _mm256_fmadd_ps(p, f, all(POWER[i]));
+    }
+    let e = _mm256_castsi256_ps(_mm256_add_epi32(
+        _mm256_castps_si256(p),
+        _mm256_slli_epi32::<23>(n),
+    ));
+    let d = _mm256_add_ps(e, all(1.0));
+    let r = _mm256_rcp_ps(d);
+    let r = _mm256_mul_ps(r, _mm256_fnmadd_ps(d, r, all(2.0)));
+    _mm256_mul_ps(x, r)
+}
+
+/// As written.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn hard_swish(x: __m256) -> __m256 {
+    let gate = _mm256_fmadd_ps(x, _mm256_set1_ps(1.0 / 6.0), _mm256_set1_ps(0.5));
+    let gate = _mm256_min_ps(_mm256_set1_ps(1.0), _mm256_max_ps(_mm256_setzero_ps(), gate));
+    _mm256_mul_ps(x, gate)
 }
 
 /// Rounded numbers to codes; in each 128-bit lane those of the first register, of the second, and so on.

@@ -10,12 +10,13 @@ macro_rules! vnni256 {
 
             use crate::Isa;
             use crate::int::conv::{
-                DenseRow, DepthwiseCall, DepthwiseRow, Ending, LineCall, PANEL, PatchRow, ROW, TileCall,
-                TileSize,
+                DenseRow, DepthwiseCall, DepthwiseRow, Ending, Function, LineCall, PANEL, PatchRow, ROW,
+                TileCall, TileSize,
             };
             use crate::int::simd::body::{dense, depthwise};
             use crate::int::simd::lines::{
-                self, CODES, Finish, LEAKY, REAL, TABLE, by_ending, codes, copied, end, end_apart, put, steps,
+                self, CODES, FUNCTION, Finish, HARD_SWISH, LEAKY, REAL, SWISH, TABLE, by_ending, by_function,
+                codes, copied, end, end_apart, put, steps,
             };
             use crate::int::simd::ymm::{
                 LANES, V, bytes, finish, interleave, load, requant, spread, store, zero,
@@ -87,35 +88,37 @@ macro_rules! vnni256 {
                 let mut acc = [[zero(); NV]; MR];
                 // SAFETY: `bias` holds a panel; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
                 unsafe {
-                    for v in 0..NV {
-                        let bias = load(call.bias.add(v * LANES));
-                        for m in 0..MR {
-                            acc[m][v] = bias;
-                        }
-                    }
                     let start = call.x.add(p * call.step);
                     let mut w = call.weights;
-                    for &shift in call.shifts {
-                        let mut x = [start.add(shift); MR];
-                        for m in 1..MR {
-                            x[m] = x[m - 1].add(call.step);
-                        }
-                        for q in 0..call.quads {
-                            let mut weights = [zero(); NV];
-                            for v in 0..NV {
-                                weights[v] = load(w.add(v * 32).cast());
-                            }
+                    for plane in 0..call.planes {
+                        for v in 0..NV {
+                            let bias = load(call.bias.add(v * LANES));
                             for m in 0..MR {
-                                let pixel = spread(x[m].add(4 * q));
-                                for v in 0..NV {
-                                    acc[m][v] = dot(acc[m][v], pixel, weights[v]);
-                                }
+                                acc[m][v] = lines::begin::<7>(acc[m][v], bias, plane, call.planes);
                             }
-                            w = w.add(64);
+                        }
+                        for &shift in call.shifts {
+                            let mut x = [start.add(shift); MR];
+                            for m in 1..MR {
+                                x[m] = x[m - 1].add(call.step);
+                            }
+                            for q in 0..call.quads {
+                                let mut weights = [zero(); NV];
+                                for v in 0..NV {
+                                    weights[v] = load(w.add(v * 32).cast());
+                                }
+                                for m in 0..MR {
+                                    let pixel = spread(x[m].add(4 * q));
+                                    for v in 0..NV {
+                                        acc[m][v] = dot(acc[m][v], pixel, weights[v]);
+                                    }
+                                }
+                                w = w.add(64);
+                            }
                         }
                     }
                     match E {
-                        TABLE | LEAKY => end_apart::<MR, NV, E>(&copied(&acc), call, finish, p),
+                        TABLE | FUNCTION => end_apart::<MR, NV, E>(&copied(&acc), call, finish, p),
                         _ => end::<MR, NV, E>(&acc, call, finish, p),
                     }
                 }
@@ -130,8 +133,8 @@ macro_rules! vnni256 {
                 // SAFETY: the same promise.
                 unsafe {
                     match call.shifts.len() {
-                        12 => by_ending!(call, depthwise_pixels, 3),
-                        _ => by_ending!(call, depthwise_pixels, 0),
+                        12 => by_function!(call, depthwise_pixels, 3),
+                        _ => by_function!(call, depthwise_pixels, 0),
                     }
                 }
             }

@@ -1,8 +1,9 @@
 //! Implicit matrix products: packing, tiles, threads. The arithmetic of a tile is a registry row's.
 
 use super::{Epilogue, Output};
+use crate::float::rows::rows;
 use crate::geometry::Geometry;
-use crate::int::table;
+use crate::int::{convert, table};
 use crate::split::Parts;
 use crate::{Isa, Out, Pixels, Pool};
 
@@ -131,6 +132,7 @@ impl Dense {
         y: &mut Out<'_, u8>,
     ) {
         let table_row = table::row(self.row.isa);
+        let (activate, quantize) = (rows(self.row.isa).activate, convert::row(self.row.isa));
         self.run(pool, geometry, x, y, |sums, first, rows, out| {
             let multiplier = &self.multiplier[first..];
             match (sums, &self.output) {
@@ -147,7 +149,17 @@ impl Dense {
                         unsafe { table_row(table, &mut out[..rows * ROW]) };
                     }
                 }
-                _ => {
+                (sums, Output::Function { function, edge }) => {
+                    let mut reals = [0f32; MAX_PIXELS * ROW];
+                    let reals = &mut reals[..rows * ROW];
+                    real(sums, multiplier, reals);
+                    // SAFETY: both rows are chosen for this CPU; there are as many codes as numbers.
+                    unsafe {
+                        activate(*function, reals);
+                        quantize(*edge, &[reals], &mut out[..rows * ROW]);
+                    }
+                }
+                (sums, _) => {
                     for (i, out) in out.iter_mut().take(rows * ROW).enumerate() {
                         if let Some(&m) = multiplier.get(i % ROW) {
                             let acc = match sums {
@@ -164,14 +176,7 @@ impl Dense {
 
     pub(crate) fn run_f32(&self, pool: &Pool, geometry: &Geometry, x: Pixels<'_, u8>, y: &mut Out<'_, f32>) {
         self.run(pool, geometry, x, y, |sums, first, rows, out| {
-            let multiplier = &self.multiplier[first..];
-            for (i, out) in out.iter_mut().take(rows * ROW).enumerate() {
-                let acc = match sums {
-                    Sums::I32(acc) => acc[i] as f32,
-                    Sums::I64(acc) => acc[i] as f32,
-                };
-                *out = multiplier.get(i % ROW).map_or(0.0, |m| acc * m);
-            }
+            real(sums, &self.multiplier[first..], &mut out[..rows * ROW]);
         });
     }
 
@@ -334,6 +339,17 @@ static ZEROS: Rows = Rows([0; MAX_PIXELS * ROW]);
 enum Sums<'a> {
     I32(&'a [i32]),
     I64(&'a [i64]),
+}
+
+/// 1.4, for rows of channels.
+fn real(sums: Sums<'_>, multiplier: &[f32], out: &mut [f32]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let acc = match sums {
+            Sums::I32(acc) => acc[i] as f32,
+            Sums::I64(acc) => acc[i] as f32,
+        };
+        *out = multiplier.get(i % ROW).map_or(0.0, |m| acc * m);
+    }
 }
 
 /// What one task reuses from tile to tile.

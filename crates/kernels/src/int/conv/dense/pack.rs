@@ -3,24 +3,7 @@
 use super::{Dense, DenseRow, Line, PANEL, Sum};
 use crate::geometry::Geometry;
 use crate::int::conv::Epilogue;
-
-/// Digit p of a level in base 128, each in −64…63.
-fn digit(mut level: i64, p: u32) -> i8 {
-    for _ in 0..p {
-        level = (level + 64) >> 7;
-    }
-    ((level + 64).rem_euclid(128) - 64) as i8
-}
-
-/// Planes that levels up to `max` take.
-fn plane_count(max: u32) -> u32 {
-    let mut planes = 1;
-    // The largest value of p digits is 63 · (128^p − 1) / 127.
-    while i128::from(max) > 63 * (128i128.pow(planes) - 1) / 127 {
-        planes += 1;
-    }
-    planes
-}
+use crate::int::conv::digits::{count, digit};
 
 impl Dense {
     /// Packs `levels` [out channel][tap][in channel of the group].
@@ -40,7 +23,7 @@ impl Dense {
         let lines = taps * quads;
         let max = levels.iter().map(|l| l.unsigned_abs()).max().unwrap_or(0);
         let plain = max <= 127;
-        let count = if plain { 1 } else { plane_count(max) };
+        let planes_of_digits = if plain { 1 } else { count(max, 7) };
         let each = taps * cin;
         let largest = (0..s.out_channels)
             .map(|o| epilogue.largest(o, &levels[o * each..(o + 1) * each]))
@@ -53,7 +36,7 @@ impl Dense {
         };
 
         let blocks = s.groups * panels;
-        let mut planes = vec![vec![Line([0; 64]); blocks * lines]; count as usize];
+        let mut planes = vec![vec![Line([0; 64]); blocks * lines]; planes_of_digits as usize];
         let mut wide_bias = vec![vec![0i64; blocks * PANEL + PANEL]; geometry.phases.len()];
         let mut multiplier = vec![0f32; blocks * PANEL + PANEL];
         for o in 0..s.out_channels {
@@ -78,7 +61,7 @@ impl Dense {
                     plane[line].0[m % PANEL * 4 + c % 4] = if plain {
                         level as i8
                     } else {
-                        digit(i64::from(level), p as u32)
+                        digit(i64::from(level), p as u32, 7) as i8
                     };
                 }
             }
@@ -99,25 +82,5 @@ impl Dense {
             outside: vec![epilogue.zero_in; quads * 4],
             output: epilogue.output.clone(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_rebuild_every_level() {
-        for level in (-40_000..40_000).chain([i32::MAX, i32::MIN, 1 << 20]) {
-            let planes = plane_count(level.unsigned_abs());
-            let sum: i64 = (0..planes)
-                .map(|p| i64::from(digit(i64::from(level), p)) << (7 * p))
-                .sum();
-            assert_eq!(sum, i64::from(level));
-        }
-        assert_eq!(
-            (plane_count(63), plane_count(128), plane_count(32_768)),
-            (1, 2, 3)
-        );
     }
 }

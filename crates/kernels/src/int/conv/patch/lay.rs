@@ -36,7 +36,11 @@ impl Lay {
     /// Bytes from tap 0 to a tap of the kernel.
     pub(super) fn tap(&self, s: &ConvShape, tap: usize) -> usize {
         let [_, kh, kw] = s.kernel;
-        let (z, y, x) = (tap / (kh * kw), tap / kw % kh, tap % kw);
+        self.place(s, [tap / (kh * kw), tap / kw % kh, tap % kw])
+    }
+
+    /// Bytes from tap 0 to place [z, y, x], which may lie a line below the kernel.
+    pub(super) fn place(&self, s: &ConvShape, [z, y, x]: [usize; 3]) -> usize {
         self.unit * ((z * self.lines + y * s.dilation[1]) * self.pitch + x * s.dilation[2] * s.in_channels)
     }
 

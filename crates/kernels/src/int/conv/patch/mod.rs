@@ -17,7 +17,7 @@ mod row;
 
 use lay::Lay;
 use pack::Line;
-pub(crate) use row::{Ending, LineCall, PatchRow, Tiles};
+pub(crate) use row::{Ending, Function, LineCall, PatchRow, Tiles};
 
 /// Channels of a panel of weights.
 const PANEL: usize = 16;
@@ -33,6 +33,8 @@ pub(crate) struct Patched {
     /// As [`flattened`] leaves it.
     shape: ConvShape,
     body: Body,
+    /// Digits of a level.
+    planes: usize,
     weights: Vec<Line>,
     bias: Vec<i32>,
     multiplier: Vec<f32>,
@@ -52,7 +54,19 @@ enum Body {
         blocks: usize,
         /// Lines are runs of channels without regard to pixels: block j of them has the weights of block j mod `blocks`.
         flat: bool,
+        /// Lines are taken two at a time.
+        paired: bool,
     },
+}
+
+impl Body {
+    /// Output lines of a call.
+    fn lines(&self) -> usize {
+        match self {
+            Body::Depthwise { paired: true, .. } => 2,
+            _ => 1,
+        }
+    }
 }
 
 impl std::fmt::Debug for Patched {
@@ -76,9 +90,10 @@ impl Patched {
         while columns > COLUMNS && Lay::new(s, self.row.unit(), 1, columns).bytes() > budget {
             columns = columns.div_ceil(2).next_multiple_of(12);
         }
-        let mut lines = 1;
-        while lines < height && Lay::new(s, self.row.unit(), lines + 1, columns).bytes() <= budget {
-            lines += 1;
+        let each = self.body.lines();
+        let mut lines = each;
+        while lines < height && Lay::new(s, self.row.unit(), lines + each, columns).bytes() <= budget {
+            lines += each;
         }
         (lines, columns)
     }
@@ -112,7 +127,8 @@ impl Patched {
         } else {
             (4 * pool.threads()).div_ceil(chunks)
         };
-        let each = all.div_ceil(want).max(1);
+        let together = if self.row.pair.is_some() { 2 } else { 1 };
+        let each = all.div_ceil(want).next_multiple_of(together).max(1);
         let splits = all.div_ceil(each);
         let ending = match &epilogue.output {
             Output::U8 { zero, hi, table } => Ending::Codes {
@@ -121,11 +137,9 @@ impl Patched {
                 table: table.as_deref(),
             },
             Output::F32 => Ending::Real,
-            Output::Leaky { alpha, edge } => Ending::Leaky {
-                alpha: *alpha,
-                scale: edge.scale,
-                zero: edge.zero,
-                hi: edge.hi,
+            Output::Function { function, edge } => Ending::Function {
+                function: Function::of(*function, *edge).expect("rows take functions that they have"),
+                edge: *edge,
             },
         };
         let (stride, offset) = (y.stride, y.offset);
@@ -136,7 +150,7 @@ impl Patched {
             let (first_y, first_x) = (rest / cols * lines, rest % cols * columns);
             let (ny, nx) = (lines.min(height - first_y), columns.min(width - first_x));
             let at = [plane / depth, plane % depth, first_y, first_x];
-            let lay = Lay::new(s, self.row.unit(), ny, nx);
+            let lay = Lay::new(s, self.row.unit(), ny.next_multiple_of(self.body.lines()), nx);
             let mut patch = SCRATCH.take();
             let place = match self.in_place(&x, at, ny, nx) {
                 Some((bytes, step)) => Place {
@@ -179,10 +193,8 @@ impl Patched {
             }
             match self.body {
                 Body::Dense { .. } => self.dense_lines(&place, panels, stride * size, out),
-                Body::Depthwise { flat: false, .. } => {
-                    self.depthwise_lines(&place, panels, stride * size, out)
-                }
                 Body::Depthwise { flat: true, .. } => self.flat_lines(&place, stride, out),
+                Body::Depthwise { .. } => self.depthwise_lines(&place, panels, stride * size, out),
             }
             if let Some(tiles) = &self.row.tiles {
                 // SAFETY: the same.
@@ -254,27 +266,37 @@ impl Patched {
                 }
             })
             .collect();
-        for unit in units {
+        let mut unit = units.start;
+        while unit < units.end {
             let (group, panel) = (unit / panels, unit % panels);
-            let width = PANEL.min(cout - panel * PANEL);
-            let kernel = if width > PANEL / 2 {
+            let pair = self
+                .row
+                .pair
+                .filter(|_| panel + 1 < panels && unit + 1 < units.end);
+            let width = (cout - panel * PANEL).min(if pair.is_some() { 2 * PANEL } else { PANEL });
+            let kernel = pair.unwrap_or(if width > PANEL / 2 {
                 self.row.whole
             } else {
                 self.row.half
-            };
+            });
             for line in 0..place.lines {
                 let call = LineCall {
                     x: place.x(s, line).wrapping_add(place.lay.unit * group * cin),
                     step: place.step,
                     shifts: &shifts,
                     quads,
-                    weights: self.weights[unit * segments * quads..].as_ptr().cast(),
+                    planes: self.planes,
+                    panel: self.planes * segments * quads * size_of::<Line>(),
+                    weights: self.weights[unit * self.planes * segments * quads..]
+                        .as_ptr()
+                        .cast(),
                     bias: self.bias[unit * PANEL..].as_ptr(),
                     multiplier: self.multiplier[unit * PANEL..].as_ptr(),
                     pixels: place.pixels,
                     out: out(line, group * cout + panel * PANEL, width),
                     out_step,
                     width,
+                    below: 0,
                     ending: place.ending,
                 };
                 // SAFETY: the row was chosen for this CPU. Pixels and shifts lead into the patch or the input, behind whose last element there
@@ -282,6 +304,7 @@ impl Patched {
                 // `width` per pixel.
                 unsafe { kernel(&call) };
             }
+            unit += width.div_ceil(PANEL);
         }
     }
 
@@ -297,18 +320,25 @@ impl Patched {
         let size = self.row.depthwise_block;
         for block in blocks {
             let width = size.min(s.out_channels - block * size);
-            for line in 0..place.lines {
+            for line in (0..place.lines).step_by(self.body.lines()) {
+                let to = out(line, block * size, width);
+                let below = match self.body.lines() == 2 && line + 1 < place.lines {
+                    true => out(line + 1, block * size, width).addr() - to.addr(),
+                    false => 0,
+                };
                 let call = LineCall {
                     x: place.x(s, line).wrapping_add(place.lay.unit * block * size),
                     step: place.step,
                     pixels: place.pixels,
-                    out: out(line, block * size, width),
+                    out: to,
                     out_step,
                     width,
+                    below,
                     ..self.block(block, &shifts, place.ending)
                 };
-                // SAFETY: as for dense lines; a register read at the last channels ends behind the patch where dense lines do.
-                unsafe { (self.row.depthwise)(&call) };
+                // SAFETY: as for dense lines; a register read at the last channels ends behind the patch where dense lines do. Both lines
+                // of a pair are the call's.
+                unsafe { (self.depthwise_kernel())(&call) };
             }
         }
     }
@@ -322,39 +352,86 @@ impl Patched {
         let size = self.row.depthwise_block;
         let count = place.pixels * channels;
         let registers = count.div_ceil(size);
-        let mut row = vec![0u8; registers * size];
-        for line in 0..place.lines {
+        // Pixels that lie side by side are written where they belong, others by way of rows of whole registers.
+        let direct = stride == channels;
+        let (each, len) = (self.body.lines(), registers * size);
+        let mut rows = vec![0u8; if direct { 0 } else { each * len }];
+        let rest = if direct { count % size } else { 0 };
+        for line in (0..place.lines).step_by(each) {
+            let below = each == 2 && line + 1 < place.lines;
+            let (to, below) = match direct {
+                true => {
+                    let to = out(line, 0, channels);
+                    let next = below.then(|| out(line + 1, 0, channels).addr() - to.addr());
+                    (to, next.unwrap_or(0))
+                }
+                false => (rows.as_mut_ptr(), if below { len } else { 0 }),
+            };
             for block in 0..blocks.min(registers) {
                 let step = blocks * size;
+                let pixels = (registers - block).div_ceil(blocks);
                 let call = LineCall {
                     x: place.x(s, line).wrapping_add(place.lay.unit * block * size),
                     step: place.lay.unit * step,
-                    pixels: (registers - block).div_ceil(blocks),
-                    out: row[block * size..].as_mut_ptr(),
+                    pixels,
+                    out: to.wrapping_add(block * size),
                     out_step: step,
                     width: size,
+                    below,
                     ..self.block(block, &shifts, place.ending)
                 };
-                // SAFETY: as for depthwise lines; `row` holds all registers of the line.
-                unsafe { (self.row.depthwise)(&call) };
-            }
-            let to = out(line, 0, channels);
-            let (each, times) = if stride == channels {
-                (count, 1)
-            } else {
-                (channels, place.pixels)
-            };
-            for p in 0..times {
-                // SAFETY: `out` has `channels` bytes per pixel, at distances of `stride`.
+                let partial = rest > 0 && (registers - 1) % blocks == block;
+                let whole = pixels - usize::from(partial);
+                let kernel = self.depthwise_kernel();
+                // SAFETY: as for depthwise lines; the line, or `rows`, holds all registers, of the last one as many channels as are left.
                 unsafe {
-                    std::ptr::copy_nonoverlapping(row[p * channels..].as_ptr(), to.add(p * stride), each)
-                };
+                    kernel(&LineCall {
+                        pixels: whole,
+                        ..call
+                    });
+                    if partial {
+                        kernel(&LineCall {
+                            x: call.x.wrapping_add(whole * call.step),
+                            out: call.out.wrapping_add(whole * step),
+                            pixels: 1,
+                            width: rest,
+                            ..call
+                        });
+                    }
+                }
             }
+            for (row, line) in rows.chunks_exact(len).zip(line..place.lines) {
+                let to = out(line, 0, channels);
+                for p in 0..place.pixels {
+                    // SAFETY: `out` has `channels` bytes per pixel, at distances of `stride`.
+                    unsafe {
+                        std::ptr::copy_nonoverlapping(
+                            row[p * channels..].as_ptr(),
+                            to.add(p * stride),
+                            channels,
+                        )
+                    };
+                }
+            }
+        }
+    }
+
+    fn depthwise_kernel(&self) -> row::LineKernel {
+        match self.row.depthwise_pair {
+            Some(pair) if self.body.lines() == 2 => pair,
+            _ => self.row.depthwise,
         }
     }
 
     /// Bytes to the taps of each depthwise product; those that fill up the last one have weights of 0.
     fn shifts(&self, lay: &Lay) -> Vec<usize> {
+        let s = &self.shape;
+        if self.body.lines() == 2 {
+            let taps = pack::columns(s).flat_map(|(z, x, first)| (first..first + 4).map(move |y| [z, y, x]));
+            return taps
+                .map(|[z, y, x]| lay.place(s, [z, y.min(s.kernel[1]), x]))
+                .collect();
+        }
         let taps: usize = self.shape.kernel.iter().product();
         (0..taps.next_multiple_of(self.row.taps()))
             .map(|t| lay.tap(&self.shape, t.min(taps - 1)))
@@ -364,12 +441,14 @@ impl Patched {
     /// What a depthwise block has whatever it is called for.
     fn block<'a>(&'a self, block: usize, shifts: &'a [usize], ending: Ending<'a>) -> LineCall<'a> {
         let size = self.row.depthwise_block;
-        let lines = shifts.len() / self.row.taps() * (size * 4 / 64);
+        let lines = self.planes * shifts.len() / self.row.taps() * (size * 4 / 64) * self.body.lines();
         LineCall {
             x: std::ptr::null(),
             step: 0,
             shifts,
             quads: 0,
+            planes: self.planes,
+            panel: 0,
             weights: self.weights[block * lines..].as_ptr().cast(),
             bias: self.bias[block * size..].as_ptr(),
             multiplier: self.multiplier[block * size..].as_ptr(),
@@ -377,6 +456,7 @@ impl Patched {
             out: std::ptr::null_mut(),
             out_step: 0,
             width: 0,
+            below: 0,
             ending,
         }
     }

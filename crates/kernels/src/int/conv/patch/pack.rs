@@ -2,6 +2,7 @@
 
 use super::{Body, PANEL, PatchRow, Patched};
 use crate::ConvShape;
+use crate::int::conv::digits::digit;
 use crate::int::conv::{Epilogue, Output};
 
 /// 64 bytes of weights.
@@ -27,8 +28,44 @@ fn flattened(shape: &ConvShape) -> ConvShape {
     s
 }
 
+/// The largest magnitude.
+fn most(levels: &[i32]) -> u32 {
+    levels.iter().map(|l| l.unsigned_abs()).max().unwrap_or(0)
+}
+
+/// A digit of each level.
+fn digits_of(levels: &[i32], place: u32, row: &PatchRow) -> Vec<i32> {
+    let bits = row.digit_bits();
+    levels
+        .iter()
+        .map(|&l| digit(i64::from(l), place, bits) as i32)
+        .collect()
+}
+
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Products of a pair of lines: plane and column of the kernel, and the first of four rows. The lower line's taps reach one row further.
+pub(super) fn columns(s: &ConvShape) -> impl Iterator<Item = (usize, usize, usize)> {
+    let [kd, kh, kw] = s.kernel;
+    (0..kd).flat_map(move |z| (0..kw).flat_map(move |x| (0..kh + 1).step_by(4).map(move |y| (z, x, y))))
+}
+
+/// For each tap of the kernel its places in [`columns`]: of the upper line and, a row further, of the lower.
+fn places_in_columns(s: &ConvShape) -> Vec<Vec<[usize; 3]>> {
+    let [kd, kh, kw] = s.kernel;
+    let mut places = vec![Vec::new(); kd * kh * kw];
+    for (product, (z, x, first)) in columns(s).enumerate() {
+        for (at, row) in (first..first + 4).enumerate() {
+            for output in 0..2 {
+                if let Some(y) = row.checked_sub(output).filter(|&y| y < kh) {
+                    places[(z * kh + y) * kw + x].push([product, output, at]);
+                }
+            }
+        }
+    }
+    places
 }
 
 impl Patched {
@@ -51,6 +88,7 @@ impl Patched {
         row: &'static PatchRow,
         shape: ConvShape,
         body: Body,
+        planes: u32,
         lines: usize,
         channels: usize,
     ) -> Patched {
@@ -58,7 +96,8 @@ impl Patched {
             row,
             shape,
             body,
-            weights: vec![Line([0; 64]); lines],
+            planes: planes as usize,
+            weights: vec![Line([0; 64]); planes as usize * lines],
             bias: vec![0; channels],
             multiplier: vec![0.0; channels],
         }
@@ -84,7 +123,9 @@ impl Patched {
             joined,
         };
         let all = groups * panels;
-        let mut packed = Patched::zeroed(row, shape, body, all * segments * quads, all * PANEL);
+        let planes = row.planes(most(levels));
+        let each_panel = planes as usize * segments * quads;
+        let mut packed = Patched::zeroed(row, shape, body, planes, all * segments * quads, all * PANEL);
         let each = kd * kh * kw * cin;
         for o in 0..channels {
             let (panel, n) = (o / cout * panels + o % cout / PANEL, o % cout % PANEL);
@@ -96,10 +137,27 @@ impl Patched {
             // The bound of i32 covers the bias, with the zero point's share too.
             packed.bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
             packed.multiplier[panel * PANEL + n] = epilogue.multiplier[o];
-            for (i, &level) in levels.iter().enumerate() {
-                let (segment, at) = (i / len, i % len);
-                let line = &mut packed.weights[(panel * segments + segment) * quads + at / fold];
-                line.put(fold * n + at % fold, level, row.unit());
+            for plane in 0..planes {
+                let digits: Vec<i32>;
+                let levels = match planes {
+                    1 => levels,
+                    _ => {
+                        digits = digits_of(levels, planes - 1 - plane, row);
+                        &digits
+                    }
+                };
+                let first = panel * each_panel + plane as usize * segments * quads;
+                let lines = packed.weights[first..].chunks_mut(quads.max(1));
+                for (levels, lines) in levels.chunks(len.max(1)).zip(lines) {
+                    for (levels, line) in levels.chunks(fold).zip(lines) {
+                        for (t, &level) in levels.iter().enumerate() {
+                            match row.unit() {
+                                1 => line.0[4 * n + t] = level as u8,
+                                unit => line.put(fold * n + t, level, unit),
+                            }
+                        }
+                    }
+                }
             }
         }
         packed
@@ -108,16 +166,30 @@ impl Patched {
     fn depthwise(row: &'static PatchRow, shape: ConvShape, levels: &[i32], epilogue: &Epilogue) -> Patched {
         let (channels, taps) = (shape.out_channels, shape.kernel.iter().product::<usize>());
         let (block, each) = (row.depthwise_block, row.taps());
-        let products = taps.div_ceil(each);
+        let codes = !matches!(epilogue.output, Output::F32);
+        let paired = row.depthwise_pair.is_some()
+            && codes
+            && shape.output[1] > 1
+            && (shape.stride[1], shape.dilation[1]) == (1, 1);
+        // Where a tap stands: product, output line, place in the product.
+        let places: Vec<Vec<[usize; 3]>> = match paired {
+            true => places_in_columns(&shape),
+            false => (0..taps).map(|t| vec![[t / each, 0, t % each]]).collect(),
+        };
+        let products = match paired {
+            true => columns(&shape).count(),
+            false => taps.div_ceil(each),
+        };
+        let outputs = if paired { 2 } else { 1 };
         // Lines of a product: a block's channels, `each` taps of `unit` bytes.
         let lines = block * 4 / 64;
         let period = channels / gcd(channels, block);
-        let codes = !matches!(epilogue.output, Output::F32);
         let flat = codes && shape.stride[2] == 1 && channels % block != 0 && period <= block / 2;
         let blocks = if flat { period } else { channels.div_ceil(block) };
-        let body = Body::Depthwise { blocks, flat };
-        let all = blocks * products * lines;
-        let mut packed = Patched::zeroed(row, shape, body, all, blocks * block);
+        let body = Body::Depthwise { blocks, flat, paired };
+        let all = blocks * products * outputs * lines;
+        let planes = row.planes(most(levels));
+        let mut packed = Patched::zeroed(row, shape, body, planes, all, blocks * block);
         for at in 0..blocks * block {
             let element = at / block * block + row.channel(at % block);
             let c = if flat { element % channels } else { element };
@@ -129,11 +201,19 @@ impl Patched {
                 };
                 packed.bias[at] = (epilogue.bias[c] - shift) as i32;
                 packed.multiplier[at] = epilogue.multiplier[c];
-                for (t, &level) in levels.iter().enumerate() {
-                    let product = at / block * products + t / each;
-                    let i = at % block * each + t % each;
-                    let line = i * row.unit() / 64;
-                    packed.weights[product * lines + line].put(i % (64 / row.unit()), level, row.unit());
+                for plane in 0..planes as usize {
+                    let digits = match planes {
+                        1 => levels.to_vec(),
+                        _ => digits_of(levels, planes - 1 - plane as u32, row),
+                    };
+                    for (&level, places) in digits.iter().zip(&places) {
+                        for &[product, output, tap] in places {
+                            let product = (at / block * planes as usize + plane) * products + product;
+                            let i = at % block * each + tap;
+                            let line = (product * outputs + output) * lines + i * row.unit() / 64;
+                            packed.weights[line].put(i % (64 / row.unit()), level, row.unit());
+                        }
+                    }
                 }
             }
         }

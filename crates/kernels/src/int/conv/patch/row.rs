@@ -1,5 +1,9 @@
 //! What a registry row does: a line of output pixels from a patch.
 
+use crate::float::Activation;
+use crate::int::Edge;
+use crate::int::conv::digits;
+
 /// What becomes of a sum.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ending<'a> {
@@ -11,13 +15,61 @@ pub(crate) enum Ending<'a> {
     },
     /// 1.4.
     Real,
-    /// 1.4, LeakyRelu, then the division of 1.12.
-    Leaky {
-        alpha: f32,
-        scale: f32,
-        zero: u8,
-        hi: u8,
-    },
+    /// 1.4, a function, then the division of 1.12.
+    Function { function: Function, edge: Edge },
+}
+
+/// Functions that rows compute between sums and codes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Function {
+    LeakyRelu { alpha: f32 },
+    Swish,
+    HardSwish,
+}
+
+/// Steps below which a Swish is not fused: its quick form is not near enough to what is written (1.15) in such units.
+const FINE: f32 = 1e-12;
+
+impl Function {
+    /// The function of these numbers, if rows have it.
+    pub(crate) fn of(function: Activation, edge: Edge) -> Option<Function> {
+        match function {
+            Activation::LeakyRelu { alpha } => Some(Function::LeakyRelu { alpha }),
+            Activation::Swish { alpha: 1.0 } if edge.scale > FINE => Some(Function::Swish),
+            Activation::HardSwish => Some(Function::HardSwish),
+            _ => None,
+        }
+    }
+
+    /// Most that a number grows by.
+    pub(crate) fn most(self) -> f32 {
+        self.alpha().abs().max(1.0)
+    }
+
+    /// What it is multiplied by below 0, where it is a LeakyRelu.
+    pub(crate) fn alpha(self) -> f32 {
+        match self {
+            Function::LeakyRelu { alpha } => alpha,
+            _ => 1.0,
+        }
+    }
+
+    /// As 1.15 writes it, then the division of 1.12.
+    #[inline(always)]
+    pub(crate) fn quotients(self, x: &mut [f32], step: f32) {
+        match self {
+            Function::LeakyRelu { alpha } => each(x, step, |x| Activation::LeakyRelu { alpha }.apply(x)),
+            Function::Swish => each(x, step, |x| Activation::Swish { alpha: 1.0 }.apply(x)),
+            Function::HardSwish => each(x, step, |x| Activation::HardSwish.apply(x)),
+        }
+    }
+}
+
+#[inline(always)]
+fn each(x: &mut [f32], step: f32, f: impl Fn(f32) -> f32) {
+    for x in x {
+        *x = f(*x) / step;
+    }
 }
 
 /// What an ending calculates with; what it has no use for is neutral.
@@ -25,7 +77,7 @@ pub(crate) struct Numbers<'a> {
     pub(crate) zero: u8,
     pub(crate) hi: u8,
     pub(crate) table: &'a [u8; 256],
-    pub(crate) alpha: f32,
+    pub(crate) function: Function,
     /// Step of the codes.
     pub(crate) step: f32,
 }
@@ -38,7 +90,7 @@ impl<'a> Ending<'a> {
             zero: 0,
             hi: 0,
             table: &NO_TABLE,
-            alpha: 0.0,
+            function: Function::LeakyRelu { alpha: 1.0 },
             step: 1.0,
         };
         match *self {
@@ -48,16 +100,11 @@ impl<'a> Ending<'a> {
                 table: table.unwrap_or(&NO_TABLE),
                 ..none
             },
-            Ending::Leaky {
-                alpha,
-                scale,
-                zero,
-                hi,
-            } => Numbers {
-                zero,
-                hi,
-                alpha,
-                step: scale,
+            Ending::Function { function, edge } => Numbers {
+                zero: edge.zero,
+                hi: edge.hi,
+                function,
+                step: edge.scale,
                 ..none
             },
             Ending::Real => none,
@@ -65,7 +112,7 @@ impl<'a> Ending<'a> {
     }
 }
 
-/// Consecutive pixels of an output line × up to [`PANEL`](super::PANEL) channels.
+/// Consecutive pixels of an output line × up to [`PANEL`](super::PANEL) channels, twice that where a row takes panels in pairs.
 pub(crate) struct LineCall<'a> {
     /// First pixel under a shift of 0, and bytes from pixel to pixel.
     pub(crate) x: *const u8,
@@ -74,7 +121,12 @@ pub(crate) struct LineCall<'a> {
     pub(crate) shifts: &'a [usize],
     /// Dense: groups of four bytes in a segment.
     pub(crate) quads: usize,
-    /// Lines of 64 bytes. Dense: [segment][quad][channel][4 bytes]. Depthwise: [product][channel][taps], channels as below.
+    /// Digits of a level, of 7 bits where elements are bytes and of 14 where they are twice as wide: the weights are there for each of them, the highest
+    /// first, and what it gave counts as many times more as a digit has values.
+    pub(crate) planes: usize,
+    /// Dense: bytes from a panel's weights to the next one's.
+    pub(crate) panel: usize,
+    /// Lines of 64 bytes, for each digit. Dense: [segment][quad][channel][4 bytes]. Depthwise: [product][channel][taps], channels as below.
     pub(crate) weights: *const u8,
     /// A value per channel of the panel. Depthwise: in the order in which interleaving leaves channels, [`PatchRow::channel`].
     pub(crate) bias: *const i32,
@@ -84,6 +136,8 @@ pub(crate) struct LineCall<'a> {
     pub(crate) out: *mut u8,
     pub(crate) out_step: usize,
     pub(crate) width: usize,
+    /// Depthwise in pairs: bytes to the row of the line below; 0 where that line is not written.
+    pub(crate) below: usize,
     pub(crate) ending: Ending<'a>,
 }
 
@@ -101,7 +155,12 @@ pub(crate) struct PatchRow {
     /// Panels of which up to half, and of which more is used.
     pub(crate) half: LineKernel,
     pub(crate) whole: LineKernel,
+    /// Two panels, of rows that have registers for them.
+    pub(crate) pair: Option<LineKernel>,
     pub(crate) depthwise: LineKernel,
+    /// Two lines at once, of layers whose lines of output follow those of input: a product of four taps is taken down a column, where both lines
+    /// share what is interleaved. For codes.
+    pub(crate) depthwise_pair: Option<LineKernel>,
     /// Its channels: 16 with differences, of two taps a product; with codes, of four, those of a register's bytes.
     pub(crate) depthwise_block: usize,
     /// For rows that multiply tiles.
@@ -123,6 +182,19 @@ impl PatchRow {
     /// Bytes of an element.
     pub(super) fn unit(&self) -> usize {
         if self.widen.is_some() { 2 } else { 1 }
+    }
+
+    /// Bits of a digit where levels have several.
+    pub(super) fn digit_bits(&self) -> u32 {
+        7 * self.unit() as u32
+    }
+
+    /// Digits that levels of these magnitudes take: one where factors hold them as they are.
+    pub(super) fn planes(&self, most: u32) -> u32 {
+        match most < 1 << (8 * self.unit() - 1) {
+            true => 1,
+            false => digits::count(most, self.digit_bits()),
+        }
     }
 
     /// Taps of a depthwise product.
