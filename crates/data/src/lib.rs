@@ -3,6 +3,7 @@
 //! ```text
 //! bytes ─picture::decode─▶ Picture ─prepare─▶ (Tensor, Placement) … ─▶ [Detection] ─draw, write─▶ Picture, text
 //! DIR   ─read::open─▶ Dataset { names, pictures: [Entry { path, objects }], notes }
+//! .nii .nii.gz .npy .npz ─volume::read─▶ Volume { shape, values } … ─▶ mask ─volume::encode─▶ bytes
 //! ```
 //!
 //! Pictures and annotation files are untrusted: sizes are checked before anything is allocated, every error says
@@ -17,6 +18,7 @@ pub mod read;
 pub mod resize;
 mod rng;
 pub mod synth;
+pub mod volume;
 pub mod write;
 
 pub use picture::Picture;

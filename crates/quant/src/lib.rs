@@ -1,5 +1,6 @@
 //! Weight grids, activation calibration, corrections: everything that turns real numbers into small integers, and nothing that multiplies them.
 
+pub mod affine_map;
 pub mod allocate;
 pub mod annotate;
 pub mod calibrate;

@@ -4,3 +4,4 @@
 //! *files* are read by the `data` crate, which fills the types of [`detect`].
 
 pub mod detect;
+pub mod segment;

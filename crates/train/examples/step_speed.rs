@@ -55,6 +55,7 @@ fn quantizers(graph: &graph::Graph) -> Vec<FakeQuantizer> {
             zero_point: zero_point(&node.op)?,
             rounding: Rounding::Nearest,
             gradient: QuantizerGradient::Fixed,
+            step_of: None,
         })
     };
     graph.nodes.iter().filter_map(of).collect()

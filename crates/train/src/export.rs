@@ -102,7 +102,8 @@ pub fn export(
         let v = out
             .find(&q.edge)
             .ok_or_else(|| ExportError::NoValue { name: q.edge.clone() })?;
-        let scale = steps.get(q.edge.as_str()).copied().unwrap_or(q.step);
+        let owner = q.step_of.as_ref().unwrap_or(&q.edge);
+        let scale = steps.get(owner.as_str()).copied().unwrap_or(q.step);
         let edge = EdgeQuantizer {
             scale,
             zero_point: q.zero_point,
@@ -261,6 +262,11 @@ const OFF: f64 = 1.0 / (1 << 20) as f64;
 /// where the grid has one, and weights of that size where it has none.
 fn scaled(annotation: &WeightAnnotation, gain: &[f64], node: &str) -> Result<WeightAnnotation, ExportError> {
     let mut out = annotation.clone();
+    // A level and the one that takes its place when the weight is turned around: −level, or with zero points the level as far from the other end, the
+    // zero point turned in the same way.
+    let ends = annotation.levels.iter().min().copied().unwrap_or(0)
+        + annotation.levels.iter().max().copied().unwrap_or(0);
+    let mirror = if annotation.zero_points.is_some() { ends } else { 0 };
     let one_or_each = |list: &[i32], c: usize| if list.len() == 1 { list[0] } else { list[c] };
     let zero = |c: usize| annotation.zero_points.as_ref().map_or(0, |z| one_or_each(z, c));
     let code_of = |level: i32| {
@@ -306,14 +312,14 @@ fn scaled(annotation: &WeightAnnotation, gain: &[f64], node: &str) -> Result<Wei
                     grid: annotation.grid.clone(),
                     level,
                 };
-                *code = code_of(-level).ok_or_else(fault)?;
+                *code = code_of(mirror - level).ok_or_else(fault)?;
             }
         }
     }
     if annotation.zero_points.is_some() {
         out.zero_points = Some(
             (0..gain.len())
-                .map(|c| if turned[c] { -zero(c) } else { zero(c) })
+                .map(|c| if turned[c] { mirror - zero(c) } else { zero(c) })
                 .collect(),
         );
     }

@@ -37,7 +37,7 @@ macro_rules! keys {
 }
 
 keys! {
-    "model" = "''": "float model to start from: an ONNX file, or with random weights `zoo:tiny`, `zoo:small` (our own detectors), `zoo:resnet18` (a classifier), `zoo:resnet50` (a detector on it)",
+    "model" = "''": "float model to start from: an ONNX file, or with random weights `zoo:tiny`, `zoo:small` (our own detectors), `zoo:resnet18` (a classifier), `zoo:resnet50` (a detector on it), `zoo:unet3d`, `zoo:unet3d-transposed` (masks of volumes)",
     "head" = "''": "head description (JSON), where the model has none",
     "output" = "''": "folder of checkpoints, results.csv and the model; default: runs/ and the recipe's name",
     "seed" = "0": "of initial weights, order and changes of samples",
@@ -49,7 +49,8 @@ keys! {
     "zoo.width" = "16": "channels of the first layer of zoo:…",
     "zoo.size" = "96": "side of its input in pixels",
     "zoo.height" = "0": "height of its input, where it is not square",
-    "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10) or synth (drawn scenes)",
+    "zoo.depth" = "0": "first side of the input of a network for volumes, where it is not zoo.size",
+    "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10), synth (drawn scenes) or volumes (.npz with image and label, folder with images/ and labels/)",
     "data.path" = "''": "where it is",
     "data.split" = "''": "name of the list; several, with + between them, are read one after the other",
     "data.more" = "[]": "further folders, read after the first: [\"VOC2012\", \"cells:train\"], with :NAME of a list of their own",
@@ -57,6 +58,8 @@ keys! {
     "data.first" = "0": "synth: index of the first scene",
     "data.count" = "2000": "synth: scenes of an epoch",
     "data.max_objects" = "6": "synth: most objects of a scene",
+    "data.classes" = "[]": "volumes: names of the labels 0, 1, …, the background first",
+    "data.patch" = "[0.0, 0.0, 0.0]": "volumes: voxels of a training crop along each axis; zeros: those of the network's input",
     "data.hold_out" = "0.0": "part of the list that nothing trains on, drawn by data.seed: what eval.kind = 'held-out' evaluates",
     "data.cache" = "0": "MiB of decoded or drawn pictures that are kept for the next epochs",
     "eval.kind" = "''": "as data.kind, or held-out: the part of the training list that data.hold_out keeps back; empty: no evaluation",
@@ -73,6 +76,7 @@ keys! {
     "augment.mosaic" = "0.25": "chance of four pictures in one",
     "augment.hsv" = "[0.015, 0.5, 0.4]": "largest change of hue, saturation, value",
     "augment.cutout" = "0.0": "chance of grey rectangles",
+    "augment.intensity" = "0.1": "volumes: largest change of contrast and of brightness",
     "augment.shift" = "0": "random shift in pixels in place of scale and aspect, as for CIFAR",
     "loss.kind" = "'labels'": "labels, or distill: follow the float model, without labels",
     "loss.features" = "[]": "distill: names of inner values that follow, too",
@@ -81,7 +85,7 @@ keys! {
     "loss.feature_gain" = "3.0": "distill: factor of the features' loss",
     "loss.label_gain" = "0.0": "distill: factor of the loss against labels, where there are any",
     "loss.smoothing" = "0.0": "label smoothing",
-    "method.name" = "'lbw'": "float, lbw (projected descent on any grid), bcgd, binary-relax, lsq, apot",
+    "method.name" = "'lbw'": "float, lbw (projected descent on any grid), bcgd, binary-relax, lsq, apot, affine (codes with a trained affine map: grids affine2 … affine8)",
     "method.grid" = "'lbw4'": "grid of every layer without a rule",
     "method.rules" = "[]": "overrides as in quantize: [\"depthwise=int8\", \"first=float\"]",
     "method.granularity" = "'channel'": "channel or tensor: which weights share a scale",
@@ -91,6 +95,7 @@ keys! {
     "method.start" = "'float'": "float (its weights as they are) or corrected (rounded with error feedback, gains and means refitted, as in quantize)",
     "method.every" = "1": "steps between searches of the scale; 0: the scale of the start stays",
     "method.clip" = "true": "clip shadow weights half a gap above the top level",
+    "method.level_bits" = "15": "affine: bits that integer levels span: what a code leaves of them is how finely offsets and biases are rounded; 7 fits the fastest kernels",
     "method.rho" = "1e-5": "bcgd: blending",
     "method.published" = "false": "bcgd: the paper's one-pass quantizers in place of the exact ones",
     "method.from" = "[]": "falling bits: grids before method.grid, each for an equal part of the first half: [\"lbw6\", \"lbw5\"]",
@@ -100,7 +105,7 @@ keys! {
     "prune.lambda" = "0.001": "pull on a weak group",
     "prune.clip" = "0.7": "groups stronger than so many times the layer's mean are left alone; 0: group lasso, which leaves none",
     "activation.bits" = "8": "bits of activations; 0 leaves them float",
-    "activation.rule" = "'ste'": "ste, lsq, bcgd-3, bcgd-2, bcgd-ae",
+    "activation.rule" = "'ste'": "ste, lsq, bcgd-3, bcgd-2, bcgd-ae, affine (as lsq, by the range's end; codes that only move share one map, the input's stays)",
     "activation.rounding" = "'rne'": "rne or ceil",
     "activation.factor" = "0.01": "bcgd: factor of the gradient of a learned step, which is then clipped to -1 … 1",
     "activation.calibration" = "64": "pictures that choose the ranges, and that a corrected start is fitted on",
@@ -236,14 +241,22 @@ impl Recipe {
         self.within("activation.bits", 0.0, 8.0)?;
         self.within("activation.factor", 0.0, 1.0)?;
         self.within("optimizer.rate", 0.0, 1e3)?;
-        self.one_of("data.kind", &["folder", "classes", "synth"])?;
-        self.one_of("eval.kind", &["", "folder", "classes", "synth", "held-out"])?;
+        self.one_of("data.kind", &["folder", "classes", "synth", "volumes"])?;
+        self.one_of(
+            "eval.kind",
+            &["", "folder", "classes", "synth", "volumes", "held-out"],
+        )?;
+        self.within("augment.intensity", 0.0, 1.0)?;
+        self.within("method.level_bits", 2.0, 16.0)?;
+        if self.numbers("data.patch").len() != 3 {
+            return Err(self.refuse("data.patch", "three numbers"));
+        }
         self.one_of("loss.kind", &["labels", "distill"])?;
         self.one_of("loss.measure", &["squares", "divergence"])?;
         self.within("loss.label_gain", 0.0, 1e6)?;
         self.one_of(
             "method.name",
-            &["float", "lbw", "bcgd", "binary-relax", "lsq", "apot"],
+            &["float", "lbw", "bcgd", "binary-relax", "lsq", "apot", "affine"],
         )?;
         self.one_of("method.start", &["float", "corrected"])?;
         self.one_of("optimizer.name", &["adamw", "sgd"])?;

@@ -78,6 +78,7 @@ fn threads_do_not_change_a_bit() {
         zero_point: 0,
         rounding: Rounding::Nearest,
         gradient: QuantizerGradient::Lsq,
+        step_of: None,
     };
     same(
         &net.graph,

@@ -72,6 +72,7 @@ fn quantizers(names: &[String], rounding: Rounding) -> Vec<FakeQuantizer> {
             zero_point: if signed { 120 } else { 0 },
             rounding: if signed { Rounding::Nearest } else { rounding },
             gradient: QuantizerGradient::Lsq,
+            step_of: None,
         }
     };
     names.iter().enumerate().map(of).collect()
@@ -304,6 +305,7 @@ fn a_trained_detector_runs_in_integers() {
         zero_point,
         rounding: Rounding::Nearest,
         gradient: QuantizerGradient::Lsq,
+        step_of: None,
     };
     let quantizers: Vec<FakeQuantizer> = edges.iter().map(quantizer).collect();
     let options = ProgramOptions {

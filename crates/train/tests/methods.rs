@@ -2,6 +2,7 @@
 
 use quant::{Granularity, ProjectOptions, ScaleKind, Solver};
 use testing::SplitMix64;
+use train::method::affine::Affine;
 use train::method::apot::Apot;
 use train::method::bcgd::{Bcgd, Quantizer};
 use train::method::binary_relax::{BinaryRelax, relax};
@@ -71,6 +72,9 @@ fn all() -> Vec<(&'static str, Box<dyn WeightMethod>)> {
     }
     for granularity in [Granularity::Tensor, Granularity::Channel] {
         out.push(("lsq", Box::new(Lsq::new(4, granularity, layout()))));
+        for bits in [2, 4, 8] {
+            out.push(("affine", Box::new(Affine::new(bits, 7, granularity, layout()))));
+        }
         out.push((
             "apot",
             Box::new(Apot::new("apot4".parse().unwrap(), granularity, layout())),

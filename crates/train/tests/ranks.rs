@@ -77,6 +77,7 @@ fn trainer(low_bit: bool, ranks: &Ranks, sync: bool) -> Trainer {
         zero_point: 0,
         rounding: Rounding::Nearest,
         gradient: QuantizerGradient::Lsq,
+        step_of: None,
     };
     let relu = |n: &&graph::Node| matches!(n.op, graph::Op::Unary(graph::Unary::Relu));
     if low_bit {

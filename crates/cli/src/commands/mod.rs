@@ -11,6 +11,7 @@ mod export;
 mod inspect;
 mod kernels;
 mod quantize;
+mod segment;
 mod synth;
 mod train;
 mod verify;
@@ -53,6 +54,8 @@ commands! {
     /// Boxes on pictures: annotated pictures, COCO results, CSV
     #[command(visible_alias = "predict")]
     Detect(detect),
+    /// The mask of a volume (NIfTI, NumPy), of any size, by overlapping patches
+    Segment(segment),
     /// Boxes lost, gained and shifted between two models, most harmful picture first
     Compare(compare),
     /// Time of a model, or of two by turns; time per layer

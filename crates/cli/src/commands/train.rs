@@ -91,6 +91,18 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         vec!["bytes of the packed model".into(), made.model_bytes.to_string()],
         vec!["seconds".into(), format!("{:.1}", made.seconds)],
     ];
+    for (class, dice) in &made.classes {
+        rows.push(vec![
+            format!("dice of {}", printable(class)),
+            format!("{dice:.4}"),
+        ]);
+    }
+    if let Some(agreement) = made.agreement {
+        rows.push(vec![
+            "voxels that differ from the f32 training forward".into(),
+            format!("{} of {}", agreement.differing, agreement.voxels),
+        ]);
+    }
     if let Some(pruned) = made.pruned {
         rows.push(vec![
             "empty groups, compression without them".into(),

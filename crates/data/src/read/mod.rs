@@ -18,7 +18,7 @@ mod text;
 mod voc;
 mod yaml;
 mod yolo;
-mod zip;
+pub(crate) mod zip;
 
 use std::path::{Path, PathBuf};
 

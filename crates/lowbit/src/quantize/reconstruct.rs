@@ -286,6 +286,7 @@ fn quantizers(graph: &Graph, edges: &BTreeMap<ValueId, EdgeQuantizer>) -> Vec<Fa
             zero_point: q.zero_point,
             rounding: Rounding::Nearest,
             gradient: QuantizerGradient::Fixed,
+            step_of: None,
         })
         .collect()
 }

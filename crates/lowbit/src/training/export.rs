@@ -37,6 +37,26 @@ pub(super) fn model(
             graph.edges.insert(v, q);
         }
     }
+    // Codes that only move carry the map of those that they were.
+    for node in &graph.nodes {
+        let v = node.outputs[0];
+        let count = if matches!(node.op, Op::Concat { .. }) {
+            node.inputs.len()
+        } else {
+            1
+        };
+        let mut before = node
+            .inputs
+            .iter()
+            .take(count)
+            .flatten()
+            .map(|x| graph.edges.get(x).copied());
+        let first = before.next().flatten();
+        let missing = edges.contains_key(&v) && !graph.edges.contains_key(&v);
+        if let Some(q) = first.filter(|q| missing && before.all(|other| other == Some(*q))) {
+            graph.edges.extend(node.outputs.iter().map(|&y| (y, q)));
+        }
+    }
     simplify(&mut graph, &oracle::Reference, &Budget::default())?;
     // What simplifying has taken out carries nothing.
     let left: std::collections::BTreeSet<ValueId> = (graph.nodes.iter())

@@ -7,12 +7,14 @@
 //! A run writes into one folder, each file whole or not at all: `checkpoint.safetensors`, `results.csv` and TensorBoard's event file as it goes; at the
 //! end `model.onnx`, `results.json` and `report.html`. Killed at any moment it goes on from the last checkpoint and ends with the same model.
 
+mod agreement;
 mod data;
 mod events;
 mod executor;
 mod export;
 mod judge;
 mod log;
+mod maps;
 mod objective;
 mod quantizers;
 mod report;
@@ -21,6 +23,7 @@ mod setup;
 mod source;
 mod start;
 mod table;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -123,6 +126,15 @@ pub struct PrunedSize {
     pub compression: f64,
 }
 
+/// Voxels whose class differs between the engine and the training network's own f32 forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Agreement {
+    /// Those that differ.
+    pub differing: u64,
+    /// All that were compared.
+    pub voxels: u64,
+}
+
 /// A finished run.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Trained {
@@ -131,8 +143,14 @@ pub struct Trained {
     pub folder: PathBuf,
     /// Updates done.
     pub steps: u64,
-    /// mAP at IoU 0.5, or accuracy, of the packed model.
+    /// mAP at IoU 0.5, accuracy, or the mean dice of the classes, of the packed model.
     pub score: Option<f64>,
+    /// The score by class, of volumes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<(String, f64)>,
+    /// The engine beside the training forward, of volumes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
     /// Of the float model that the run started from.
     pub start_score: Option<f64>,
     /// Of the quantized model before the first update.

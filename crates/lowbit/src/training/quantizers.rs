@@ -10,6 +10,7 @@ use quant::calibrate::ObserverKind;
 use quant::grid::Grid;
 use quant::prune::{Clip, GroupShape, Groups};
 use quant::{Granularity, ProjectOptions};
+use train::method::affine::Affine;
 use train::method::apot::Apot;
 use train::method::bcgd::{Bcgd, Quantizer};
 use train::method::binary_relax::BinaryRelax;
@@ -22,6 +23,7 @@ use train::program::{FakeQuantizer, Parameter, QuantizerGradient, Rounding};
 use train::recipe::Recipe;
 use train::trainer::StepRule;
 
+use super::maps::Maps;
 use crate::runtime::{RunOptions, Runner};
 use crate::{Error, Model, Result};
 
@@ -127,7 +129,10 @@ pub(super) fn plan(
     let watch = observed.keys().copied().collect();
     let mut observers = plan.observers();
     let runner = Runner::on_graph(graph, pool.clone(), &RunOptions::default(), true)?;
-    let name = folded.head()?.input.name.clone();
+    let name = match graph.inputs[..] {
+        [input] => graph.value(input).name.clone(),
+        _ => return Err(Error::unsupported("only models with one input can be trained")),
+    };
     for input in inputs {
         // The plan shows what nodes give; the input is nobody's.
         if let Some(&group) = graph.find(&name).and_then(|id| observed.get(&id)) {
@@ -142,7 +147,15 @@ pub(super) fn plan(
     }
     let mut edges = plan.quantizers(graph, &observers)?;
     crate::quantize::calibrate::round_once(graph, &mut edges);
+    if shares_maps(recipe) {
+        Maps::joined(graph, &mut edges);
+    }
     Ok(Quantized { layers, plan, edges })
+}
+
+/// Whether codes that only move keep their map while it is trained.
+fn shares_maps(recipe: &Recipe) -> bool {
+    recipe.text("activation.rule") == "affine"
 }
 
 impl Layer {
@@ -205,6 +218,10 @@ impl Layer {
         let by_rule = self.grid.to_string() != recipe.text("method.grid");
         let bits = self.grid.bits();
         let method: Box<dyn WeightMethod> = match recipe.text("method.name") {
+            "affine" if self.grid.is_affine() && bits >= 2 => {
+                let span = recipe.count("method.level_bits") as u32;
+                Box::new(Affine::new(bits, span, options.granularity, layout()))
+            }
             _ if by_rule => return Ok(projected(self.grid)),
             "bcgd" => {
                 let quantizer = match recipe.flag("method.published") {
@@ -226,7 +243,7 @@ impl Layer {
             "apot" if self.grid.has_zero() && !self.grid.is_affine() => {
                 Box::new(Apot::new(self.grid, options.granularity, layout()))
             }
-            name @ ("lsq" | "apot") => {
+            name @ ("lsq" | "apot" | "affine") => {
                 return Err(Error::usage(format!("method {name} has no grid {}", self.grid))
                     .at("recipe key \"method.grid\""));
             }
@@ -305,14 +322,29 @@ impl Quantized {
             let layer = clamp.and_then(|n| before(n.inputs[0]?));
             q.zero_point == 0 && layer.is_some_and(|n| matches!(n.op, Op::Conv(_) | Op::Gemm { .. }))
         };
+        let affine = shares_maps(recipe);
+        let maps = match affine {
+            true => Maps::joined(folded, &mut self.edges.clone()),
+            false => Maps::apart(&self.edges),
+        };
         let (mut all, mut steps) = (Vec::new(), BTreeMap::new());
-        for (v, q) in self.edges.iter().filter(|(v, q)| !clamped(v, q)) {
-            let value = folded.value(*v);
+        for (v, q) in self
+            .edges
+            .iter()
+            .filter(|(v, q)| !clamped(v, q) && !maps.repeats(**v))
+        {
+            let (value, owner) = (folded.value(*v), maps.owner(*v));
             let elements: usize = value.fixed_shape().unwrap_or_default().iter().product();
             let top = f64::from(q.max_code());
             let batch = recipe.count("batch") as f64;
             let rule = match gradient {
                 QuantizerGradient::Fixed => StepRule::Fixed,
+                // Bytes of pictures and volumes have their map.
+                QuantizerGradient::Lsq if affine && folded.inputs.contains(v) => StepRule::Fixed,
+                QuantizerGradient::Lsq if affine => StepRule::Range {
+                    scale: (1.0 / (elements as f64 * batch * top).sqrt()) as f32,
+                    top: top as f32,
+                },
                 QuantizerGradient::Lsq => StepRule::Lsq {
                     scale: (1.0 / (elements as f64 * batch * top).sqrt()) as f32,
                 },
@@ -320,7 +352,9 @@ impl Quantized {
                     factor: recipe.number("activation.factor") as f32,
                 },
             };
-            steps.insert(format!("{}/step", value.name), rule);
+            let owner = (owner != *v).then(|| folded.value(owner).name.clone());
+            let name = owner.as_ref().unwrap_or(&value.name);
+            steps.insert(format!("{name}/step"), rule);
             all.push(FakeQuantizer {
                 edge: value.name.clone(),
                 bits: q.bits,
@@ -332,6 +366,7 @@ impl Quantized {
                     Rounding::Nearest
                 },
                 gradient,
+                step_of: owner,
             });
         }
         Ok((all, steps))

@@ -38,10 +38,7 @@ pub(super) fn html(
 
 fn summary(page: &mut Page, run: &Run, made: &Trained, table: &Table) {
     let number = |score: Option<f64>| score.map_or("–".into(), |s| format!("{s:.4}"));
-    let score = match run.source.detector_head() {
-        Ok(_) => "mAP at IoU 0.5",
-        Err(_) => "share of right classes",
-    };
+    let score = run.task.measure();
     let start = table.rows.first().filter(|r| r.step == 0).and_then(|r| r.score);
     let row = |name: &str, value: String| vec![name.to_string(), value];
     page.table(
@@ -173,7 +170,7 @@ fn layers(page: &mut Page, deployed: &[Deployed], state: &Checkpoint) {
 
 /// The first pictures of the evaluation: the float model's boxes, or the labels where the run began from nothing, beside the packed model's.
 fn examples(page: &mut Page, run: &Run, model: &Model) -> Result<()> {
-    let Some((set, classes)) = &run.judged else {
+    let Some((set, classes)) = run.task.pictures() else {
         return Ok(());
     };
     if run.source.detector_head().is_err() {

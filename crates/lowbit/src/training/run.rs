@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ::data::augment::{LoadError, Loader};
 use graph::onnx::Form;
 use graph::passes::{Budget, simplify};
 use kernels::Pool;
@@ -16,12 +15,12 @@ use train::trainer::{Deployed, TrainError, Trainer};
 
 use super::executor::{self, Executors};
 use super::log::{Rows, TrainLine};
-use super::objective::Objective;
 use super::quantizers::{self, Quantized};
 use super::table::Table;
+use super::task::{self, Score, Task};
 use super::{
-    CHECKPOINT, EVENTS, JSON, MODEL, PrunedSize, REPORT, RESULTS, Trained, data, events, exchange_fault,
-    export, judge, report, setup, start,
+    CHECKPOINT, EVENTS, JSON, MODEL, PrunedSize, REPORT, RESULTS, Trained, agreement, events, exchange_fault,
+    export, report, setup, start,
 };
 use crate::output::Folder;
 use crate::{Control, Error, ErrorKind, Model, Provenance, Result};
@@ -36,33 +35,23 @@ pub(super) struct Run {
     trained: Model,
     quantized: Quantized,
     activations: Vec<FakeQuantizer>,
-    set: data::Set,
-    pub(super) judged: Option<(data::Set, Vec<Option<usize>>)>,
-    objective: Objective,
+    pub(super) task: Box<dyn Task>,
+    executors: Executors,
     trainer: Trainer,
     ranks: Ranks,
 }
 
 impl Run {
     pub(super) fn new(name: String, recipe: Recipe, source: Model, ranks: &Ranks) -> Result<Run> {
-        let head = source.head()?.clone();
         let pool = Arc::new(Pool::new(recipe.count("threads") as usize));
         let executors = Executors::new(&recipe, &pool)?;
-        let set = data::open_cached(&recipe, &head.input)?;
-        let classes = data::classes(&set, &head.classes);
+        let mut task = task::open(&recipe, &source, ranks)?;
         let distill = recipe.text("loss.kind") == "distill";
-        // A teacher needs no labels.
-        let unlabelled = distill && recipe.number("loss.label_gain") == 0.0;
-        let classes = if unlabelled {
-            classes.unwrap_or_default()
-        } else {
-            classes?
-        };
         let mut folded = source.graph().clone();
         simplify(&mut folded, &oracle::Reference, &Budget::default())?;
         let folded = source.with_graph(folded);
-        let pictures = setup::calibration(&recipe, &set, &head.input)?;
-        let quantized = quantizers::plan(&recipe, source.graph(), &folded, &pictures, &pool)?;
+        let inputs = task.calibration(&recipe)?;
+        let quantized = quantizers::plan(&recipe, source.graph(), &folded, &inputs, &pool)?;
         let (activations, steps) = quantized.activations(&recipe, folded.graph())?;
         let parts = start::Parts {
             recipe: &recipe,
@@ -70,17 +59,14 @@ impl Run {
             folded: &folded,
             quantized: &quantized,
             activations: &activations,
-            inputs: &pictures,
+            inputs: &inputs,
             pool: &pool,
         };
         let begin = parts.start()?;
-        let mut outputs: Vec<String> = head.outputs().into_iter().map(String::from).collect();
-        if distill {
-            outputs.extend(recipe.texts("loss.features").into_iter().map(String::from));
-        }
+        let outputs = task.outputs();
         let program = setup::program(
             &recipe,
-            &begin.model,
+            &task.sized(&begin.model)?,
             activations.clone(),
             outputs.clone(),
             ranks,
@@ -97,7 +83,7 @@ impl Run {
             }
             false => None,
         };
-        let objective = Objective::new(&recipe, &head, classes, teacher, ports.clone())?;
+        task.prepare(&recipe, teacher, ports.clone())?;
         let trainer = Trainer::new(
             exec,
             &parameters,
@@ -107,14 +93,6 @@ impl Run {
             &steps,
         )
         .shared(ranks);
-        let judged = match recipe.text("eval.kind") {
-            "" => None,
-            _ => {
-                let set = data::open(&recipe, "eval", &head.input)?;
-                let classes = data::classes(&set, &head.classes)?;
-                Some((set, classes))
-            }
-        };
         Ok(Run {
             name,
             recipe,
@@ -122,9 +100,8 @@ impl Run {
             trained: begin.model,
             quantized,
             activations,
-            set,
-            judged,
-            objective,
+            task,
+            executors,
             trainer,
             ranks: ranks.clone(),
         })
@@ -175,16 +152,9 @@ impl Run {
         control: &Control,
         line: &mut dyn FnMut(&TrainLine),
     ) -> Result<()> {
-        let head = self.source.head()?.clone();
         let first = self.trainer.step_count();
         let steps = self.recipe.count("steps");
-        let plan = data::plan(
-            &self.recipe,
-            &head.input,
-            data::changes(&self.recipe),
-            &self.ranks,
-        );
-        let mut loader = Loader::new(self.set.source.clone(), plan, first);
+        self.task.begin(first);
         let interval = |key: &str| self.recipe.count(key);
         let (evaluate, save, log) = (
             interval("eval.every"),
@@ -209,12 +179,10 @@ impl Run {
                 .at(folder.path().display())
                 .help("go on with --resume"));
             }
-            let batch = loader.next_batch().map_err(load_fault)?;
-            let (objective, ranks) = (&mut self.objective, &self.ranks);
-            objective.target(&batch)?;
-            let input: &[f32] = &batch.input;
-            let report = self.trainer.step(&[input], &mut |outputs, gradients| {
-                objective.evaluate(input, outputs, ranks, gradients)
+            let input = self.task.next()?;
+            let (task, ranks) = (&mut self.task, &self.ranks);
+            let report = self.trainer.step(&[&input], &mut |outputs, gradients| {
+                task.loss(&input, outputs, ranks, gradients)
             });
             let report = report.map_err(|e| fault(e).at(folder.path().display()))?;
             rows.add(&report);
@@ -240,22 +208,18 @@ impl Run {
 
     /// Accuracy of the model as it would be exported now.
     fn score(&mut self, batches: &[Vec<&[f32]>], control: &Control) -> Result<Option<f64>> {
-        if self.judged.is_none() {
+        if self.recipe.text("eval.kind").is_empty() {
             return Ok(None);
         }
         let model = self.model(batches)?;
-        self.judge(&model, control)
+        Ok(self.judge(&model, control)?.map(|s| s.value))
     }
 
-    pub(super) fn judge(&self, model: &Model, control: &Control) -> Result<Option<f64>> {
-        let Some((set, classes)) = self.judged.as_ref().filter(|_| self.ranks.is_first()) else {
-            return Ok(None);
-        };
-        let (most, threads) = (
-            self.recipe.count("eval.count") as usize,
-            self.recipe.count("threads") as usize,
-        );
-        judge::score(model, set, classes, most, threads, control).map(Some)
+    pub(super) fn judge(&self, model: &Model, control: &Control) -> Result<Option<Score>> {
+        match self.ranks.is_first() {
+            true => self.task.score(model, &self.recipe, control),
+            false => Ok(None),
+        }
     }
 
     pub(super) fn model(&mut self, batches: &[Vec<&[f32]>]) -> Result<Model> {
@@ -319,13 +283,6 @@ impl Run {
         begin: Instant,
     ) -> Result<Trained> {
         self.save(folder, rows)?;
-        let head = self.source.head()?.clone();
-        let plan = data::plan(
-            &self.recipe,
-            &head.input,
-            data::changes(&self.recipe),
-            &self.ranks,
-        );
         let count = match self.recipe.text("batch_norm.mode") {
             "batch" => self.recipe.count("batch_norm.reestimate"),
             _ => 0,
@@ -333,9 +290,9 @@ impl Run {
         let mut batches = Vec::new();
         for k in 0..count {
             let step = self.recipe.count("steps") + k;
-            batches.push(::data::augment::batch(&*self.set.source, &plan, step).map_err(load_fault)?);
+            batches.push(self.task.input(step)?);
         }
-        let inputs: Vec<Vec<&[f32]>> = batches.iter().map(|b| vec![b.input.as_slice()]).collect();
+        let inputs: Vec<Vec<&[f32]>> = batches.iter().map(|b| vec![b.as_slice()]).collect();
         let deployed = self.trainer.deploy(&inputs).map_err(fault)?;
         let mut model = self.exported(&deployed)?;
         let bytes = match model.is_quantized() {
@@ -355,14 +312,29 @@ impl Run {
         let score = self.judge(&model, control)?;
         let start_score = match self.recipe.text("model").starts_with("zoo:") {
             true => None,
-            false => self.judge(&self.source, control)?,
+            false => self.judge(&self.source, control)?.map(|s| s.value),
         };
-        rows.finish(score);
+        let agreement = match (model.is_quantized(), self.task.volumes()) {
+            (true, Some(cases)) if self.ranks.is_first() => {
+                let parts = agreement::Parts {
+                    recipe: &self.recipe,
+                    trained: &self.trained,
+                    deployed: &deployed,
+                    quantizers: &self.activations,
+                    executors: &self.executors,
+                };
+                Some(parts.compare(&model, cases, control)?)
+            }
+            _ => None,
+        };
+        rows.finish(score.as_ref().map(|s| s.value));
         let table = write_rows(folder, rows)?;
         let made = Trained {
             folder: folder.path().to_owned(),
             steps: self.trainer.step_count(),
-            score,
+            score: score.as_ref().map(|s| s.value),
+            classes: score.map_or_else(Vec::new, |s| s.classes),
+            agreement,
             start_score,
             rounded_score: rows.start,
             quantized_layers: self.quantized.layers.len(),
@@ -408,13 +380,6 @@ fn fault(e: TrainError) -> Error {
         TrainError::Checkpoint(e) => Error::bad(e.to_string()),
         TrainError::Exchange(e) => exchange_fault(e),
         TrainError::Exec(e) => executor::fault(e),
-        e => Error::bad(e.to_string()),
-    }
-}
-
-fn load_fault(e: LoadError) -> Error {
-    match e {
-        LoadError::Source(::data::augment::SourceError::Picture(e)) => e.into(),
         e => Error::bad(e.to_string()),
     }
 }

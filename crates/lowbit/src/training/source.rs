@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use graph::onnx::{Form, WriteOptions};
 use graph::passes::unfold_batch_norm;
 use train::recipe::Recipe;
-use train::zoo::{ALL, Network};
+use train::zoo::{ALL, Network, VOLUMES};
 
-use super::data;
+use super::{data, task};
 use crate::model::ZOO;
 use crate::{Control, Error, LoadOptions, Model, Result};
 
 /// The network that `zoo:NAME` stands for.
 fn zoo(text: &str) -> Result<Network> {
-    let all: Vec<String> = ALL.iter().map(|n| format!("{ZOO}{}", n.name)).collect();
+    let mut all: Vec<String> = ALL.iter().map(|n| format!("{ZOO}{}", n.name)).collect();
     let found = all.iter().position(|name| name == text);
+    all.extend(VOLUMES.iter().map(|n| format!("{ZOO}{}", n.name)));
     found.map(|i| ALL[i]).ok_or_else(|| {
         let near = quant::names::nearest(text, all.iter().map(String::as_str));
         let near = quant::names::did_you_mean(near);
@@ -24,6 +25,35 @@ fn zoo(text: &str) -> Result<Network> {
         ))
         .help("give one of them, or an ONNX file")
     })
+}
+
+fn written(graph: &graph::Graph) -> Result<Vec<u8>> {
+    let form = WriteOptions {
+        form: Form::Float,
+        producer_version: crate::TOOL_VERSION.into(),
+    };
+    Ok(graph::onnx::write(graph, &form)?)
+}
+
+/// A network of our own for volumes.
+fn volume_network(recipe: &Recipe, text: &str) -> Result<graph::Graph> {
+    let network = VOLUMES.iter().find(|n| text.strip_prefix(ZOO) == Some(n.name));
+    let network = network.ok_or_else(|| Error::usage(format!("there is no {text}")))?;
+    let number = |key: &str| recipe.count(key) as usize;
+    let width = number("zoo.width");
+    let size = ["zoo.depth", "zoo.height", "zoo.size"].map(|key| match (key, number(key)) {
+        ("zoo.depth" | "zoo.height", 0) => number("zoo.size"),
+        (_, n) => n,
+    });
+    let fits = |side: usize| side > 0 && side.is_multiple_of(network.multiple) && side <= 1024;
+    if !(1..=256).contains(&width) || !size.into_iter().all(fits) {
+        return Err(Error::usage(format!(
+            "of {text}, zoo.width is 1 … 256, zoo.depth, zoo.height and zoo.size are multiples of {} up to 1024",
+            network.multiple
+        )));
+    }
+    let classes = task::volumes::classes(recipe)?;
+    Ok((network.build)(&classes, width, size, recipe.count("seed")))
 }
 
 pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
@@ -40,6 +70,9 @@ pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
         "" => {
             return Err(Error::usage("the recipe says no model")
                 .help("give an ONNX file, or model = \"zoo:tiny\" to start from random weights"));
+        }
+        _ if VOLUMES.iter().any(|n| text.strip_prefix(ZOO) == Some(n.name)) => {
+            Model::from_bytes(&written(&volume_network(recipe, text)?)?, &options)?
         }
         _ if text.starts_with(ZOO) => {
             let network = zoo(text)?;
@@ -59,11 +92,7 @@ pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
                 )));
             }
             let graph = (network.build)(&names, width, size, recipe.count("seed"));
-            let form = WriteOptions {
-                form: Form::Float,
-                producer_version: crate::TOOL_VERSION.into(),
-            };
-            Model::from_bytes(&graph::onnx::write(&graph, &form)?, &options)?
+            Model::from_bytes(&written(&graph)?, &options)?
         }
         path => Model::load(Path::new(path), &options)?,
     };

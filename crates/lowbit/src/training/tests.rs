@@ -38,6 +38,16 @@ fn shortened(path: &Path, data: Option<&Path>, scratch: &Path) -> Option<Recipe>
         model = Recipe::parse(&other, &[]).unwrap().text("model").to_string();
         set("model", &model);
     }
+    if whole.text("data.kind") == "volumes" {
+        for (key, value) in [
+            ("zoo.depth", "8"),
+            ("zoo.height", "12"),
+            ("zoo.size", "16"),
+            ("data.patch", "[8.0, 12.0, 8.0]"),
+        ] {
+            set(key, value);
+        }
+    }
     if model.starts_with("zoo:resnet") {
         set("zoo.height", "64");
     }
@@ -120,7 +130,7 @@ fn every_recipe_ends_in_a_file_that_gives_the_trainers_bytes() {
         assert_eq!(evaluated.is_quantized(), file.is_quantized());
         if file.is_quantized() {
             assert_eq!(check(&evaluated), check(&file), "{}", path.display());
-            assert_eq!(made.score, score, "{}", path.display());
+            assert_eq!(made.score, score.map(|s| s.value), "{}", path.display());
         }
         ran.push(path);
     }

@@ -11,6 +11,7 @@
 //! | [`fastestdet`] | FastestDet |
 //! | [`ssd`] | SSD with priors, UltraFace: hard negatives |
 //! | [`distill`] | any detector that follows a teacher, without labels |
+//! | [`segment`] | masks of volumes: cross-entropy and soft dice |
 //! | [`classify`] | cross-entropy with smoothed or soft targets |
 //!
 //! Outputs are f32 in ONNX's order, the batch first; boxes are pixels of the network's input. Sums run in f64 in a fixed order, so that a
@@ -29,6 +30,7 @@ pub mod distill;
 pub mod fastestdet;
 mod iou;
 pub mod nanodet;
+pub mod segment;
 pub mod ssd;
 mod terms;
 pub mod yolo_v3;

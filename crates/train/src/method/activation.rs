@@ -14,7 +14,7 @@
 //! | `bcgd-ae` | 1 inside, else 0 | −z | k | K − z |
 //! | `bcgd-3` | 1 inside, else 0 | −z | 2^(b−1) · sign(x) | K − z |
 //! | `bcgd-2` | 1 inside, else 0 | −z | 0 | K − z |
-//! | `lsq` | 1 inside, else 0 | −z | k − x/s | K − z |
+//! | `lsq`, `affine` | 1 inside, else 0 | −z | k − x/s | K − z |
 //!
 //! For z = 0 these are BCGD's 2^b-, 3- and 2-valued derivatives (3-valued: the mean of k over (0, Kα]) and LSQ's (arXiv 1902.08153, eq. 3).
 //! With z > 0, the paper does not say; the clamp's own bounds stand in for 0 and K, and the 3-valued form takes the side's mean level,
@@ -25,7 +25,7 @@ use quant::names::{did_you_mean, nearest};
 use crate::program::{AlphaDerivative, QuantizerGradient, Rounding};
 
 /// Names of the derivatives in recipes.
-const RULES: [(&str, QuantizerGradient); 5] = [
+const RULES: [(&str, QuantizerGradient); 6] = [
     ("ste", QuantizerGradient::Fixed),
     (
         "bcgd-ae",
@@ -34,6 +34,7 @@ const RULES: [(&str, QuantizerGradient); 5] = [
     ("bcgd-3", QuantizerGradient::Alpha(AlphaDerivative::ThreeValued)),
     ("bcgd-2", QuantizerGradient::Alpha(AlphaDerivative::TwoValued)),
     ("lsq", QuantizerGradient::Lsq),
+    ("affine", QuantizerGradient::Lsq),
 ];
 
 /// The derivatives of this name.

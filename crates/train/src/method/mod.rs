@@ -16,6 +16,7 @@
 //! | BCGD: blending, its weight quantizers | [`bcgd`] | arXiv 1808.05240 |
 //! | BinaryRelax | [`binary_relax`] | arXiv 1801.06313 |
 //! | LSQ: learned steps | [`lsq`] | arXiv 1902.08153 |
+//! | affine maps with learned ranges | [`affine`] | ACM JETC 18(2), 2022 |
 //! | APoT with a learned clipping threshold | [`apot`] | arXiv 1909.13144 |
 //! | gains of channels, codes as they are | [`gains`] | |
 //! | biases in units of their own | [`offset`] | |
@@ -26,6 +27,7 @@
 //! All numbers are f32 in ONNX order.
 
 pub mod activation;
+pub mod affine;
 pub mod apot;
 pub mod bcgd;
 pub mod binary_relax;

@@ -345,12 +345,18 @@ impl<'g> Builder<'g> {
             high: top - zero,
             up: q.rounding == Rounding::Up,
         };
-        let step = self.add_parameter(Parameter {
-            name: format!("{}/step", q.edge),
-            shape: vec![1],
-            kind: ParameterKind::Step { edge: q.edge.clone() },
-            initial: vec![q.step],
-        });
+        let owner = q.step_of.as_ref().unwrap_or(&q.edge);
+        let name = format!("{owner}/step");
+        let known = self.parameters.iter().position(|p| p.name == name);
+        let step = match known {
+            Some(index) => self.parameter_slots[index],
+            None => self.add_parameter(Parameter {
+                name,
+                shape: vec![1],
+                kind: ParameterKind::Step { edge: owner.clone() },
+                initial: vec![q.step],
+            }),
+        };
         let y = self.slot(self.name(v), self.slots[x.index()].len);
         self.emit(Instr::FakeQuantize {
             op: Quantizer { range, gradient },

@@ -61,6 +61,8 @@ pub struct FakeQuantizer {
     pub rounding: Rounding,
     /// What trains the step.
     pub gradient: QuantizerGradient,
+    /// The quantized value whose step this one shares; `None`: it has its own.
+    pub step_of: Option<String>,
 }
 
 /// What a program is derived for.

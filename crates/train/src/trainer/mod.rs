@@ -34,6 +34,13 @@ pub enum StepRule {
         /// That factor.
         scale: f32,
     },
+    /// The end K·s of the range moves instead of s: LSQ's gradient, the rate divided by K.
+    Range {
+        /// 1/√(N·K).
+        scale: f32,
+        /// K, the largest code.
+        top: f32,
+    },
     /// BCGD: clip(r·g, −1, 1), the step kept in 1e-3 … 5.
     Bcgd {
         /// r, published 0.01.
@@ -196,10 +203,10 @@ impl Trainer {
                 learned: State::default(),
                 average: Vec::new(),
                 step_rule,
-                size: if settings.relative {
-                    rms(&parameter.initial, RMS_FLOOR)
-                } else {
-                    1.0
+                size: match step_rule {
+                    StepRule::Range { top, .. } => 1.0 / top,
+                    _ if settings.relative => rms(&parameter.initial, RMS_FLOOR),
+                    _ => 1.0,
                 },
                 frozen,
                 parameter: parameter.clone(),
@@ -299,7 +306,7 @@ impl Trainer {
             for g in g.iter_mut() {
                 match t.step_rule {
                     StepRule::Fixed => {}
-                    StepRule::Lsq { scale } => *g *= scale,
+                    StepRule::Lsq { scale } | StepRule::Range { scale, .. } => *g *= scale,
                     StepRule::Bcgd { factor } => *g = activation::bcgd_step_gradient(*g, factor),
                 }
             }
@@ -406,7 +413,7 @@ impl Trainer {
             for v in &mut t.values {
                 match t.step_rule {
                     StepRule::Fixed => {}
-                    StepRule::Lsq { .. } => *v = v.max(1e-6),
+                    StepRule::Lsq { .. } | StepRule::Range { .. } => *v = v.max(1e-6),
                     StepRule::Bcgd { .. } => *v = activation::bcgd_clamp_step(*v),
                 }
             }

@@ -3,6 +3,7 @@
 mod resnet;
 mod small;
 mod tiny;
+mod unet;
 
 use graph::{
     Binary, Conv, CoordinateTransform, Graph, NearestMode, Node, Op, Padding, Resize, ResizeMode, Unary,
@@ -14,6 +15,7 @@ use tensor::{DType, Tensor};
 pub use resnet::{resnet18, resnet50};
 pub use small::small;
 pub use tiny::tiny;
+pub use unet::{unet3d, unet3d_transposed};
 
 /// Makes a network from class names, channels of its first layer, width and height of its input, and a seed.
 pub type Build = fn(&[String], usize, [usize; 2], u64) -> Graph;
@@ -37,7 +39,32 @@ const fn network(name: &'static str, build: Build, multiple: usize) -> Network {
     }
 }
 
-/// All networks.
+/// A network for volumes by its name: as [`Network`], its input of depth, height and width.
+#[derive(Debug, Clone, Copy)]
+pub struct VolumeNetwork {
+    /// What follows `zoo:`.
+    pub name: &'static str,
+    /// Makes it.
+    pub build: fn(&[String], usize, [usize; 3], u64) -> Graph,
+    /// Axes of its input are multiples of this.
+    pub multiple: usize,
+}
+
+/// All networks for volumes.
+pub const VOLUMES: [VolumeNetwork; 2] = [
+    VolumeNetwork {
+        name: "unet3d",
+        build: unet3d,
+        multiple: 4,
+    },
+    VolumeNetwork {
+        name: "unet3d-transposed",
+        build: unet3d_transposed,
+        multiple: 4,
+    },
+];
+
+/// All networks for pictures.
 pub const ALL: [Network; 4] = [
     network("tiny", tiny, 16),
     network("small", small, 16),
@@ -99,6 +126,8 @@ fn two_levels(features: [(ValueId, usize); 2]) -> [Level; 2] {
 struct Builder {
     graph: Graph,
     counter: u64,
+    /// Spatial axes: 2, of volumes 3.
+    axes: usize,
 }
 
 /// The finalizer of SplitMix64.
@@ -116,7 +145,8 @@ impl Builder {
         let x = graph.add_value("images", Some(DType::F32), Some(shape));
         graph.inputs.push(x);
         let counter = mix(seed);
-        (Builder { graph, counter }, x)
+        let axes = 2;
+        (Builder { graph, counter, axes }, x)
     }
 
     /// Adds a head on each level, and their description.
@@ -152,8 +182,8 @@ impl Builder {
         bias: Option<Vec<f32>>,
     ) -> ValueId {
         let [from, to] = channels;
-        let shape = vec![to, from, kernel, kernel];
-        let deviation = (2.0 / (from * kernel * kernel) as f64).sqrt();
+        let shape = [&[to, from][..], &vec![kernel; self.axes]].concat();
+        let deviation = (2.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
         let values: Vec<f32> = (0..shape.iter().product())
             .map(|_| (self.normal() * deviation) as f32)
             .collect();
@@ -167,10 +197,10 @@ impl Builder {
         }
         let pad = kernel / 2;
         let op = Op::Conv(Conv {
-            kernel: vec![kernel; 2],
-            strides: vec![stride; 2],
-            padding: Padding::Explicit(vec![pad; 4]),
-            dilations: vec![1; 2],
+            kernel: vec![kernel; self.axes],
+            strides: vec![stride; self.axes],
+            padding: Padding::Explicit(vec![pad; 2 * self.axes]),
+            dilations: vec![1; self.axes],
             group: 1,
         });
         self.graph.add_node(op, &inputs, name)
@@ -180,9 +210,13 @@ impl Builder {
     fn normalized(&mut self, x: ValueId, name: &str, channels: [usize; 2], geometry: [usize; 2]) -> ValueId {
         let [kernel, stride] = geometry;
         let y = self.conv(x, &format!("{name}.conv"), channels, kernel, stride, None);
-        let mut inputs = vec![y];
+        self.batch_norm(y, name, channels[1])
+    }
+
+    fn batch_norm(&mut self, x: ValueId, name: &str, channels: usize) -> ValueId {
+        let mut inputs = vec![x];
         for (part, value) in [("gamma", 1f32), ("beta", 0.0), ("mean", 0.0), ("variance", 1.0)] {
-            let all = Tensor::vector(vec![value; channels[1]]);
+            let all = Tensor::vector(vec![value; channels]);
             inputs.push(self.graph.add_constant(&format!("{name}.{part}"), all));
         }
         let op = Op::BatchNormalization { epsilon: 1e-5 };
@@ -210,9 +244,9 @@ impl Builder {
             .add_node(Op::Unary(Unary::Relu), &[sum], &format!("{name}.relu"))
     }
 
-    /// Every value four times: twice the height and width.
+    /// Every value four times, of volumes eight times: twice the length of every spatial axis.
     fn doubled(&mut self, x: ValueId, name: &str) -> ValueId {
-        let scales = Tensor::vector(vec![1f32, 1.0, 2.0, 2.0]);
+        let scales = Tensor::vector([&[1f32; 2][..], &vec![2.0; self.axes]].concat());
         let scales = self.graph.add_constant(&format!("{name}.scales"), scales);
         let op = Op::Resize(Resize {
             mode: ResizeMode::Nearest,

@@ -134,7 +134,7 @@ impl Builder {
         (self.sum(y, past, name), to)
     }
 
-    fn relu(&mut self, x: ValueId, name: &str) -> ValueId {
+    pub(super) fn relu(&mut self, x: ValueId, name: &str) -> ValueId {
         self.graph
             .add_node(Op::Unary(Unary::Relu), &[x], &format!("{name}.relu"))
     }

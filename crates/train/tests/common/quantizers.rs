@@ -52,6 +52,7 @@ pub(crate) fn cases(bits: &[u32]) -> (Graph, Vec<Case>) {
                         zero_point,
                         rounding,
                         gradient,
+                        step_of: None,
                     };
                     cases.push(Case {
                         what: format!("{bits} bits, zero {zero_point}, {rounding:?}, {gradient:?}"),

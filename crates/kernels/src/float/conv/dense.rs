@@ -498,16 +498,25 @@ fn border(
     } = plan;
     let start = pointers.len();
     pointers.resize(start + phase.taps.len() * rows, plan.outside.as_ptr());
-    for m in 0..rows {
-        let p = first + m.min(count - 1);
-        let line = geometry.line(phase, p / row.width);
+    let mut m = 0;
+    while m < count {
+        // Pixels of one line have their taps in the same input lines: of volumes there are nine.
+        let (line, from) = ((first + m) / row.width, (first + m) % row.width);
+        let (line, run) = (geometry.line(phase, line), (row.width - from).min(count - m));
         for t in 0..phase.taps.len() {
-            if let (Some(base), Some(i)) = (
-                geometry.input_line(phase, line, t),
-                geometry.input_x(phase, p % row.width, t),
-            ) {
-                pointers[start + t * rows + m] = x.data[(base + i) * x.stride + channel..].as_ptr();
+            let Some(base) = geometry.input_line(phase, line, t) else {
+                continue;
+            };
+            for (k, place) in pointers[start + t * rows + m..][..run].iter_mut().enumerate() {
+                if let Some(i) = geometry.input_x(phase, from + k, t) {
+                    *place = x.data[(base + i) * x.stride + channel..].as_ptr();
+                }
             }
         }
+        m += run;
+    }
+    for tap in pointers[start..].chunks_exact_mut(rows) {
+        let last = tap[count - 1];
+        tap[count..].fill(last);
     }
 }

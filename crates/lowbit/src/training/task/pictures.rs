@@ -1,0 +1,157 @@
+//! Pictures with boxes or classes.
+
+use ::data::augment::{LoadError, Loader};
+use tasks::detect::Head;
+use tensor::Tensor;
+use train::exchange::Ranks;
+use train::exec::Exec;
+use train::loss::{LossParts, Output};
+use train::program::Port;
+use train::recipe::Recipe;
+use train::trainer::TrainError;
+
+use super::super::data::{self, Set};
+use super::super::objective::Objective;
+use super::super::{judge, setup};
+use super::{Score, Task};
+use crate::{Control, Error, Model, Result};
+
+/// A detector's or a classifier's data and loss.
+pub(in super::super) struct Pictures {
+    head: Head,
+    set: Set,
+    plan: ::data::augment::Plan,
+    classes: Vec<Option<usize>>,
+    judged: Option<(Set, Vec<Option<usize>>)>,
+    features: Vec<String>,
+    objective: Option<Objective>,
+    loader: Option<Loader>,
+}
+
+impl Pictures {
+    pub(super) fn open(recipe: &Recipe, source: &Model, ranks: &Ranks) -> Result<Pictures> {
+        let head = source.head()?.clone();
+        let set = data::open_cached(recipe, &head.input)?;
+        let classes = data::classes(&set, &head.classes);
+        let distill = recipe.text("loss.kind") == "distill";
+        // A teacher needs no labels.
+        let classes = match distill && recipe.number("loss.label_gain") == 0.0 {
+            true => classes.unwrap_or_default(),
+            false => classes?,
+        };
+        let judged = match recipe.text("eval.kind") {
+            "" => None,
+            _ => {
+                let set = data::open(recipe, "eval", &head.input)?;
+                let classes = data::classes(&set, &head.classes)?;
+                Some((set, classes))
+            }
+        };
+        let features = match distill {
+            true => recipe
+                .texts("loss.features")
+                .into_iter()
+                .map(String::from)
+                .collect(),
+            false => Vec::new(),
+        };
+        Ok(Pictures {
+            plan: data::plan(recipe, &head.input, data::changes(recipe), ranks),
+            head,
+            set,
+            classes,
+            judged,
+            features,
+            objective: None,
+            loader: None,
+        })
+    }
+}
+
+impl Task for Pictures {
+    fn outputs(&self) -> Vec<String> {
+        let outputs = self.head.outputs().into_iter().map(String::from);
+        outputs.chain(self.features.iter().cloned()).collect()
+    }
+
+    fn calibration(&self, recipe: &Recipe) -> Result<Vec<Tensor>> {
+        setup::calibration(recipe, &self.set, &self.head.input)
+    }
+
+    fn sized(&self, model: &Model) -> Result<Model> {
+        Ok(model.clone())
+    }
+
+    fn prepare(&mut self, recipe: &Recipe, teacher: Option<Box<dyn Exec>>, ports: Vec<Port>) -> Result<()> {
+        let classes = std::mem::take(&mut self.classes);
+        self.objective = Some(Objective::new(recipe, &self.head, classes, teacher, ports)?);
+        Ok(())
+    }
+
+    fn begin(&mut self, first: u64) {
+        self.loader = Some(Loader::new(self.set.source.clone(), self.plan.clone(), first));
+    }
+
+    fn next(&mut self) -> Result<Vec<f32>> {
+        let loader = self
+            .loader
+            .get_or_insert_with(|| Loader::new(self.set.source.clone(), self.plan.clone(), 0));
+        let batch = loader.next_batch().map_err(load_fault)?;
+        if let Some(objective) = &mut self.objective {
+            objective.target(&batch)?;
+        }
+        Ok(batch.input)
+    }
+
+    fn input(&self, step: u64) -> Result<Vec<f32>> {
+        let batch = ::data::augment::batch(&*self.set.source, &self.plan, step);
+        Ok(batch.map_err(load_fault)?.input)
+    }
+
+    fn loss(
+        &mut self,
+        input: &[f32],
+        outputs: &[Output],
+        ranks: &Ranks,
+        gradients: &mut Vec<Vec<f32>>,
+    ) -> std::result::Result<LossParts, TrainError> {
+        let objective = self.objective.as_mut().expect("prepared before the first step");
+        objective.evaluate(input, outputs, ranks, gradients)
+    }
+
+    fn score(&self, model: &Model, recipe: &Recipe, control: &Control) -> Result<Option<Score>> {
+        let Some((set, classes)) = &self.judged else {
+            return Ok(None);
+        };
+        let count = |key: &str| recipe.count(key) as usize;
+        let value = judge::score(
+            model,
+            set,
+            classes,
+            count("eval.count"),
+            count("threads"),
+            control,
+        )?;
+        let classes = Vec::new();
+        Ok(Some(Score { value, classes }))
+    }
+
+    fn measure(&self) -> &'static str {
+        match self.head.family {
+            tasks::detect::Family::Classifier(_) => "share of right classes",
+            _ => "mAP at IoU 0.5",
+        }
+    }
+
+    fn pictures(&self) -> Option<(&Set, &[Option<usize>])> {
+        let (set, classes) = self.judged.as_ref()?;
+        Some((set, classes))
+    }
+}
+
+fn load_fault(e: LoadError) -> Error {
+    match e {
+        LoadError::Source(::data::augment::SourceError::Picture(e)) => e.into(),
+        e => Error::bad(e.to_string()),
+    }
+}
