@@ -21,6 +21,9 @@ pub(crate) static PATCH: PatchRow = PatchRow {
     ..super::lines::PATCH_W7
 };
 
+/// Most pixels of a tile.
+const MOST: usize = 12;
+
 /// A dense line of P panels.
 ///
 /// # Safety
@@ -35,34 +38,36 @@ unsafe fn line<const P: usize>(call: &LineCall<'_>) {
 /// As [`line`], with the ending E.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")]
 unsafe fn tiles<const P: usize, const E: u8>(call: &LineCall<'_>) {
+    // Tiles of one size, or nearly: one of few pixels would wait for its own sums.
+    let count = call.pixels.div_ceil(MOST);
     let mut p = 0;
     // SAFETY: the caller's promise, for each pixel once.
     unsafe {
         let finish = Finish::new::<P>(call);
-        while p + 12 <= call.pixels {
-            tile::<12, P, E>(call, &finish, p);
-            p += 12;
-        }
-        if p + 8 <= call.pixels {
-            tile::<8, P, E>(call, &finish, p);
-            p += 8;
-        }
-        if p + 4 <= call.pixels {
-            tile::<4, P, E>(call, &finish, p);
-            p += 4;
-        }
-        match call.pixels - p {
-            3 => tile::<3, P, E>(call, &finish, p),
-            2 => tile::<2, P, E>(call, &finish, p),
-            1 => tile::<1, P, E>(call, &finish, p),
-            _ => {}
+        for t in 0..count {
+            let pixels = (call.pixels - p).div_ceil(count - t);
+            let tile: unsafe fn(&LineCall<'_>, &Finish, usize) = match pixels {
+                1 => tile::<1, P, E>,
+                2 => tile::<2, P, E>,
+                3 => tile::<3, P, E>,
+                4 => tile::<4, P, E>,
+                5 => tile::<5, P, E>,
+                6 => tile::<6, P, E>,
+                7 => tile::<7, P, E>,
+                8 => tile::<8, P, E>,
+                9 => tile::<9, P, E>,
+                10 => tile::<10, P, E>,
+                11 => tile::<11, P, E>,
+                _ => tile::<12, P, E>,
+            };
+            tile(call, &finish, p);
+            p += pixels;
         }
     }
 }
 
 /// # Safety
 /// As [`line`], for MR pixels from `p` on.
-#[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")]
 unsafe fn tile<const MR: usize, const P: usize, const E: u8>(call: &LineCall<'_>, finish: &Finish, p: usize) {
     // SAFETY: `bias` holds the panels; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
