@@ -16,6 +16,10 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod ends;
+#[cfg(target_arch = "x86_64")]
+mod ends256;
+#[cfg(target_arch = "x86_64")]
 mod ends512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod lines;

@@ -8,8 +8,8 @@
 use std::arch::asm;
 
 use super::avx512::{V, load};
+use super::ends::{CODES, FUNCTION, REAL, TABLE, by_ending};
 use super::ends512::{Finish, end, end_apart};
-use super::lines::{CODES, FUNCTION, REAL, TABLE, by_ending};
 use crate::int::conv::{Ending, LineCall, PatchRow, Tiles};
 
 /// Any i8 weight, in whole tiles.

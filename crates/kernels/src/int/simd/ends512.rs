@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::avx512::{LANES, V, bytes, load, pack, zero};
-use super::lines::{HARD_SWISH, LEAKY, REAL, SURE, SWISH, TABLE};
+use super::ends::{HARD_SWISH, LEAKY, REAL, SURE, SWISH, TABLE};
 use super::swish;
 use crate::int::conv::{Function, LineCall};
 

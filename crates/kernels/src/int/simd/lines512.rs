@@ -6,8 +6,8 @@
 use std::arch::x86_64::*;
 
 use super::avx512::{LANES, V, bytes, dot, interleave, load, spread, zero};
+use super::ends::{CODES, FUNCTION, HARD_SWISH, LEAKY, REAL, SWISH, TABLE, by_ending, by_function};
 use super::ends512::{Finish, codes, end, end_apart, end_narrow, end_narrow_apart};
-use super::lines::{CODES, FUNCTION, HARD_SWISH, LEAKY, REAL, SWISH, TABLE, by_ending, by_function};
 use crate::int::conv::{Ending, Function, LineCall, PatchRow};
 
 /// Any i8 weight.

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lines::SURE;
+use super::ends::SURE;
 use crate::int::rule::{Edge, quantize_one};
 
 /// Quotients from which on codes are at their end.

@@ -14,10 +14,11 @@ macro_rules! vnni256 {
                 TileCall, TileSize,
             };
             use crate::int::simd::body::{dense, depthwise};
-            use crate::int::simd::lines::{
-                self, CODES, FUNCTION, Finish, HARD_SWISH, LEAKY, REAL, SWISH, TABLE, by_ending, by_function,
-                codes, copied, end, end_apart, put, steps,
+            use crate::int::simd::ends::{
+                CODES, FUNCTION, HARD_SWISH, LEAKY, REAL, SWISH, TABLE, by_ending, by_function,
             };
+            use crate::int::simd::ends256::{Finish, codes, copied, end, end_apart, put, steps};
+            use crate::int::simd::lines;
             use crate::int::simd::ymm::{
                 LANES, V, bytes, finish, interleave, load, requant, spread, store, zero,
             };
