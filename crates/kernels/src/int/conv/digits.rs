@@ -26,7 +26,7 @@ mod tests {
 
     #[test]
     fn digits_rebuild_every_level() {
-        for bits in [7, 14] {
+        for bits in [7, 8, 16] {
             for level in (-40_000..40_000).chain([i32::MAX, i32::MIN, 1 << 20]) {
                 let digits = count(level.unsigned_abs(), bits);
                 let sum: i64 = (0..digits)
@@ -36,6 +36,7 @@ mod tests {
             }
         }
         assert_eq!((count(63, 7), count(128, 7), count(32_768, 7)), (1, 2, 3));
-        assert_eq!((count(8191, 14), count(32_768, 14)), (1, 2));
+        assert_eq!((count(127, 8), count(32_639, 8), count(32_768, 8)), (1, 2, 3));
+        assert_eq!((count(32_767, 16), count(32_768, 16)), (1, 2));
     }
 }

@@ -129,8 +129,8 @@ unsafe fn tile<const MR: usize, const NV: usize, const K: u8, const E: u8>(
                 let bias = load(call.bias.add(v * LANES));
                 for m in 0..MR {
                     acc[m][v] = match K {
-                        PAIRS => begin::<14>(acc[m][v], bias, plane, call.planes),
-                        _ => begin::<7>(acc[m][v], bias, plane, call.planes),
+                        PAIRS => begin::<16>(acc[m][v], bias, plane, call.planes),
+                        _ => begin::<8>(acc[m][v], bias, plane, call.planes),
                     };
                 }
             }
@@ -232,7 +232,7 @@ unsafe fn depthwise_tile<const P: usize, const E: u8>(call: &LineCall<'_>, finis
         for plane in 0..call.planes {
             for m in 0..P {
                 for v in 0..2 {
-                    acc[m][v] = begin::<14>(acc[m][v], bias[v], plane, call.planes);
+                    acc[m][v] = begin::<16>(acc[m][v], bias[v], plane, call.planes);
                 }
             }
             for pair in call.shifts.chunks_exact(2) {

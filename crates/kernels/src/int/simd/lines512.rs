@@ -118,14 +118,14 @@ unsafe fn tile<const MR: usize, const P: usize, const E: u8>(call: &LineCall<'_>
     }
 }
 
-/// Sums before a plane of digits is added: those of higher ones count 2⁷ times as much, the bias once.
+/// Sums before a plane of digits is added: those of higher ones count 2⁸ times as much, the bias once.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn begin(acc: V, bias: V, plane: usize, planes: usize) -> V {
     let above = if plane == 0 {
         zero()
     } else {
-        _mm512_slli_epi32::<7>(acc)
+        _mm512_slli_epi32::<8>(acc)
     };
     if plane + 1 == planes {
         _mm512_add_epi32(above, bias)

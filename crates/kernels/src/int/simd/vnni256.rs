@@ -95,7 +95,7 @@ macro_rules! vnni256 {
                         for v in 0..NV {
                             let bias = load(call.bias.add(v * LANES));
                             for m in 0..MR {
-                                acc[m][v] = lines::begin::<7>(acc[m][v], bias, plane, call.planes);
+                                acc[m][v] = lines::begin::<8>(acc[m][v], bias, plane, call.planes);
                             }
                         }
                         for &shift in call.shifts {

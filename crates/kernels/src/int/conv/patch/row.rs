@@ -121,7 +121,7 @@ pub(crate) struct LineCall<'a> {
     pub(crate) shifts: &'a [usize],
     /// Dense: groups of four bytes in a segment.
     pub(crate) quads: usize,
-    /// Digits of a level, of 7 bits where elements are bytes and of 14 where they are twice as wide: the weights are there for each of them, the highest
+    /// Digits of a level, of 8 bits where elements are bytes and of 16 where they are twice as wide: the weights are there for each of them, the highest
     /// first, and what it gave counts as many times more as a digit has values.
     pub(crate) planes: usize,
     /// Dense: bytes from a panel's weights to the next one's.
@@ -186,7 +186,7 @@ impl PatchRow {
 
     /// Bits of a digit where levels have several.
     pub(super) fn digit_bits(&self) -> u32 {
-        7 * self.unit() as u32
+        8 * self.unit() as u32
     }
 
     /// Digits that levels of these magnitudes take: one where factors hold them as they are.
