@@ -255,15 +255,17 @@ fn networks_of_our_own_are_listed_and_only_training_takes_them() {
     let output = format!("--set output={}", dir.path().join("out").display());
     let ran = run(&format!("train {output}"), &[&recipe]).code(2);
     assert!(
-        ran.stderr
-            .contains("zoo:resnet18, zoo:resnet50, zoo:unet3d, zoo:unet3d-transposed; did you mean \"zoo:small\"?"),
+        ran.stderr.contains(
+            "zoo:resnet18, zoo:resnet50, zoo:unet3d, zoo:unet3d-transposed; did you mean \"zoo:small\"?"
+        ),
         "{}",
         ran.stderr
     );
     let ran = run(&format!("train {output} --set model=zoo:gigantic"), &[&recipe]).code(2);
     assert!(
-        ran.stderr
-            .contains("there are zoo:tiny, zoo:small, zoo:resnet18, zoo:resnet50, zoo:unet3d, zoo:unet3d-transposed;"),
+        ran.stderr.contains(
+            "there are zoo:tiny, zoo:small, zoo:resnet18, zoo:resnet50, zoo:unet3d, zoo:unet3d-transposed;"
+        ),
         "{}",
         ran.stderr
     );
