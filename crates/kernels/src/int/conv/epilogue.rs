@@ -34,7 +34,7 @@ pub enum Output {
     F32,
     /// Real values by 1.4, a function of them (1.15), then codes of an edge (1.12).
     Function {
-        /// What is applied; where [`is_fused`] says so, sums stay in registers until they are codes.
+        /// What is applied; where [`is_fused`](crate::int::is_fused) says so, sums stay in registers until they are codes.
         function: Activation,
         /// Quantizer of what is written.
         edge: Edge,
