@@ -69,7 +69,7 @@ fn places_in_columns(s: &ConvShape) -> Vec<Vec<[usize; 3]>> {
 }
 
 impl Patched {
-    /// Packs `levels` [out channel][tap][in channel of the group], all of which fit i16.
+    /// Packs `levels` [out channel][tap][in channel of the group]; wide ones as digits.
     pub(crate) fn new(
         row: &'static PatchRow,
         shape: &ConvShape,
