@@ -215,3 +215,58 @@ proptest! {
         element_rows(&mut SplitMix64(seed));
     }
 }
+
+/// Multipliers that bring a Swish as near to a tie as f32 allows, from both sides: where the quick form must give way.
+#[test]
+fn rows_equal_the_scalar_row_next_to_ties_of_a_swish() {
+    let swish = |x: f64| x / (1.0 + (-x).exp());
+    let channels = 64;
+    let shape = ConvShape {
+        batch: 1,
+        in_channels: 1,
+        out_channels: channels,
+        groups: 1,
+        input: [1, 1, 40],
+        output: [1, 1, 40],
+        kernel: [1; 3],
+        stride: [1; 3],
+        dilation: [1; 3],
+        pad: [0; 3],
+    };
+    let mut ran = 0;
+    for step in [0.002f32, 0.0137, 0.031, 0.5] {
+        for first in [0, 64, 128] {
+            // x with swish(x) = (k + ½) · step, by halving: Swish rises above 0.
+            let tie = |c: usize| {
+                let want = ((first + c) as f64 + 0.5) * f64::from(step);
+                let (mut low, mut high) = (0.0, want + 2.0);
+                for _ in 0..80 {
+                    let middle = 0.5 * (low + high);
+                    if swish(middle) < want {
+                        low = middle
+                    } else {
+                        high = middle
+                    }
+                }
+                f32::from_bits(((low / 100.0) as f32).to_bits() + (c % 3) as u32 - 1)
+            };
+            let epilogue = Epilogue {
+                zero_in: 0,
+                hi_in: 255,
+                bias: vec![0; channels],
+                multiplier: (0..channels).map(tie).collect(),
+                output: Output::Function {
+                    function: kernels::float::Activation::Swish { alpha: 1.0 },
+                    edge: int::Edge {
+                        scale: step,
+                        zero: 20,
+                        hi: 255,
+                    },
+                },
+            };
+            let x: Vec<u8> = (80..120).collect();
+            ran += check_rows(&shape, false, &vec![1; channels], &epilogue, &x);
+        }
+    }
+    assert!(ran > 0 || Isa::usable() == [Isa::Scalar]);
+}
