@@ -119,6 +119,11 @@ impl WeightAnnotation {
         out
     }
 
+    /// Whether [`WeightAnnotation::merged`] gives something; one point always does.
+    pub fn merges(&self) -> bool {
+        self.points.len() == 1 || self.merged().is_some()
+    }
+
     /// The points as one row of integers per channel (`FORMAT.md` 1.3). `None` where a channel's scales are no whole multiples of 2^−16 of
     /// its first, or an integer would leave ±2^23.
     pub fn merged(&self) -> Option<Merged> {

@@ -1,5 +1,6 @@
 //! Which input pixels an output pixel reads.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::ConvShape;
@@ -83,12 +84,12 @@ impl Geometry {
         at * self.taps()
     }
 
-    /// Weights from ONNX order to [out channel][tap][in channel of the group].
-    pub(crate) fn by_output<T: Copy>(&self, levels: &[T]) -> Vec<T> {
+    /// Weights from ONNX order to [out channel][tap][in channel of the group]: often the same.
+    pub(crate) fn by_output<'a, T: Copy>(&self, levels: &'a [T]) -> Cow<'a, [T]> {
         let s = &self.shape;
         let (taps, cin, cout) = (self.taps(), s.in_channels / s.groups, s.out_channels / s.groups);
         if !self.transposed && (taps == 1 || cin == 1) {
-            return levels.to_vec();
+            return Cow::Borrowed(levels);
         }
         if !self.transposed && !levels.is_empty() {
             // A channel's weights as a matrix of [in channel][tap], turned around.
@@ -103,7 +104,7 @@ impl Geometry {
                     }
                 }
             }
-            return out;
+            return Cow::Owned(out);
         }
         let mut out = Vec::with_capacity(levels.len());
         for o in 0..s.out_channels {
@@ -114,7 +115,7 @@ impl Geometry {
                 }
             }
         }
-        out
+        Cow::Owned(out)
     }
 
     /// Index of a place's output pixel.

@@ -12,6 +12,8 @@ mod epilogue;
 mod patch;
 mod scalar;
 
+use std::borrow::Cow;
+
 use crate::float::Activation;
 use crate::geometry::Geometry;
 use crate::int::Edge;
@@ -29,6 +31,21 @@ pub(crate) use patch::{Ending, Function, LineCall, PatchRow, Tiles};
 /// Whether the SIMD rows apply a function to sums before these become codes of an edge; every other function takes a slower row.
 pub fn is_fused(function: Activation, edge: Edge) -> bool {
     Function::of(function, edge).is_some()
+}
+
+/// The largest magnitude. By hand: `max()` of an iterator is no vector operation.
+pub(crate) fn most(levels: &[i32]) -> u32 {
+    levels.iter().fold(0, |most, l| most.max(l.unsigned_abs()))
+}
+
+/// The sum of all magnitudes.
+pub(crate) fn magnitude(levels: &[i32]) -> u64 {
+    // Parts whose sums stay in 32 bits where levels do in 20, as those of every weight: vectors of twice as many.
+    let part = |part: &[i32]| match most(part) < 1 << 20 {
+        true => u64::from(part.iter().map(|l| l.unsigned_abs()).sum::<u32>()),
+        false => part.iter().map(|l| u64::from(l.unsigned_abs())).sum(),
+    };
+    levels.chunks(1 << 12).map(part).sum()
 }
 
 /// A convolution packed for one kernel.
@@ -118,18 +135,18 @@ impl Conv {
     }
 
     /// Levels `[out channel][…]` and epilogue as kernels take them, and what a choice depends on.
-    fn settled(
+    fn settled<'a>(
         geometry: &Geometry,
-        levels: &[i32],
+        levels: &'a [i32],
         mut epilogue: Epilogue,
-    ) -> Result<(Vec<i32>, Epilogue, Facts), ConvError> {
+    ) -> Result<(Cow<'a, [i32]>, Epilogue, Facts), ConvError> {
         let shape = &geometry.shape;
         Facts::check(shape, levels, &epilogue)?;
         let mut levels = geometry.by_output(levels);
         let mut facts = Facts::of(shape, geometry.transposed, &levels, &epilogue);
         epilogue.prove(&levels)?;
         if !facts.narrow() {
-            constant::settle(&mut levels, &mut epilogue);
+            constant::settle(levels.to_mut(), &mut epilogue);
             facts = Facts::of(shape, geometry.transposed, &levels, &epilogue);
         }
         Ok((levels, epilogue, facts))
@@ -150,7 +167,7 @@ impl Conv {
             Entry::Dense(row) => Body::Dense(Dense::new(row, &geometry, &levels, &epilogue)),
             Entry::Depthwise(row) => Body::Depthwise(Depthwise::new(row, &geometry, &levels, &epilogue)),
             Entry::Patch(row) => Body::Patched(Patched::new(row, shape, &levels, &epilogue)),
-            _ => Body::Scalar(levels),
+            _ => Body::Scalar(levels.into_owned()),
         };
         Ok(Some(Conv {
             geometry,
@@ -231,6 +248,22 @@ impl Conv {
             Body::Dense(dense) => dense.packed_bytes(),
             Body::Depthwise(body) => body.packed_bytes(),
             Body::Patched(body) => body.packed_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn magnitudes_are_those_of_wide_sums() {
+        for len in [0, 1, 4095, 4096, 4097, 10_000] {
+            for level in [0, 1, -127, (1 << 20) - 1, 1 << 20, i32::MAX, i32::MIN] {
+                let levels = vec![level; len];
+                assert_eq!(magnitude(&levels), len as u64 * u64::from(level.unsigned_abs()));
+                assert_eq!(most(&levels), if len > 0 { level.unsigned_abs() } else { 0 });
+            }
         }
     }
 }

@@ -4,7 +4,9 @@
 
 use crate::int::RUN;
 use crate::int::binary::{AddNumbers, MulNumbers, add_scalar, mul_scalar};
-use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Function, Output, PatchRow};
+use crate::int::conv::{
+    ConvError, DenseRow, DepthwiseRow, Epilogue, Function, Output, PatchRow, magnitude, most,
+};
 use crate::int::convert::{dequantize_scalar, quantize_scalar};
 use crate::int::rule::{Edge, REACH};
 use crate::int::simd;
@@ -184,13 +186,10 @@ impl Facts {
     /// Facts of levels [out channel][…].
     pub(crate) fn of(shape: &ConvShape, transposed: bool, levels: &[i32], epilogue: &Epilogue) -> Facts {
         let depth = levels.len() / shape.out_channels.max(1);
-        let level = levels.iter().map(|l| l.unsigned_abs()).max().unwrap_or(0);
+        let level = most(levels);
         let sum = |c: usize| {
-            let sum: u64 = levels[c * depth..(c + 1) * depth]
-                .iter()
-                .map(|l| u64::from(l.unsigned_abs()))
-                .sum();
-            u128::from(sum) * u128::from(epilogue.hi_in) + u128::from(epilogue.bias[c].unsigned_abs())
+            u128::from(magnitude(&levels[c * depth..(c + 1) * depth])) * u128::from(epilogue.hi_in)
+                + u128::from(epilogue.bias[c].unsigned_abs())
         };
         let largest = (0..shape.out_channels).map(sum).max().unwrap_or(0);
         Facts {

@@ -20,14 +20,11 @@ pub(in super::super) fn before_clamps(
         let Some(&[reader]) = consumers.get(&y).map(Vec::as_slice) else {
             continue;
         };
-        if outputs.contains(&y) || !integer(graph, node, stays) {
+        let clamp = &graph.nodes[reader];
+        if outputs.contains(&y) || !is_clamp(graph, clamp) || !integer(graph, node, stays) {
             continue;
         }
-        let clamp = &graph.nodes[reader];
-        if let (true, Some(q)) = (
-            is_clamp(graph, clamp),
-            clamp.outputs.first().and_then(|v| graph.edges.get(v)),
-        ) {
+        if let Some(q) = clamp.outputs.first().and_then(|v| graph.edges.get(v)) {
             lent.insert(y, *q);
         }
     }
@@ -54,7 +51,7 @@ fn integer(graph: &Graph, node: &Node, stays: &dyn Fn(&WeightAnnotation) -> bool
     let weight = || {
         input(1)
             .and_then(|v| graph.weights.get(&v))
-            .is_some_and(|w| w.merged().is_some() && stays(w))
+            .is_some_and(|w| w.merges() && stays(w))
     };
     match node.op {
         Op::Conv(_) | Op::ConvTranspose(_) | Op::MatMul => quantized(0) && weight(),

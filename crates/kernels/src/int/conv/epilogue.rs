@@ -1,6 +1,7 @@
 //! From accumulators to outputs, and the bounds that a layer must prove (`FORMAT.md` 1.2, 1.4, 1.13).
 
 use crate::float::Activation;
+use crate::int::conv::magnitude;
 use crate::int::rule::{BoundError, Edge, prove, quantize_one, requantize};
 
 /// What follows the exact sum of a convolution.
@@ -106,8 +107,7 @@ impl Epilogue {
 
     /// Largest |acc| of a channel with these levels.
     pub(crate) fn largest(&self, channel: usize, levels: &[i32]) -> i128 {
-        let sum: i128 = levels.iter().map(|l| i128::from(l.unsigned_abs())).sum();
-        sum * self.swing() + i128::from(self.bias[channel]).abs()
+        i128::from(magnitude(levels)) * self.swing() + i128::from(self.bias[channel]).abs()
     }
 
     /// Proves 1.13 for levels [out channel][…].

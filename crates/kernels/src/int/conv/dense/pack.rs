@@ -2,8 +2,8 @@
 
 use super::{Dense, DenseRow, Line, PANEL, Sum};
 use crate::geometry::Geometry;
-use crate::int::conv::Epilogue;
 use crate::int::conv::digits::{count, digit};
+use crate::int::conv::{Epilogue, most};
 
 impl Dense {
     /// Packs `levels` [out channel][tap][in channel of the group].
@@ -21,7 +21,7 @@ impl Dense {
         );
         let (quads, panels) = (cin.div_ceil(4), cout.div_ceil(PANEL));
         let lines = taps * quads;
-        let max = levels.iter().map(|l| l.unsigned_abs()).max().unwrap_or(0);
+        let max = most(levels);
         let plain = max <= 127;
         let planes_of_digits = if plain { 1 } else { count(max, 7) };
         let each = taps * cin;

@@ -3,7 +3,7 @@
 use super::{Body, PANEL, PatchRow, Patched};
 use crate::ConvShape;
 use crate::int::conv::digits::digit;
-use crate::int::conv::{Epilogue, Output};
+use crate::int::conv::{Epilogue, Output, most};
 
 /// 64 bytes of weights.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +26,6 @@ fn flattened(shape: &ConvShape) -> ConvShape {
         (s.batch, s.input, s.output) = (1, [1, 1, pixels], [1, 1, pixels]);
     }
     s
-}
-
-/// The largest magnitude.
-fn most(levels: &[i32]) -> u32 {
-    levels.iter().map(|l| l.unsigned_abs()).max().unwrap_or(0)
 }
 
 /// A digit of each level.
