@@ -14,9 +14,11 @@ use crate::{ConvShape, Out, Pixels, Pool};
 mod lay;
 mod pack;
 mod row;
+mod skip;
 
 use lay::Lay;
 use pack::Line;
+use skip::Kept;
 pub(crate) use row::{Ending, Function, LineCall, PatchRow, Tiles};
 
 /// Channels of a panel of weights.
@@ -36,6 +38,8 @@ pub(crate) struct Patched {
     /// Digits of a level.
     planes: usize,
     weights: Vec<Line>,
+    /// Which lines of weights there are, where lines of zeros are left out.
+    kept: Option<Kept>,
     bias: Vec<i32>,
     multiplier: Vec<f32>,
 }
@@ -78,7 +82,7 @@ impl std::fmt::Debug for Patched {
 }
 impl Patched {
     pub(crate) fn packed_bytes(&self) -> usize {
-        self.weights.len() * 64 + self.bias.len() * 8
+        self.weights.len() * 64 + self.bias.len() * 8 + self.kept.as_ref().map_or(0, Kept::bytes)
     }
 
     /// Lines and pixels of a line of a task.
@@ -266,30 +270,35 @@ impl Patched {
                 }
             })
             .collect();
+        let each = self.planes * segments * quads;
+        let lines = self.kept.as_ref().map(|kept| (kept, kept.shifts(&shifts)));
         let mut unit = units.start;
         while unit < units.end {
             let (group, panel) = (unit / panels, unit % panels);
             let pair = self
                 .row
                 .pair
-                .filter(|_| panel + 1 < panels && unit + 1 < units.end);
+                .filter(|_| lines.is_none() && panel + 1 < panels && unit + 1 < units.end);
             let width = (cout - panel * PANEL).min(if pair.is_some() { 2 * PANEL } else { PANEL });
             let kernel = pair.unwrap_or(if width > PANEL / 2 {
                 self.row.whole
             } else {
                 self.row.half
             });
+            // Lines that are left come one by one, as segments of one quad.
+            let (first, shifts, quads) = match &lines {
+                Some((kept, shifts)) => (kept.first(unit), kept.of_panel(shifts, unit), 1),
+                None => (unit * each, &shifts[..], quads),
+            };
             for line in 0..place.lines {
                 let call = LineCall {
                     x: place.x(s, line).wrapping_add(place.lay.unit * group * cin),
                     step: place.step,
-                    shifts: &shifts,
+                    shifts,
                     quads,
                     planes: self.planes,
-                    panel: self.planes * segments * quads * size_of::<Line>(),
-                    weights: self.weights[unit * self.planes * segments * quads..]
-                        .as_ptr()
-                        .cast(),
+                    panel: each * size_of::<Line>(),
+                    weights: self.weights[first..].as_ptr().cast(),
                     bias: self.bias[unit * PANEL..].as_ptr(),
                     multiplier: self.multiplier[unit * PANEL..].as_ptr(),
                     pixels: place.pixels,
