@@ -158,7 +158,7 @@ fn the_clipped_penalty_and_its_gradient_are_those_of_the_vectors() {
 
 #[test]
 fn names_of_groups_are_read_back_and_others_refused() {
-    for text in ["lane", "kernel", "tile", "1x32x1", "4x2xk"] {
+    for text in ["lane", "kernel", "tile", "panel", "1x32x1", "4x2xk"] {
         let shape: GroupShape = text.parse().unwrap();
         assert_eq!(shape.to_string(), text);
     }
