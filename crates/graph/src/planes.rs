@@ -28,7 +28,11 @@ pub fn counts(extent: [usize; 3], group: [usize; 3]) -> [usize; 3] {
 /// Number of the group of weight `i`, row-major over blocks as weights are over the extent.
 pub(crate) fn group_of(extent: [usize; 3], group: [usize; 3], i: usize) -> usize {
     let count = counts(extent, group);
-    let at = [i / extent[2] / extent[1], i / extent[2] % extent[1], i % extent[2]];
+    let at = [
+        i / extent[2] / extent[1],
+        i / extent[2] % extent[1],
+        i % extent[2],
+    ];
     (0..3).fold(0, |block, axis| block * count[axis] + at[axis] / group[axis])
 }
 
@@ -85,6 +89,12 @@ impl Planes {
         let kept: usize = self.mask.iter().map(|&k| usize::from(k)).sum();
         1.0 - kept as f64 / self.mask.len().max(1) as f64
     }
+
+    /// Share of zeros among the weights of kept groups, 0 … 1.
+    pub fn zeros(&self) -> f64 {
+        let zeros = self.plus.iter().zip(&self.minus).filter(|(p, m)| **p + **m == 0);
+        zeros.count() as f64 / self.plus.len().max(1) as f64
+    }
 }
 
 /// Which blocks of some size hold a weight that is not 0.
@@ -100,7 +110,10 @@ impl Blocks {
         Blocks {
             extent,
             size: [1, 1, taps],
-            used: codes.chunks(taps).map(|block| block.iter().any(|c| *c != 0)).collect(),
+            used: codes
+                .chunks(taps)
+                .map(|block| block.iter().any(|c| *c != 0))
+                .collect(),
         }
     }
 

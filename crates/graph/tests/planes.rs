@@ -40,7 +40,10 @@ fn mask_and_planes_come_back_as_the_same_codes() {
         let g = pruned(seed as u64, shape, group, 0.5);
         let packed = file(&g, Form::Packed);
         assert!(holds(&packed, b"DecodePlanes"), "{shape:?}");
-        assert!(!holds(&packed, b"MatMulInteger"), "no function that nothing calls");
+        assert!(
+            !holds(&packed, b"MatMulInteger"),
+            "no function that nothing calls"
+        );
         let again = read(&packed, &ReadOptions::default()).unwrap();
         assert_eq!(weight(&again), weight(&g), "{shape:?} {group:?}");
         assert!(file(&again, Form::Packed) == packed, "{shape:?} {group:?}");
@@ -50,7 +53,11 @@ fn mask_and_planes_come_back_as_the_same_codes() {
 /// §7 of the method: 2·(1 − ρ) + 1/s bits a weight, and a f32 a scale.
 #[test]
 fn a_pruned_weight_takes_the_bits_of_the_formula() {
-    for (shape, group) in [([32, 16, 3, 3], [16, 4, 1]), ([64, 64, 1, 1], [16, 4, 1]), ([64, 64, 3, 3], [1, 16, 1])] {
+    for (shape, group) in [
+        ([32, 16, 3, 3], [16, 4, 1]),
+        ([64, 64, 1, 1], [16, 4, 1]),
+        ([64, 64, 3, 3], [1, 16, 1]),
+    ] {
         let g = pruned(2, shape, group, 0.4);
         let w = weight(&g);
         let planes = Planes::of(w).unwrap();
@@ -59,7 +66,10 @@ fn a_pruned_weight_takes_the_bits_of_the_formula() {
         let bits = n * (2.0 * (1.0 - planes.pruned()) + 1.0 / s);
         // Three streams of whole bytes.
         let stored = (w.stored_bits() - 32) as f64;
-        assert!((bits..bits + 24.0).contains(&stored), "{stored} bits, formula {bits}");
+        assert!(
+            (bits..bits + 24.0).contains(&stored),
+            "{stored} bits, formula {bits}"
+        );
         let streams = [&planes.mask, &planes.plus, &planes.minus].map(|s| tensor::bits::pack(s, 1));
         let packed = file(&g, Form::Packed);
         assert_eq!(streams.iter().map(Vec::len).sum::<usize>(), planes.bytes());
@@ -114,7 +124,11 @@ fn onnxruntime_and_python_decode_the_same_weights() {
         let raw: Vec<u8> = w.decode().iter().flat_map(|x| x.to_le_bytes()).collect();
         let hash: String = Sha256::digest(raw).iter().map(|b| format!("{b:02x}")).collect();
         let dims: Vec<String> = w.shape.iter().map(ToString::to_string).collect();
-        assert_eq!(report.trim(), format!("w ternary {}x1 {hash}", dims.join("x")), "{shape:?}");
+        assert_eq!(
+            report.trim(),
+            format!("w ternary {}x1 {hash}", dims.join("x")),
+            "{shape:?}"
+        );
     }
     let mut arguments = vec![OsStr::new("0")];
     arguments.extend(files.iter().map(|p| p.as_os_str()));
@@ -143,7 +157,10 @@ fn edited(mark: &[u8], edit: impl FnOnce(&mut [u8])) -> LoadError {
     edit(&mut bytes[at..]);
     let at = find(&bytes, b"lowbit.digest") + b"lowbit.digest".len() + 2;
     bytes[at..at + 64].fill(b'0');
-    let hex: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let hex: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
     bytes[at..at + 64].copy_from_slice(hex.as_bytes());
     read(&bytes, &ReadOptions::default()).expect_err("the edit must be refused")
 }
@@ -179,10 +196,22 @@ fn planes_that_contradict_themselves_or_the_mask_are_refused() {
             "kept weights, at least one, take",
         );
     }
-    says(edited(b"w/decode", |b| swap(b, b"group\x40\x10", b"group\x40\x21")), "not three extents within [32, 16, 9]");
-    says(edited(b"w/decode", |b| swap(b, b"group\x40\x10", b"group\x40\x11")), "mask is not one bit");
-    says(edited(b"w/decode", |b| swap(b, b"axis\x18\x00", b"axis\x18\x05")), "axis is no axis");
-    says(edited(b"w/decode", |b| swap(b, b"\x05group", b"\x05grouq")), "attribute group is missing");
+    says(
+        edited(b"w/decode", |b| swap(b, b"group\x40\x10", b"group\x40\x21")),
+        "not three extents within [32, 16, 9]",
+    );
+    says(
+        edited(b"w/decode", |b| swap(b, b"group\x40\x10", b"group\x40\x11")),
+        "mask is not one bit",
+    );
+    says(
+        edited(b"w/decode", |b| swap(b, b"axis\x18\x00", b"axis\x18\x05")),
+        "axis is no axis",
+    );
+    says(
+        edited(b"w/decode", |b| swap(b, b"\x05group", b"\x05grouq")),
+        "attribute group is missing",
+    );
 }
 
 fn swap(bytes: &mut [u8], from: &[u8], to: &[u8]) {

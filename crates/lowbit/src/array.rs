@@ -82,7 +82,13 @@ struct Tiles {
 
 impl Tiles {
     /// Of `levels` [groups · first, second, taps], where the first of both is the output channel if `outputs_first`.
-    fn of(levels: &[i32], extent: [usize; 3], groups: usize, array: Array, outputs_first: bool) -> Option<Tiles> {
+    fn of(
+        levels: &[i32],
+        extent: [usize; 3],
+        groups: usize,
+        array: Array,
+        outputs_first: bool,
+    ) -> Option<Tiles> {
         let (outputs, inputs) = match outputs_first {
             true => (array.outputs, array.inputs),
             false => (array.inputs, array.outputs),
@@ -199,7 +205,11 @@ fn work(graph: &Graph, n: NodeId, macs: u64, array: Array) -> Option<Work> {
     };
     let extent = graph::planes::extent(&shape)?;
     let tiles = Tiles::of(&levels, extent, groups, array, outputs_first)?;
-    let outputs = if outputs_first { extent[0] } else { extent[1] * groups };
+    let outputs = if outputs_first {
+        extent[0]
+    } else {
+        extent[1] * groups
+    };
     Some(Work {
         tiles,
         // A product for each weight and pixel.

@@ -65,6 +65,8 @@ pub struct Pruned {
     pub groups: usize,
     /// Share of them that is left out, 0 … 1.
     pub share: f64,
+    /// Share of zeros among the weights of the others, 0 … 1.
+    pub zeros: f64,
 }
 
 /// How much smaller than f32 convolutions and matrix products are.
@@ -225,6 +227,7 @@ pub fn inspect(model: &Model) -> Result<Inspection> {
                 group: planes.group,
                 groups: planes.mask.len(),
                 share: planes.pruned(),
+                zeros: planes.zeros(),
             }),
             stored_bytes: parts.iter().map(|p| p.1).sum::<usize>().div_ceil(8),
             integer,

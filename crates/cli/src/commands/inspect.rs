@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use lowbit::inspect::InspectedLayer;
 use lowbit::array::{self, Array};
+use lowbit::inspect::InspectedLayer;
 use lowbit::text::{self, printable, shortened, table};
 
 use crate::context::{Common, Context, ModelFlags, Outcome};
@@ -174,7 +174,10 @@ fn grid(l: &InspectedLayer) -> String {
     match &l.pruned {
         Some(p) => {
             let [outputs, inputs, taps] = p.group;
-            format!("{grid}, {:.0} % of {outputs}x{inputs}x{taps} pruned", 100.0 * p.share)
+            format!(
+                "{grid}, {:.0} % of {outputs}x{inputs}x{taps} pruned",
+                100.0 * p.share
+            )
         }
         None => grid,
     }

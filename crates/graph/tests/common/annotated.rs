@@ -209,9 +209,14 @@ pub(crate) fn pruned(seed: u64, shape: [usize; 4], group: [usize; 3], share: f64
     let x = g.add_value("x", Some(DType::F32), Some([1, inputs, 6, 6].map(Some).to_vec()));
     g.inputs.push(x);
     let taps = kernel * kernel;
-    let count = [outputs, inputs, taps].into_iter().zip(group).map(|(n, size)| n.div_ceil(size));
+    let count = [outputs, inputs, taps]
+        .into_iter()
+        .zip(group)
+        .map(|(n, size)| n.div_ceil(size));
     let count: Vec<usize> = count.collect();
-    let kept: Vec<bool> = (0..count.iter().product()).map(|b| b == 0 || r.unit() >= share).collect();
+    let kept: Vec<bool> = (0..count.iter().product())
+        .map(|b| b == 0 || r.unit() >= share)
+        .collect();
     let code = |i: usize| {
         let at = [i / taps / inputs, i / taps % inputs, i % taps];
         let block = (0..3).fold(0, |block, axis| block * count[axis] + at[axis] / group[axis]);
@@ -227,7 +232,10 @@ pub(crate) fn pruned(seed: u64, shape: [usize; 4], group: [usize; 3], share: f64
         axis: 0,
         levels: vec![0, 1, 0, -1],
         zero_points: None,
-        points: vec![Point::whole(codes, (0..scales).map(|c| 0.25 + c as f32).collect())],
+        points: vec![Point::whole(
+            codes,
+            (0..scales).map(|c| 0.25 + c as f32).collect(),
+        )],
     };
     let w = g.add_value("w", Some(DType::F32), Some(shape.map(Some).to_vec()));
     g.weights.insert(w, annotation);

@@ -36,7 +36,7 @@ impl GroupShape {
         taps: Some(1),
     };
 
-    /// 16 output × 4 input channels of one tap: a register of the integer kernels, which skip it.
+    /// 16 output × 4 input channels of one tap: a line of weights of the integer kernels, which skip it; those of AVX-512 take two at a time, 32x4x1.
     pub const PANEL: GroupShape = GroupShape {
         outputs: 16,
         inputs: 4,

@@ -46,8 +46,11 @@ pub(super) fn planes(
     let (Data::U8(stream), 1) = (mask.data(), mask.rank()) else {
         return Err(wrong("mask", "a vector of bytes", mask));
     };
-    let mask = bits::unpack(stream, groups, 1)
-        .ok_or_else(|| LoadError::bad(format!("mask is not one bit for each of {groups} groups, and zeros")))?;
+    let mask = bits::unpack(stream, groups, 1).ok_or_else(|| {
+        LoadError::bad(format!(
+            "mask is not one bit for each of {groups} groups, and zeros"
+        ))
+    })?;
     let kept = || (0..count).filter(|&i| mask[group_of(whole, group, i)] == 1);
     let (plus, minus) = signs(constant(builder, planes, "planes")?, kept().count())?;
     let mut codes = vec![0; count];

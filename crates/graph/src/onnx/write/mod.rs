@@ -12,7 +12,9 @@ use tensor::{DType, Tensor};
 use super::error::quoted;
 use super::lift::before_clamps;
 use super::ops;
-use super::packed::{DIGEST_KEY, DOMAIN, VERSION, add_rows_function, decode_function, decode_planes_function, seal};
+use super::packed::{
+    DIGEST_KEY, DOMAIN, VERSION, add_rows_function, decode_function, decode_planes_function, seal,
+};
 use super::wire::Writer;
 use crate::annotation::{EdgeQuantizer, WeightAnnotation};
 use crate::graph::{Graph, GraphError, Node, ValueId};

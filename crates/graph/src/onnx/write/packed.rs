@@ -95,7 +95,10 @@ impl Draft<'_> {
     fn decode_planes(&mut self, name: &str, w: &WeightAnnotation, planes: &Planes) -> Result<(), String> {
         let mut along = vec![1; w.shape.len()];
         along[w.axis] = w.points[0].scales.len();
-        let mask = self.named(&format!("{name}/mask"), &Tensor::vector(bits::pack(&planes.mask, 1)));
+        let mask = self.named(
+            &format!("{name}/mask"),
+            &Tensor::vector(bits::pack(&planes.mask, 1)),
+        );
         let stream = [bits::pack(&planes.plus, 1), bits::pack(&planes.minus, 1)];
         let rows = shaped(vec![2, stream[0].len()], stream.concat())?;
         let rows = self.named(&format!("{name}/planes"), &rows);
@@ -127,7 +130,11 @@ impl Draft<'_> {
         let attributes = attributes.into_attributes();
         let name = format!(
             "{output}/{}",
-            if operator == ADD_ROWS { "add_rows" } else { "decode" }
+            if operator == ADD_ROWS {
+                "add_rows"
+            } else {
+                "decode"
+            }
         );
         self.nodes.message(1, |n| {
             inputs.iter().for_each(|i| n.string(1, i));

@@ -18,8 +18,8 @@ mod skip;
 
 use lay::Lay;
 use pack::Line;
+pub(crate) use row::{Ending, Function, LineCall, Listed, PatchRow, Tiles};
 use skip::Kept;
-pub(crate) use row::{Ending, Function, LineCall, PatchRow, Tiles};
 
 /// Channels of a panel of weights.
 const PANEL: usize = 16;
@@ -272,23 +272,30 @@ impl Patched {
             .collect();
         let each = self.planes * segments * quads;
         let lines = self.kept.as_ref().map(|kept| (kept, kept.shifts(&shifts)));
+        let kernels = self.row.listed.filter(|_| lines.is_some()).unwrap_or(Listed {
+            half: self.row.half,
+            whole: self.row.whole,
+            pair: self.row.pair,
+        });
         let mut unit = units.start;
         while unit < units.end {
             let (group, panel) = (unit / panels, unit % panels);
-            let pair = self
-                .row
+            let together = lines.as_ref().map_or(2, |(kept, _)| kept.together());
+            let pair = kernels
                 .pair
-                .filter(|_| lines.is_none() && panel + 1 < panels && unit + 1 < units.end);
+                .filter(|_| together == 2 && panel + 1 < panels && unit + 1 < units.end);
             let width = (cout - panel * PANEL).min(if pair.is_some() { 2 * PANEL } else { PANEL });
             let kernel = pair.unwrap_or(if width > PANEL / 2 {
-                self.row.whole
+                kernels.whole
             } else {
-                self.row.half
+                kernels.half
             });
-            // Lines that are left come one by one, as segments of one quad.
-            let (first, shifts, quads) = match &lines {
-                Some((kept, shifts)) => (kept.first(unit), kept.of_panel(shifts, unit), 1),
-                None => (unit * each, &shifts[..], quads),
+            let (first, shifts, quads, panel_lines) = match &lines {
+                Some((kept, shifts)) => {
+                    let (first, shifts) = kept.block(unit, shifts);
+                    (first, shifts, 1, shifts.len())
+                }
+                None => (unit * each, &shifts[..], quads, each),
             };
             for line in 0..place.lines {
                 let call = LineCall {
@@ -297,7 +304,7 @@ impl Patched {
                     shifts,
                     quads,
                     planes: self.planes,
-                    panel: each * size_of::<Line>(),
+                    panel: panel_lines * size_of::<Line>(),
                     weights: self.weights[first..].as_ptr().cast(),
                     bias: self.bias[unit * PANEL..].as_ptr(),
                     multiplier: self.multiplier[unit * PANEL..].as_ptr(),
