@@ -39,11 +39,9 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     }
     let q = quantized(cx, n, axis)?;
     let behind = Behind::of(cx, n, from, &q, shape.out_channels)?;
-    let build = match transposed {
-        true => int::Conv::transposed,
-        false => int::Conv::new,
-    };
-    let conv = build(&shape, &q.levels, behind.epilogue.clone(), cx.isa()).map_err(No::bound)?;
+    let conv = cx
+        .convolution(&shape, transposed, &q.levels, &behind.epilogue)
+        .map_err(No::bound)?;
     let input = cx.need(x, Repr::Codes, &Want::Pixels).map_err(|f| f.0)?;
     behind.fuse(cx);
     let y_shape = cx.shape(behind.output).map_err(|f| f.0)?;
