@@ -101,7 +101,7 @@ def time(a):
         from cifar import unpacked
         import pathlib
         unpacked(os.path.join(a.data, "cifar10", "train.zip"), pathlib.Path(pictures), 64)
-        call([a.lowbit, "quantize", os.path.join(a.data, "models", "cifar_resnet20.onnx"), "--grid", "int8", "--calib", pictures, "-o", int8], log)
+        call([a.lowbit, "quantize", os.path.join(a.data, "models", "cifar_resnet20.onnx"), "--grid", "int8", "--effort", "fast", "--calib", pictures, "-o", int8], log)
     others = [("int8", int8)] + [(name, model_of(a, name, 0)) for name, *_ in NETWORKS[1:] if os.path.exists(model_of(a, name, 0))]
     print("network,ms,dense_ternary_ms,times_faster,pruned_layers_us,same_of_dense_us,times_faster")
     for name, model in others:

@@ -201,7 +201,7 @@ fn planes_that_contradict_themselves_or_the_mask_are_refused() {
         "not three extents within [32, 16, 9]",
     );
     says(
-        edited(b"w/decode", |b| swap(b, b"group\x40\x10", b"group\x40\x11")),
+        edited(b"w/decode", |b| swap(b, b"group\x40\x10", b"group\x40\x08")),
         "mask is not one bit",
     );
     says(
