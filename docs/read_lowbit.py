@@ -48,11 +48,22 @@ def weights(data):
             np.moveaxis(w, number(b"axis"), 0)[tensor(constants[inputs[2]])] += np.moveaxis(rows, number(b"axis"), 0)
             made[output] = grid, points + 1, w
             continue
-        bits, shape = number(b"bits"), all_of(attributes[b"shape"], 8)
+        grid, shape = all_of(attributes[b"grid"], 4)[0].decode(), all_of(attributes[b"shape"], 8)
+        stream = lambda codes: np.unpackbits(codes, axis=-1, bitorder="little")
+        if all_of(node, 4) == [b"DecodePlanes"]:
+            mask, planes, scale = (tensor(constants[name]) for name in inputs)
+            extent, group = (*shape[:2], int(np.prod(shape[2:]))), all_of(attributes[b"group"], 8)
+            count = [-(-n // size) for n, size in zip(extent, group)]
+            kept = np.kron(stream(mask)[: np.prod(count)].reshape(count), np.ones(group, int))[tuple(map(slice, extent))] == 1
+            w = np.zeros(extent, np.float32)
+            w[kept] = np.subtract(*stream(planes)[:, : kept.sum()].astype(np.float32))
+            made[output] = grid, 1, w.reshape(shape) * scale
+            continue
+        bits = number(b"bits")
         codes, levels, scale, zero_point = (tensor(constants[name]) for name in inputs)
-        digits = np.unpackbits(codes, axis=1, bitorder="little")[:, : np.prod(shape) * bits].reshape(len(codes), -1, bits)
+        digits = stream(codes)[:, : np.prod(shape) * bits].reshape(len(codes), -1, bits)
         terms = (levels[digits @ (1 << np.arange(bits))].reshape(-1, *shape) - zero_point).astype(np.float32) * scale
-        made[output] = all_of(attributes[b"grid"], 4)[0].decode(), len(codes), sum(terms[1:], terms[0])
+        made[output] = grid, len(codes), sum(terms[1:], terms[0])
     return made
 
 

@@ -186,7 +186,29 @@ fn a_pruned_run_has_empty_groups_and_verifies() {
         "{made}"
     );
     assert!(number("compression") > 1.0, "{made}");
-    common::run("verify", &[&run.join("model.onnx")]).code(0);
+    let model = run.join("model.onnx");
+    common::run("verify", &[&model]).code(0);
+    // The file leaves the groups out, and an array of such groups skips them.
+    let inspected = common::run("inspect --json --pe 1x4", &[&model]).code(0).json();
+    let layers = inspected["layers"].as_array().unwrap();
+    assert!(
+        layers
+            .iter()
+            .any(|l| l["pruned"]["share"].as_f64().is_some_and(|s| s > 0.2)),
+        "{inspected}"
+    );
+    assert!(
+        inspected["compression"]["pruned_layers"].as_f64().unwrap() > 16.0,
+        "{inspected}"
+    );
+    let cycles = |key: &str| inspected["array"]["total"][key].as_u64().unwrap();
+    assert!(cycles("cycles") < cycles("dense_cycles"), "{inspected}");
+    let text = common::run("inspect --pe 16x4", &[&model]).code(0).stdout;
+    assert!(
+        text.contains("pruned") && text.contains("array of 16 output x 4 input channels"),
+        "{text}"
+    );
+    common::run("inspect --pe 16", &[&model]).code(2);
     for (wrong, about) in [
         ("prune.groups=lanes", "did you mean \"lane\"?"),
         ("prune.share=2", "prune.share"),

@@ -2,6 +2,8 @@
 //!
 //! These are plain numbers. Nothing here knows how codes were chosen (`quant`) or how they are multiplied (`kernels`).
 
+use crate::planes::Planes;
+
 /// One term of a quantized weight: `w ≈ Σ_points scale[c] · level(code)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
@@ -275,6 +277,9 @@ impl WeightAnnotation {
 
     /// Bits that the codes, scales and numbers of rows take in a file.
     pub fn stored_bits(&self) -> usize {
+        if let Some(planes) = Planes::of(self) {
+            return planes.bytes() * 8 + 32 * self.points[0].scales.len();
+        }
         let channels = self.shape[self.axis].max(1);
         let each = self.len() / channels;
         let point = |p: &Point| {

@@ -97,7 +97,7 @@ impl Arithmetic {
         }
     }
 
-    fn picojoule(self, c: &Operation) -> f64 {
+    pub(crate) fn picojoule(self, c: &Operation) -> f64 {
         match self {
             Arithmetic::Float => c.float32_multiply + c.float32_add,
             Arithmetic::Multiply8 => c.int8_multiply + c.int32_add,

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use engine::Numbers;
-use graph::{Graph, NodeId, ValueId};
+use graph::{Graph, NodeId, Planes, ValueId};
 use quant::annotate::{self, Request};
 use quant::calibrate::{ObserverKind, quantizer};
+use quant::prune::Stored;
 use serde::Serialize;
 use tasks::detect::Head;
 
@@ -42,6 +43,9 @@ pub struct InspectedLayer {
     pub parameters: usize,
     /// Grid of its weight, or `float`; absent without a weight.
     pub grid: Option<String>,
+    /// Groups of its weight that the file leaves out; absent where it stores all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
     /// Bytes of its constant inputs in a file.
     pub stored_bytes: usize,
     /// Runs in integers; for a float model: would after `quantize`.
@@ -50,6 +54,31 @@ pub struct InspectedLayer {
     pub reason: Option<String>,
     /// Kernel.
     pub kernel: String,
+}
+
+/// Groups of a ternary weight, with those of zeros left out of the file (FORMAT.md 2.3).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pruned {
+    /// Extent of a group: output channels, input channels, taps (first, second and further axes of the weight).
+    pub group: [usize; 3],
+    /// Groups.
+    pub groups: usize,
+    /// Share of them that is left out, 0 … 1.
+    pub share: f64,
+    /// Share of zeros among the weights of the others, 0 … 1.
+    pub zeros: f64,
+}
+
+/// How much smaller than f32 convolutions and matrix products are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Compression {
+    /// Bytes of weights, indices of groups, scales, zero points and biases.
+    pub bytes: usize,
+    /// 32 bits for every weight and bias, divided by all those bits.
+    pub all: f64,
+    /// The same over weights with pruned groups alone, without scales and biases, as papers on pruning count; absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned_layers: Option<f64>,
 }
 
 /// Result of [`inspect`].
@@ -77,6 +106,11 @@ pub struct Inspection {
     pub parameters: usize,
     /// Stored bits per weight of convolutions and matrix products, scales included.
     pub bits_per_weight: f64,
+    /// Everything that convolutions and matrix products store, beside f32.
+    pub compression: Compression,
+    /// The network on an array of processing elements, where one is asked for ([`on_array`](crate::array::on_array)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub array: Option<crate::array::Report>,
     /// Share of the multiply-accumulates in integers; for a float model: after `quantize`.
     pub integer_mac_share: f64,
     /// Packed weights, bytes.
@@ -121,6 +155,7 @@ pub fn inspect(model: &Model) -> Result<Inspection> {
     let mut layers = Vec::new();
     let mut costs = Vec::new();
     let (mut weights, mut weight_bits) = (0usize, 0usize);
+    let (mut numbers_of_products, mut bits_of_products, mut pruned_layers) = (0usize, 0usize, Vec::new());
     for layer in own.layers() {
         let node = &graph.nodes[layer.node];
         let constant = |v: &ValueId| {
@@ -139,6 +174,8 @@ pub fn inspect(model: &Model) -> Result<Inspection> {
         {
             weights += count;
             weight_bits += bits;
+            numbers_of_products += parts.iter().map(|p| p.0).sum::<usize>();
+            bits_of_products += parts.iter().map(|p| p.1).sum::<usize>();
             costs.push(Cost {
                 node: layer.node,
                 macs: layer.macs,
@@ -151,6 +188,16 @@ pub fn inspect(model: &Model) -> Result<Inspection> {
                     },
                     _ => Arithmetic::Float,
                 },
+            });
+        }
+        let planes = annotation.and_then(Planes::of);
+        if let (Some(planes), Some(w)) = (&planes, annotation) {
+            pruned_layers.push(Stored {
+                weights: w.len() as u64,
+                kept: planes.plus.len() as u64,
+                bits: 2,
+                index: planes.mask.len() as u64,
+                other: 0,
             });
         }
         let (integer, reason) = match numbers.get(&layer.node) {
@@ -176,6 +223,12 @@ pub fn inspect(model: &Model) -> Result<Inspection> {
                 (None, true) => Some("float".into()),
                 (None, false) => None,
             },
+            pruned: planes.map(|planes| Pruned {
+                group: planes.group,
+                groups: planes.mask.len(),
+                share: planes.pruned(),
+                zeros: planes.zeros(),
+            }),
             stored_bytes: parts.iter().map(|p| p.1).sum::<usize>().div_ceil(8),
             integer,
             reason,
@@ -204,6 +257,12 @@ pub fn inspect(model: &Model) -> Result<Inspection> {
         macs: layers.iter().map(|l| l.macs).sum(),
         parameters,
         bits_per_weight: weight_bits as f64 / weights.max(1) as f64,
+        compression: Compression {
+            bytes: bits_of_products.div_ceil(8),
+            all: 32.0 * numbers_of_products as f64 / bits_of_products.max(1) as f64,
+            pruned_layers: (!pruned_layers.is_empty()).then(|| Stored::compression(&pruned_layers)),
+        },
+        array: None,
         integer_mac_share: planned.as_ref().unwrap_or(&own).integer_mac_share(),
         memory_weights: memory.weights,
         memory_activations: memory.activations,

@@ -37,6 +37,7 @@
 //! [`output`] writes files. Every error is an [`Error`]: a class, one sentence with file or node, the way out.
 
 pub mod analyze;
+pub mod array;
 pub mod bench;
 pub mod compare;
 pub mod config;

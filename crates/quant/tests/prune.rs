@@ -158,7 +158,7 @@ fn the_clipped_penalty_and_its_gradient_are_those_of_the_vectors() {
 
 #[test]
 fn names_of_groups_are_read_back_and_others_refused() {
-    for text in ["lane", "kernel", "tile", "1x32x1", "4x2xk"] {
+    for text in ["lane", "kernel", "tile", "panel", "1x32x1", "4x2xk"] {
         let shape: GroupShape = text.parse().unwrap();
         assert_eq!(shape.to_string(), text);
     }
@@ -313,5 +313,66 @@ proptest! {
         for g in (0..groups.len()).filter(|g| kept[*g]) {
             prop_assert!(norms[g] >= strongest || alone(g), "{} {}", norms[g], strongest);
         }
+    }
+}
+
+/// The mean of |w| beyond the threshold, of a million samples of the Gaussian that the truncated mean is of.
+#[test]
+fn the_truncated_mean_is_that_of_a_million_samples() {
+    let mut rng = SplitMix64(3);
+    let samples: Vec<f64> = (0..500_000)
+        .flat_map(|_| {
+            let (u, v) = (rng.unit().max(1e-12), rng.unit());
+            let radius = (-2.0 * u.ln()).sqrt();
+            let (sin, cos) = (2.0 * std::f64::consts::PI * v).sin_cos();
+            [radius * cos, radius * sin]
+        })
+        .map(f64::abs)
+        .collect();
+    for z in [0.3, 0.612, 1.2] {
+        let beyond: Vec<f64> = samples.iter().copied().filter(|w| *w >= z).collect();
+        let mean = beyond.iter().sum::<f64>() / beyond.len() as f64;
+        near(
+            ternary_threshold::truncated_gaussian(z).0,
+            mean,
+            5e-3,
+            "mean of samples",
+        );
+    }
+}
+
+/// Both gradients against differences of the penalty: with δ held, and with δ following the norms, where every group gets (clipped·a/G)·w/‖w‖ more.
+#[test]
+fn gradients_are_the_differences_of_the_penalty() {
+    let v = &vectors()["wpc"];
+    let (w, a) = (floats(&v["w"]), v["a"].as_f64().unwrap());
+    let groups = Groups::new("1x4xk".parse().unwrap(), &[4, 8, 3, 3]).unwrap();
+    let at = Penalty::new(&groups, &w, Clip::OfMean(a));
+    let mut held = vec![0.0; w.len()];
+    at.add_gradient(&groups, &w, 1.0, &mut held);
+    let norms = groups.norms(&w);
+    let clipped = norms.iter().filter(|n| **n >= at.threshold).count() as f64;
+    let more: Vec<f64> = norms
+        .iter()
+        .map(|n| clipped * a / norms.len() as f64 / n)
+        .collect();
+    let more = groups.spread(&more);
+    for i in (0..w.len()).step_by(7) {
+        // f32 weights: a step that they hold exactly enough, and no norm near the threshold.
+        let step = 1.0 / 1024.0;
+        let moved = |by: f32| {
+            let mut w = w.clone();
+            w[i] += by;
+            w
+        };
+        let [up, down] = [moved(step), moved(-step)];
+        let span = f64::from(up[i]) - f64::from(down[i]);
+        let value = |w: &[f32], threshold: f64| groups.norms(w).iter().map(|n| n.min(threshold)).sum::<f64>();
+        let difference = (value(&up, at.threshold) - value(&down, at.threshold)) / span;
+        near(f64::from(held[i]), difference, 1e-4, "held");
+        let whole = |w: &[f32]| Penalty::new(&groups, w, Clip::OfMean(a)).value;
+        let difference = (whole(&up) - whole(&down)) / span;
+        let attached = f64::from(held[i]) + more[i] * f64::from(w[i]);
+        near(attached, difference, 1e-4, "attached");
     }
 }

@@ -99,7 +99,7 @@ keys! {
     "method.rho" = "1e-5": "bcgd: blending",
     "method.published" = "false": "bcgd: the paper's one-pass quantizers in place of the exact ones",
     "method.from" = "[]": "falling bits: grids before method.grid, each for an equal part of the first half: [\"lbw6\", \"lbw5\"]",
-    "prune.groups" = "''": "structured pruning: lane, kernel, tile, or outputs x inputs x taps such as 1x16x1, 1x8xk; empty: none",
+    "prune.groups" = "''": "structured pruning: lane, kernel, tile, panel (which the engine skips), or outputs x inputs x taps such as 1x16x1, 1x8xk; empty: none",
     "prune.share" = "0.3": "part of the groups of each layer that goes",
     "prune.until" = "0.6": "part of the run over which weak groups are pulled to zero; then they go, and the rest recovers",
     "prune.lambda" = "0.001": "pull on a weak group",

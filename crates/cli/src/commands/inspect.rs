@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use lowbit::array::{self, Array};
+use lowbit::inspect::InspectedLayer;
 use lowbit::text::{self, printable, shortened, table};
 
 use crate::context::{Common, Context, ModelFlags, Outcome};
@@ -21,6 +23,9 @@ pub(crate) struct Arguments {
     /// Print only a head description to complete, for --head
     #[arg(long)]
     template: bool,
+    /// Also cycles, utilisation and energy on an array of processing elements of ROWSxCOLUMNS output × input channels, such as 16x4
+    #[arg(long, value_name = "ROWSxCOLUMNS")]
+    pe: Option<Array>,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -33,7 +38,8 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
             ..Outcome::default()
         });
     }
-    let i = lowbit::inspect(&model)?;
+    let mut i = lowbit::inspect(&model)?;
+    i.array = a.pe.map(|pe| array::on_array(&model, pe)).transpose()?;
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -66,6 +72,18 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         text::bytes(i.memory_weights),
         text::bytes(i.memory_activations)
     );
+    if i.quantized {
+        let c = &i.compression;
+        let _ = writeln!(
+            out,
+            "size     {} for weights, groups, scales and biases: {:.2}x smaller than f32{}",
+            text::bytes(c.bytes),
+            c.all,
+            c.pruned_layers.map_or(String::new(), |x| format!(
+                "; pruned weights and their groups alone, as papers count: {x:.2}x"
+            ))
+        );
+    }
     let (low, high) = i.energy.total_uj();
     let _ = writeln!(
         out,
@@ -116,7 +134,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
                 text::count(l.macs),
                 text::count(l.parameters as u64),
                 text::bytes(l.stored_bytes),
-                l.grid.clone().unwrap_or_else(|| "-".into()),
+                grid(l),
                 if l.integer { "integer" } else { "float" }.into(),
             ]
         })
@@ -143,8 +161,60 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
             table(&["node", "op", "reason"], &floats)
         );
     }
+    if let Some(report) = &i.array {
+        out.push_str(&on_array(report));
+    }
     let p = context.provenance(Some(model.sha256()), None);
     Ok(Outcome::new(out, &p, &i))
+}
+
+/// A layer's grid, and what is pruned of it.
+fn grid(l: &InspectedLayer) -> String {
+    let grid = l.grid.clone().unwrap_or_else(|| "-".into());
+    match &l.pruned {
+        Some(p) => {
+            let [outputs, inputs, taps] = p.group;
+            format!(
+                "{grid}, {:.0} % of {outputs}x{inputs}x{taps} pruned",
+                100.0 * p.share
+            )
+        }
+        None => grid,
+    }
+}
+
+/// Layers on the array, and their sum.
+fn on_array(r: &array::Report) -> String {
+    let row = |l: &array::Row| {
+        vec![
+            shortened(&l.name, 44),
+            text::count(l.dense_cycles),
+            text::count(l.cycles),
+            format!("{:.2}", l.dense_cycles as f64 / l.cycles.max(1) as f64),
+            format!("{:.1}", 100.0 * l.dense_utilisation),
+            format!("{:.1}", 100.0 * l.utilisation),
+            format!("{:.2}", l.dense_energy_uj),
+            format!("{:.2}", l.energy_uj),
+        ]
+    };
+    let mut rows: Vec<Vec<String>> = r.layers.iter().map(row).collect();
+    rows.push(row(&r.total));
+    let header = [
+        "node",
+        "cycles, all tiles",
+        "tiles skipped",
+        "times",
+        "busy %",
+        "then",
+        "µJ",
+        "then",
+    ];
+    format!(
+        "\narray of {} output x {} input channels, a tap of a pixel a cycle, tiles of zeros skipped (a model, not a measurement)\n{}",
+        r.array.outputs,
+        r.array.inputs,
+        table(&header, &rows)
+    )
 }
 
 fn dims(shape: &[Option<usize>]) -> String {

@@ -105,7 +105,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     }
     if let Some(pruned) = made.pruned {
         rows.push(vec![
-            "empty groups, compression without them".into(),
+            "empty groups, compression".into(),
             format!(
                 "{} of {}, {:.2}x",
                 pruned.empty, pruned.groups, pruned.compression

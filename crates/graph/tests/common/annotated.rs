@@ -201,6 +201,51 @@ pub(crate) fn graph(seed: u64) -> Graph {
     g
 }
 
+/// One convolution of ternary weights [outputs, inputs, kernel²] of which groups are all zeros, each with a chance of `share`; the first one never is.
+pub(crate) fn pruned(seed: u64, shape: [usize; 4], group: [usize; 3], share: f64) -> Graph {
+    let r = &mut SplitMix64(seed);
+    let mut g = Graph::new("pruned");
+    let [outputs, inputs, kernel, _] = shape;
+    let x = g.add_value("x", Some(DType::F32), Some([1, inputs, 6, 6].map(Some).to_vec()));
+    g.inputs.push(x);
+    let taps = kernel * kernel;
+    let count = [outputs, inputs, taps]
+        .into_iter()
+        .zip(group)
+        .map(|(n, size)| n.div_ceil(size));
+    let count: Vec<usize> = count.collect();
+    let kept: Vec<bool> = (0..count.iter().product())
+        .map(|b| b == 0 || r.unit() >= share)
+        .collect();
+    let code = |i: usize| {
+        let at = [i / taps / inputs, i / taps % inputs, i % taps];
+        let block = (0..3).fold(0, |block, axis| block * count[axis] + at[axis] / group[axis]);
+        let code = [0, 1, 3, 1, 3][r.below(5)];
+        if kept[block] { code } else { 0 }
+    };
+    let codes: Vec<u8> = (0..outputs * inputs * taps).map(code).collect();
+    let scales = if seed.is_multiple_of(2) { 1 } else { outputs };
+    let annotation = WeightAnnotation {
+        grid: "ternary".into(),
+        bits: 2,
+        shape: shape.to_vec(),
+        axis: 0,
+        levels: vec![0, 1, 0, -1],
+        zero_points: None,
+        points: vec![Point::whole(
+            codes,
+            (0..scales).map(|c| 0.25 + c as f32).collect(),
+        )],
+    };
+    let w = g.add_value("w", Some(DType::F32), Some(shape.map(Some).to_vec()));
+    g.weights.insert(w, annotation);
+    let y = g.add_node(Op::Conv(window(kernel, 1)), &[x, w], "y");
+    g.value_mut(y).dtype = Some(DType::F32);
+    g.value_mut(y).shape = Some([1, outputs, 6, 6].map(Some).to_vec());
+    g.outputs.push(y);
+    g
+}
+
 /// One convolution of N = 37·5·3·3 weights.
 pub(crate) fn one_layer(bits: u32, points: usize) -> Graph {
     let mut g = Graph::new("one");

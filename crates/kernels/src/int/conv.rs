@@ -26,7 +26,7 @@ use patch::Patched;
 pub(crate) use dense::{DenseRow, Finish, PANEL, ROW, TileCall, TileSize};
 pub(crate) use depthwise::{DepthwiseCall, DepthwiseRow};
 pub use epilogue::{ConvError, Epilogue, Output};
-pub(crate) use patch::{Ending, Function, LineCall, PatchRow, Tiles};
+pub(crate) use patch::{Ending, Function, LineCall, Listed, PatchRow, Tiles};
 
 /// Whether the SIMD rows apply a function to sums before these become codes of an edge; every other function takes a slower row.
 pub fn is_fused(function: Activation, edge: Edge) -> bool {

@@ -121,8 +121,8 @@ pub struct PrunedSize {
     pub groups: usize,
     /// Those of zeros alone: what was pruned, and what its codes left empty.
     pub empty: usize,
-    /// 32 bits for every parameter of the network, divided by all bits if empty groups were left out: codes, a bit for each group, 32 for scales, biases and
-    /// what stays float. The packed file stores the zeros.
+    /// 32 bits for every parameter of the network, divided by the bits that the packed file has for them: codes, or a bit for each group and planes of what
+    /// is left, 32 for scales, biases and what stays float.
     pub compression: f64,
 }
 

@@ -6,7 +6,6 @@ use std::time::Instant;
 use graph::onnx::Form;
 use graph::passes::{Budget, simplify};
 use kernels::Pool;
-use quant::prune::Stored;
 use train::checkpoint::Checkpoint;
 use train::exchange::Ranks;
 use train::program::FakeQuantizer;
@@ -229,45 +228,28 @@ impl Run {
 
     /// What structured pruning left of the network that is exported.
     fn pruned(&self, deployed: &[Deployed]) -> Result<Option<PrunedSize>> {
-        let (mut all, mut empty, mut stored) = (0, 0, Vec::new());
+        let (mut groups, mut empty, mut floats, mut stored) = (0, 0, 0, 0);
         for d in deployed {
-            let count = d.values.len() as u64;
-            let Some(codes) = &d.annotation else {
-                stored.push(Stored {
-                    weights: count,
-                    kept: count,
-                    bits: 32,
-                    ..Stored::default()
-                });
-                continue;
-            };
-            let mut layer = Stored {
-                weights: count,
-                kept: count,
-                bits: u64::from(codes.bits),
-                index: 0,
-                other: 32 * codes.points[0].scales.len() as u64,
+            floats += 32 * d.values.len();
+            stored += match &d.annotation {
+                Some(weight) => weight.stored_bits(),
+                None => 32 * d.values.len(),
             };
             let of = self
                 .quantized
                 .layers
                 .iter()
                 .find(|l| l.weight == d.parameter.name);
-            if let Some(groups) = of.map(|l| l.groups(&self.recipe)).transpose()?.flatten() {
-                let zeros = (0..groups.len()).filter(|&g| groups.weights(g).all(|i| d.values[i] == 0.0));
-                let (gone, weights) =
-                    zeros.fold((0, 0), |(n, w), g| (n + 1, w + groups.weights(g).count() as u64));
-                layer.kept -= weights;
-                layer.index = groups.len() as u64;
-                all += groups.len();
-                empty += gone;
+            if let Some(of) = of.map(|l| l.groups(&self.recipe)).transpose()?.flatten() {
+                groups += of.len();
+                let zeros = |g: &usize| of.weights(*g).all(|i| d.values[i] == 0.0);
+                empty += (0..of.len()).filter(zeros).count();
             }
-            stored.push(layer);
         }
-        Ok((all > 0).then(|| PrunedSize {
-            groups: all,
+        Ok((groups > 0).then(|| PrunedSize {
+            groups,
             empty,
-            compression: Stored::compression(&stored),
+            compression: floats as f64 / stored.max(1) as f64,
         }))
     }
 

@@ -36,10 +36,18 @@ impl GroupShape {
         taps: Some(1),
     };
 
-    const NAMED: [(&'static str, GroupShape); 3] = [
+    /// 16 output × 4 input channels of one tap: a line of weights of the integer kernels, which skip it; those of AVX-512 take two at a time, 32x4x1.
+    pub const PANEL: GroupShape = GroupShape {
+        outputs: 16,
+        inputs: 4,
+        taps: Some(1),
+    };
+
+    const NAMED: [(&'static str, GroupShape); 4] = [
         ("lane", GroupShape::LANE),
         ("kernel", GroupShape::KERNEL),
         ("tile", GroupShape::TILE),
+        ("panel", GroupShape::PANEL),
     ];
 }
 
@@ -59,7 +67,7 @@ impl fmt::Display for GroupShape {
 impl FromStr for GroupShape {
     type Err = String;
 
-    /// `lane`, `kernel`, `tile`, or OUTPUTSxINPUTSxTAPS such as `1x32x1`, `1x8xk` (k: the whole kernel).
+    /// `lane`, `kernel`, `tile`, `panel`, or OUTPUTSxINPUTSxTAPS such as `1x32x1`, `1x8xk` (k: the whole kernel).
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some((_, shape)) = GroupShape::NAMED.iter().find(|(name, _)| *name == text) {
             return Ok(*shape);
@@ -80,7 +88,7 @@ impl FromStr for GroupShape {
         let names = GroupShape::NAMED.map(|(name, _)| name);
         let near = did_you_mean(nearest(text, names));
         Err(format!(
-            "\"{text}\" is no group: lane, kernel, tile, or outputs x inputs x taps such as 1x16x1, 1x8xk{near}"
+            "\"{text}\" is no group: lane, kernel, tile, panel, or outputs x inputs x taps such as 1x16x1, 1x8xk{near}"
         ))
     }
 }

@@ -117,7 +117,13 @@ pub(super) fn wrong(what: &str, want: &str, have: &Tensor) -> LoadError {
 }
 
 /// The shape that broadcasts along `axis`, after the points where there are any; gives the numbers per point.
-fn check_axis(what: &str, have: &Tensor, points: Option<usize>, shape: &[usize], axis: usize) -> Load<usize> {
+pub(super) fn check_axis(
+    what: &str,
+    have: &Tensor,
+    points: Option<usize>,
+    shape: &[usize],
+    axis: usize,
+) -> Load<usize> {
     let lead = usize::from(points.is_some());
     let dims = have.shape();
     let fits = dims.len() == shape.len() + lead

@@ -1,10 +1,10 @@
-//! `Decode` and `AddRows` in standard operators, for runtimes that have never heard of them.
+//! `Decode`, `DecodePlanes` and `AddRows` in standard operators, for runtimes that have never heard of them.
 
 use tensor::Tensor;
 
 use super::super::wire::Writer;
 use super::super::write::{NodeWriter, tensor_message};
-use super::{ADD_ROWS, DECODE, DOMAIN};
+use super::{ADD_ROWS, DECODE, DECODE_PLANES, DOMAIN};
 
 /// Operators of this opset suffice.
 const OPSET: i64 = 18;
@@ -77,6 +77,88 @@ fn decode_body(b: &mut Body<'_>) {
     b.node("Cast", &["integer"], "real", |n| n.int("to", 1));
     b.node("Mul", &["real", "scale"], "term", |_| ());
     b.node("ReduceSum", &["term", "at0"], "weight", |n| n.int("keepdims", 0));
+}
+
+/// The `FunctionProto` of weights in planes, always the same bytes. G groups, N weights of extent [first axis, second, rest], B bytes a plane.
+pub(in super::super) fn decode_planes_function() -> Vec<u8> {
+    let inputs = ["mask", "planes", "scale"];
+    let attributes = ["version", "grid", "axis", "shape", "group"];
+    function(DECODE_PLANES, &inputs, "weight", &attributes, decode_planes_body)
+}
+
+fn decode_planes_body(b: &mut Body<'_>) {
+    b.constant("eight", &Tensor::vector((0..8).collect::<Vec<u8>>()));
+    b.constant("one", &Tensor::scalar(1u8));
+    b.constant("one32", &Tensor::scalar(1i32));
+    b.constant("first", &Tensor::scalar(0i64));
+    b.constant("second", &Tensor::scalar(1i64));
+    b.constant("at0", &Tensor::vector(vec![0i64]));
+    b.constant("at1", &Tensor::vector(vec![1i64]));
+    b.constant("at2", &Tensor::vector(vec![2i64]));
+    b.constant("rest", &Tensor::vector(vec![-1i64]));
+    b.constant("starts", &Tensor::vector(vec![0i64; 3]));
+    b.constant("ones", &Tensor::vector(vec![1i64; 3]));
+    b.attribute("dims", "value_ints", "shape", 7);
+    b.attribute("size", "value_ints", "group", 7);
+    // The extent and the groups along each axis: [3].
+    b.node("ReduceProd", &["dims"], "n", |n| n.int("keepdims", 1));
+    b.node("Slice", &["dims", "at0", "at2"], "two", |_| ());
+    b.node("ReduceProd", &["two"], "area", |n| n.int("keepdims", 1));
+    b.node("Div", &["n", "area"], "taps", |_| ());
+    b.node("Concat", &["two", "taps"], "extent", |n| n.int("axis", 0));
+    b.node("Sub", &["size", "ones"], "less", |_| ());
+    b.node("Add", &["extent", "less"], "more", |_| ());
+    b.node("Div", &["more", "size"], "count", |_| ());
+    b.node("Mul", &["count", "size"], "padded", |_| ());
+    // The mask's bits, lowest first: [G].
+    b.node("ReduceProd", &["count"], "groups", |n| n.int("keepdims", 1));
+    b.node("Unsqueeze", &["mask", "at1"], "mask_bytes", |_| ());
+    b.node("BitShift", &["mask_bytes", "eight"], "mask_shifted", |n| {
+        n.string("direction", "RIGHT")
+    });
+    b.node("BitwiseAnd", &["mask_shifted", "one"], "mask8", |_| ());
+    b.node("Reshape", &["mask8", "rest"], "mask_bits", |_| ());
+    b.node("Slice", &["mask_bits", "at0", "groups"], "mask_used", |_| ());
+    b.node("Cast", &["mask_used"], "mask32", |n| n.int("to", 6));
+    // Spread over the weights of each group, cut to the extent: [N].
+    b.node("Unsqueeze", &["count", "at1"], "count_column", |_| ());
+    b.node("Unsqueeze", &["ones", "at1"], "ones_column", |_| ());
+    b.node("Unsqueeze", &["size", "at1"], "size_column", |_| ());
+    b.node("Concat", &["count_column", "ones_column"], "count_one", |n| {
+        n.int("axis", 1)
+    });
+    b.node("Reshape", &["count_one", "rest"], "to_blocks", |_| ());
+    b.node("Concat", &["ones_column", "size_column"], "one_size", |n| {
+        n.int("axis", 1)
+    });
+    b.node("Reshape", &["one_size", "rest"], "to_groups", |_| ());
+    b.node("Reshape", &["mask32", "to_blocks"], "blocks", |_| ());
+    b.node("Expand", &["blocks", "to_groups"], "spread", |_| ());
+    b.node("Reshape", &["spread", "padded"], "whole", |_| ());
+    b.node("Slice", &["whole", "starts", "extent"], "inside", |_| ());
+    b.node("Reshape", &["inside", "rest"], "kept", |_| ());
+    // Of each kept weight its place among these, 0 of others: [N].
+    b.node("CumSum", &["kept", "first"], "behind", |_| ());
+    b.node("Sub", &["behind", "one32"], "before", |_| ());
+    b.node("Mul", &["before", "kept"], "place", |_| ());
+    // +1, −1 or 0 of each kept weight: [8·B].
+    b.node("Unsqueeze", &["planes", "at2"], "bytes", |_| ());
+    b.node("BitShift", &["bytes", "eight"], "shifted", |n| {
+        n.string("direction", "RIGHT")
+    });
+    b.node("BitwiseAnd", &["shifted", "one"], "bits8", |_| ());
+    b.node("Cast", &["bits8"], "bits32", |n| n.int("to", 6));
+    b.node("Concat", &["at0", "rest"], "to_streams", |n| n.int("axis", 0));
+    b.node("Reshape", &["bits32", "to_streams"], "streams", |_| ());
+    b.node("Gather", &["streams", "first"], "plus", |n| n.int("axis", 0));
+    b.node("Gather", &["streams", "second"], "minus", |n| n.int("axis", 0));
+    b.node("Sub", &["plus", "minus"], "signs", |_| ());
+    // Scale · level.
+    b.node("Gather", &["signs", "place"], "sign", |n| n.int("axis", 0));
+    b.node("Mul", &["sign", "kept"], "levels", |_| ());
+    b.node("Reshape", &["levels", "dims"], "level", |_| ());
+    b.node("Cast", &["level"], "real", |n| n.int("to", 1));
+    b.node("Mul", &["real", "scale"], "weight", |_| ());
 }
 
 /// The other `FunctionProto`, always the same bytes. E rows of the C output channels are added to.
@@ -174,7 +256,11 @@ mod tests {
     fn the_functions_are_those_that_the_format_names() {
         let format = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../FORMAT.md");
         let text = std::fs::read_to_string(format).unwrap();
-        for function in [super::decode_function(), super::add_rows_function()] {
+        for function in [
+            super::decode_function(),
+            super::decode_planes_function(),
+            super::add_rows_function(),
+        ] {
             let digest = Sha256::digest(function);
             let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
             assert!(text.contains(&hex), "FORMAT.md does not name {hex}");

@@ -1,10 +1,11 @@
-//! The packed form (FORMAT.md, part 2): codes of b bits in the file, a node `ai.lowbit.Decode` that makes the weight of
-//! them, and the same operator as a function of standard ones, so that any runtime can open the file.
+//! The packed form (FORMAT.md, part 2): codes of b bits in the file, or a mask and two planes, a node `ai.lowbit.Decode` or `DecodePlanes` that makes the
+//! weight of them, and the same operator as a function of standard ones, so that any runtime can open the file.
 
 mod add_rows;
 mod decode;
 mod digest;
 mod function;
+mod planes;
 mod strict;
 
 use super::attributes::Attributes;
@@ -14,12 +15,14 @@ use super::proto::Model;
 use super::read::Builder;
 
 pub(super) use digest::{KEY as DIGEST_KEY, seal};
-pub(super) use function::{add_rows_function, decode_function};
+pub(super) use function::{add_rows_function, decode_function, decode_planes_function};
 
 /// Domain of the operator.
 pub(super) const DOMAIN: &str = "ai.lowbit";
 /// The operator that makes a weight of codes.
 pub(super) const DECODE: &str = "Decode";
+/// The operator that makes a ternary weight of a mask of groups and two planes.
+pub(super) const DECODE_PLANES: &str = "DecodePlanes";
 /// The operator that adds decoded rows to some output channels of a weight.
 pub(super) const ADD_ROWS: &str = "AddRows";
 /// Version of domain, operator and file rules, all in one.
@@ -36,7 +39,7 @@ pub(super) fn unknown_version(version: i64) -> LoadError {
 pub(super) fn weight(builder: &mut Builder<'_, '_>, call: Call<'_, '_>) -> Load<()> {
     let attrs = Attributes::new(call.attributes)?;
     let operator = call.node.op_type;
-    if ![DECODE, ADD_ROWS].contains(&operator) {
+    if ![DECODE, DECODE_PLANES, ADD_ROWS].contains(&operator) {
         let operator = super::error::quoted(operator);
         return Err(LoadError::unsupported(format!(
             "domain {DOMAIN} has no operator {operator}"
@@ -55,6 +58,7 @@ pub(super) fn weight(builder: &mut Builder<'_, '_>, call: Call<'_, '_>) -> Load<
     }
     match operator {
         ADD_ROWS => add_rows::add_rows(builder, &call.inputs, &call.outputs, attrs),
+        DECODE_PLANES => planes::planes(builder, &call.inputs, &call.outputs, attrs),
         _ => decode::decode(builder, &call.inputs, &call.outputs, attrs),
     }
 }
@@ -81,10 +85,11 @@ pub(super) fn check(bytes: &[u8], model: &Model<'_>) -> Load<()> {
         let own = f.domain == DOMAIN && f.overload.is_empty();
         let want = match f.name {
             DECODE if own => decode_function(),
+            DECODE_PLANES if own => decode_planes_function(),
             ADD_ROWS if own => add_rows_function(),
             _ => {
                 return Err(LoadError::bad(format!(
-                    "a packed file holds no functions but {DECODE} and {ADD_ROWS}, this one holds {:?}",
+                    "a packed file holds no functions but {DECODE}, {DECODE_PLANES} and {ADD_ROWS}, this one holds {:?}",
                     f.name
                 ))
                 .at_byte(f.message.at));

@@ -12,7 +12,9 @@ use tensor::{DType, Tensor};
 use super::error::quoted;
 use super::lift::before_clamps;
 use super::ops;
-use super::packed::{DIGEST_KEY, DOMAIN, VERSION, add_rows_function, decode_function, seal};
+use super::packed::{
+    DIGEST_KEY, DOMAIN, VERSION, add_rows_function, decode_function, decode_planes_function, seal,
+};
 use super::wire::Writer;
 use crate::annotation::{EdgeQuantizer, WeightAnnotation};
 use crate::graph::{Graph, GraphError, Node, ValueId};
@@ -113,8 +115,9 @@ struct Draft<'g> {
     /// Initializers that hold a table of levels.
     tables: BTreeMap<Vec<i32>, String>,
     no_zero: Option<String>,
-    /// Whether a `Decode` node was written, and an `AddRows` node.
+    /// Whether a `Decode` node was written, a `DecodePlanes` node, and an `AddRows` node.
     decodes: bool,
+    decodes_planes: bool,
     adds_rows: bool,
 }
 
@@ -167,6 +170,7 @@ impl<'g> Draft<'g> {
             tables: BTreeMap::new(),
             no_zero: None,
             decodes: false,
+            decodes_planes: false,
             adds_rows: false,
         };
         draft.name_edges();
@@ -360,6 +364,9 @@ impl<'g> Draft<'g> {
         }
         if self.decodes {
             model.bytes(25, &decode_function());
+        }
+        if self.decodes_planes {
+            model.bytes(25, &decode_planes_function());
         }
         if self.adds_rows {
             model.bytes(25, &add_rows_function());

@@ -1,13 +1,17 @@
-//! A quantized weight as packed codes and a `Decode` node (FORMAT.md 2.3).
+//! A quantized weight as packed codes and a `Decode` node, or as a mask, planes and a `DecodePlanes` node (FORMAT.md 2.3).
 
 use tensor::{Data, Tensor, bits};
 
-use super::super::packed::{ADD_ROWS, DECODE, DOMAIN, VERSION};
+use super::super::packed::{ADD_ROWS, DECODE, DECODE_PLANES, DOMAIN, VERSION};
 use super::{Draft, NodeWriter};
 use crate::annotation::{Point, WeightAnnotation};
+use crate::planes::Planes;
 
 impl Draft<'_> {
     pub(super) fn packed_weight(&mut self, name: &str, w: &WeightAnnotation) -> Result<(), String> {
+        if let Some(planes) = Planes::of(w) {
+            return self.decode_planes(name, w, &planes);
+        }
         let whole = w.points.iter().filter(|p| p.rows.is_none()).cloned().collect();
         let whole = WeightAnnotation {
             points: whole,
@@ -87,6 +91,31 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Mask, planes and a `DecodePlanes` node for a ternary weight.
+    fn decode_planes(&mut self, name: &str, w: &WeightAnnotation, planes: &Planes) -> Result<(), String> {
+        let mut along = vec![1; w.shape.len()];
+        along[w.axis] = w.points[0].scales.len();
+        let mask = self.named(
+            &format!("{name}/mask"),
+            &Tensor::vector(bits::pack(&planes.mask, 1)),
+        );
+        let stream = [bits::pack(&planes.plus, 1), bits::pack(&planes.minus, 1)];
+        let rows = shaped(vec![2, stream[0].len()], stream.concat())?;
+        let rows = self.named(&format!("{name}/planes"), &rows);
+        let scale = shaped(along, w.points[0].scales.clone())?;
+        let scale = self.named(&format!("{name}/scale"), &scale);
+        let attributes = |a: &mut NodeWriter<'_>| {
+            a.int("version", VERSION);
+            a.string("grid", &w.grid);
+            a.int("axis", w.axis as i64);
+            a.sizes("shape", &w.shape);
+            a.sizes("group", &planes.group);
+        };
+        self.own_node(DECODE_PLANES, &[&mask, &rows, &scale], name, attributes);
+        self.decodes_planes = true;
+        Ok(())
+    }
+
     /// A node of our own domain.
     fn own_node(
         &mut self,
@@ -101,7 +130,11 @@ impl Draft<'_> {
         let attributes = attributes.into_attributes();
         let name = format!(
             "{output}/{}",
-            if operator == DECODE { "decode" } else { "add_rows" }
+            if operator == ADD_ROWS {
+                "add_rows"
+            } else {
+                "decode"
+            }
         );
         self.nodes.message(1, |n| {
             inputs.iter().for_each(|i| n.string(1, i));

@@ -17,6 +17,7 @@ pub(crate) static PATCH: PatchRow = PatchRow {
     half: line,
     whole: line,
     pair: None,
+    listed: None,
     tiles: Some(Tiles {
         begin: configure,
         end: release,

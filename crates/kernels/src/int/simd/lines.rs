@@ -9,7 +9,7 @@ use super::ends::{CODES, FUNCTION, HARD_SWISH, LEAKY, REAL, SWISH, TABLE, by_end
 use super::ends256::{Finish, codes, copied, end, end_apart, put_pair, put_real, real, steps};
 use super::ymm::{LANES, V, load, spread, zero};
 use crate::int::RUN;
-use crate::int::conv::{Ending, Function, LineCall, PatchRow};
+use crate::int::conv::{Ending, Function, LineCall, Listed, PatchRow};
 
 /// Any i16 weight.
 pub(crate) static PATCH: PatchRow = PatchRow {
@@ -17,6 +17,7 @@ pub(crate) static PATCH: PatchRow = PatchRow {
     half: line::<1, PAIRS>,
     whole: line::<2, PAIRS>,
     pair: None,
+    listed: None,
     depthwise,
     depthwise_pair: None,
     depthwise_block: 16,
@@ -35,13 +36,20 @@ pub(crate) static PATCH_W7: PatchRow = PatchRow {
 pub(crate) static PATCH_W4: PatchRow = PatchRow {
     half: line::<1, RUNS>,
     whole: line::<2, RUNS>,
+    listed: Some(Listed {
+        half: line::<1, LISTED>,
+        whole: line::<2, LISTED>,
+        pair: None,
+    }),
     ..PATCH_W7
 };
 
-/// How a quad is multiplied: two 16-bit products; four products of bytes; those, summed in 16 bits over [`RUN`] quads.
+/// How a quad is multiplied: two 16-bit products; four products of bytes; those, summed in 16 bits over [`RUN`] quads, of segments or of a list.
 const PAIRS: u8 = 0;
 const QUADS: u8 = 1;
 const RUNS: u8 = 2;
+const LISTED: u8 = 3;
+
 /// # Safety
 /// The CPU has AVX2.
 #[target_feature(enable = "avx2,fma")]
@@ -134,12 +142,33 @@ unsafe fn tile<const MR: usize, const NV: usize, const K: u8, const E: u8>(
                     };
                 }
             }
+            let ones = _mm256_set1_epi16(1);
+            if K == LISTED {
+                for run in call.shifts.chunks(RUN) {
+                    let mut short = [[zero(); NV]; MR];
+                    for &shift in run {
+                        for m in 0..MR {
+                            let pixel = spread(start.add(shift + m * call.step));
+                            for v in 0..NV {
+                                let sums = _mm256_maddubs_epi16(pixel, load(w.add(v * 32).cast()));
+                                short[m][v] = _mm256_add_epi16(short[m][v], sums);
+                            }
+                        }
+                        w = w.add(64);
+                    }
+                    for m in 0..MR {
+                        for v in 0..NV {
+                            acc[m][v] = dot(acc[m][v], short[m][v], ones);
+                        }
+                    }
+                }
+                continue;
+            }
             for &shift in call.shifts {
                 let mut x = [start.add(shift); MR];
                 for m in 1..MR {
                     x[m] = x[m - 1].add(call.step);
                 }
-                let ones = _mm256_set1_epi16(1);
                 let each = if K == RUNS { RUN } else { call.quads.max(1) };
                 let mut first = 0;
                 while first < call.quads {

@@ -8,13 +8,18 @@ use std::arch::x86_64::*;
 use super::avx512::{LANES, V, bytes, dot, interleave, load, spread, zero};
 use super::ends::{CODES, FUNCTION, HARD_SWISH, LEAKY, REAL, SWISH, TABLE, by_ending, by_function};
 use super::ends512::{Finish, codes, end, end_apart, end_narrow, end_narrow_apart};
-use crate::int::conv::{Ending, Function, LineCall, PatchRow};
+use crate::int::conv::{Ending, Function, LineCall, Listed, PatchRow};
 
 /// Any i8 weight.
 pub(crate) static PATCH: PatchRow = PatchRow {
     half: narrow,
-    whole: line::<1>,
-    pair: Some(line::<2>),
+    whole: line::<1, false>,
+    pair: Some(line::<2, false>),
+    listed: Some(Listed {
+        half: line::<1, true>,
+        whole: line::<1, true>,
+        pair: Some(line::<2, true>),
+    }),
     depthwise: depthwise::<1>,
     depthwise_pair: Some(depthwise::<2>),
     depthwise_block: 4 * LANES,
@@ -24,20 +29,20 @@ pub(crate) static PATCH: PatchRow = PatchRow {
 /// Most pixels of a tile.
 const MOST: usize = 12;
 
-/// A dense line of P panels.
+/// A dense line of P panels; segments, or a list of quads.
 ///
 /// # Safety
 /// The CPU has AVX-512 VNNI; the pointers of the call are as its fields say.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")]
-unsafe fn line<const P: usize>(call: &LineCall<'_>) {
+unsafe fn line<const P: usize, const LISTED: bool>(call: &LineCall<'_>) {
     // SAFETY: the same promise.
-    unsafe { by_ending!(call, tiles, P) }
+    unsafe { by_ending!(call, tiles, P, LISTED) }
 }
 
 /// # Safety
 /// As [`line`], with the ending E.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")]
-unsafe fn tiles<const P: usize, const E: u8>(call: &LineCall<'_>) {
+unsafe fn tiles<const P: usize, const LISTED: bool, const E: u8>(call: &LineCall<'_>) {
     // Tiles of one size, or nearly: one of few pixels would wait for its own sums.
     let count = call.pixels.div_ceil(MOST);
     let mut p = 0;
@@ -47,18 +52,18 @@ unsafe fn tiles<const P: usize, const E: u8>(call: &LineCall<'_>) {
         for t in 0..count {
             let pixels = (call.pixels - p).div_ceil(count - t);
             let tile: unsafe fn(&LineCall<'_>, &Finish, usize) = match pixels {
-                1 => tile::<1, P, E>,
-                2 => tile::<2, P, E>,
-                3 => tile::<3, P, E>,
-                4 => tile::<4, P, E>,
-                5 => tile::<5, P, E>,
-                6 => tile::<6, P, E>,
-                7 => tile::<7, P, E>,
-                8 => tile::<8, P, E>,
-                9 => tile::<9, P, E>,
-                10 => tile::<10, P, E>,
-                11 => tile::<11, P, E>,
-                _ => tile::<12, P, E>,
+                1 => tile::<1, P, LISTED, E>,
+                2 => tile::<2, P, LISTED, E>,
+                3 => tile::<3, P, LISTED, E>,
+                4 => tile::<4, P, LISTED, E>,
+                5 => tile::<5, P, LISTED, E>,
+                6 => tile::<6, P, LISTED, E>,
+                7 => tile::<7, P, LISTED, E>,
+                8 => tile::<8, P, LISTED, E>,
+                9 => tile::<9, P, LISTED, E>,
+                10 => tile::<10, P, LISTED, E>,
+                11 => tile::<11, P, LISTED, E>,
+                _ => tile::<12, P, LISTED, E>,
             };
             tile(call, &finish, p);
             p += pixels;
@@ -69,12 +74,21 @@ unsafe fn tiles<const P: usize, const E: u8>(call: &LineCall<'_>) {
 /// # Safety
 /// As [`line`], for MR pixels from `p` on.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")]
-unsafe fn tile<const MR: usize, const P: usize, const E: u8>(call: &LineCall<'_>, finish: &Finish, p: usize) {
+unsafe fn tile<const MR: usize, const P: usize, const LISTED: bool, const E: u8>(
+    call: &LineCall<'_>,
+    finish: &Finish,
+    p: usize,
+) {
     // SAFETY: `bias` holds the panels; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
     unsafe {
         let mut acc = [[zero(); P]; MR];
-        let start = call.x.add(p * call.step);
+        // Three pixels share a pointer: twelve pointers are more than there are registers.
+        let mut starts = [call.x.add(p * call.step); 4];
+        for i in 1..4 {
+            starts[i] = starts[i - 1].wrapping_add(3 * call.step);
+        }
         let mut w = call.weights;
+        let quads = if LISTED { 1 } else { call.quads };
         for plane in 0..call.planes {
             for n in 0..P {
                 let bias = load(call.bias.add(n * LANES));
@@ -83,12 +97,8 @@ unsafe fn tile<const MR: usize, const P: usize, const E: u8>(call: &LineCall<'_>
                 }
             }
             for &shift in call.shifts {
-                // Three pixels share a pointer: twelve pointers are more than there are registers.
-                let mut x = [start.add(shift); 4];
-                for i in 1..4 {
-                    x[i] = x[i - 1].wrapping_add(3 * call.step);
-                }
-                for _ in 0..call.quads {
+                let mut x = starts.map(|start| start.wrapping_add(shift));
+                for _ in 0..quads {
                     let mut weights = [zero(); P];
                     for n in 0..P {
                         weights[n] = load(w.add(n * call.panel).cast());

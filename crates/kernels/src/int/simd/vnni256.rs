@@ -10,8 +10,8 @@ macro_rules! vnni256 {
 
             use crate::Isa;
             use crate::int::conv::{
-                DenseRow, DepthwiseCall, DepthwiseRow, Ending, Function, LineCall, PANEL, PatchRow, ROW,
-                TileCall, TileSize,
+                DenseRow, DepthwiseCall, DepthwiseRow, Ending, Function, LineCall, Listed, PANEL, PatchRow,
+                ROW, TileCall, TileSize,
             };
             use crate::int::simd::body::{dense, depthwise};
             use crate::int::simd::ends::{
@@ -34,45 +34,50 @@ macro_rules! vnni256 {
 
             /// Any i8 weight, over patches of codes.
             pub(crate) static PATCH: PatchRow = PatchRow {
-                half: line::<1>,
-                whole: line::<2>,
+                half: line::<1, false>,
+                whole: line::<2, false>,
+                listed: Some(Listed {
+                    half: line::<1, true>,
+                    whole: line::<2, true>,
+                    pair: None,
+                }),
                 depthwise: depthwise_line,
                 depthwise_block: 4 * LANES,
                 ..lines::PATCH_W7
             };
 
-            /// A dense line; NV registers of output channels.
+            /// A dense line; NV registers of output channels; segments, or a list of quads.
             ///
             /// # Safety
             /// The CPU has the features; the pointers of the call are as its fields say.
             #[target_feature(enable = $features)]
-            unsafe fn line<const NV: usize>(call: &LineCall<'_>) {
+            unsafe fn line<const NV: usize, const LISTED: bool>(call: &LineCall<'_>) {
                 // SAFETY: the same promise.
-                unsafe { by_ending!(call, tiles, NV) }
+                unsafe { by_ending!(call, tiles, NV, LISTED) }
             }
 
             /// # Safety
             /// As [`line`], with the ending E.
             #[target_feature(enable = $features)]
-            unsafe fn tiles<const NV: usize, const E: u8>(call: &LineCall<'_>) {
+            unsafe fn tiles<const NV: usize, const LISTED: bool, const E: u8>(call: &LineCall<'_>) {
                 let finish = Finish::new(&call.ending);
                 let mut p = 0;
                 // SAFETY: the caller's promise, for each pixel once.
                 unsafe {
                     while p + 6 <= call.pixels {
-                        tile_of_line::<6, NV, E>(call, &finish, p);
+                        tile_of_line::<6, NV, LISTED, E>(call, &finish, p);
                         p += 6;
                     }
                     if p + 4 <= call.pixels {
-                        tile_of_line::<4, NV, E>(call, &finish, p);
+                        tile_of_line::<4, NV, LISTED, E>(call, &finish, p);
                         p += 4;
                     }
                     if p + 2 <= call.pixels {
-                        tile_of_line::<2, NV, E>(call, &finish, p);
+                        tile_of_line::<2, NV, LISTED, E>(call, &finish, p);
                         p += 2;
                     }
                     if p < call.pixels {
-                        tile_of_line::<1, NV, E>(call, &finish, p);
+                        tile_of_line::<1, NV, LISTED, E>(call, &finish, p);
                     }
                 }
             }
@@ -81,7 +86,7 @@ macro_rules! vnni256 {
             /// As [`line`], for MR pixels from `p` on.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn tile_of_line<const MR: usize, const NV: usize, const E: u8>(
+            unsafe fn tile_of_line<const MR: usize, const NV: usize, const LISTED: bool, const E: u8>(
                 call: &LineCall<'_>,
                 finish: &Finish<'_>,
                 p: usize,
@@ -89,8 +94,12 @@ macro_rules! vnni256 {
                 let mut acc = [[zero(); NV]; MR];
                 // SAFETY: `bias` holds a panel; each pixel plus shift has `4 · quads` readable bytes, the weights a line per quad.
                 unsafe {
-                    let start = call.x.add(p * call.step);
+                    let mut starts = [call.x.add(p * call.step); MR];
+                    for m in 1..MR {
+                        starts[m] = starts[m - 1].add(call.step);
+                    }
                     let mut w = call.weights;
+                    let quads = if LISTED { 1 } else { call.quads };
                     for plane in 0..call.planes {
                         for v in 0..NV {
                             let bias = load(call.bias.add(v * LANES));
@@ -99,17 +108,13 @@ macro_rules! vnni256 {
                             }
                         }
                         for &shift in call.shifts {
-                            let mut x = [start.add(shift); MR];
-                            for m in 1..MR {
-                                x[m] = x[m - 1].add(call.step);
-                            }
-                            for q in 0..call.quads {
+                            for q in 0..quads {
                                 let mut weights = [zero(); NV];
                                 for v in 0..NV {
                                     weights[v] = load(w.add(v * 32).cast());
                                 }
                                 for m in 0..MR {
-                                    let pixel = spread(x[m].add(4 * q));
+                                    let pixel = spread(starts[m].add(shift + 4 * q));
                                     for v in 0..NV {
                                         acc[m][v] = dot(acc[m][v], pixel, weights[v]);
                                     }

@@ -14,10 +14,12 @@ use crate::{ConvShape, Out, Pixels, Pool};
 mod lay;
 mod pack;
 mod row;
+mod skip;
 
 use lay::Lay;
 use pack::Line;
-pub(crate) use row::{Ending, Function, LineCall, PatchRow, Tiles};
+pub(crate) use row::{Ending, Function, LineCall, Listed, PatchRow, Tiles};
+use skip::Kept;
 
 /// Channels of a panel of weights.
 const PANEL: usize = 16;
@@ -36,6 +38,8 @@ pub(crate) struct Patched {
     /// Digits of a level.
     planes: usize,
     weights: Vec<Line>,
+    /// Which lines of weights there are, where lines of zeros are left out.
+    kept: Option<Kept>,
     bias: Vec<i32>,
     multiplier: Vec<f32>,
 }
@@ -78,7 +82,7 @@ impl std::fmt::Debug for Patched {
 }
 impl Patched {
     pub(crate) fn packed_bytes(&self) -> usize {
-        self.weights.len() * 64 + self.bias.len() * 8
+        self.weights.len() * 64 + self.bias.len() * 8 + self.kept.as_ref().map_or(0, Kept::bytes)
     }
 
     /// Lines and pixels of a line of a task.
@@ -266,30 +270,42 @@ impl Patched {
                 }
             })
             .collect();
+        let each = self.planes * segments * quads;
+        let lines = self.kept.as_ref().map(|kept| (kept, kept.shifts(&shifts)));
+        let kernels = self.row.listed.filter(|_| lines.is_some()).unwrap_or(Listed {
+            half: self.row.half,
+            whole: self.row.whole,
+            pair: self.row.pair,
+        });
         let mut unit = units.start;
         while unit < units.end {
             let (group, panel) = (unit / panels, unit % panels);
-            let pair = self
-                .row
+            let together = lines.as_ref().map_or(2, |(kept, _)| kept.together());
+            let pair = kernels
                 .pair
-                .filter(|_| panel + 1 < panels && unit + 1 < units.end);
+                .filter(|_| together == 2 && panel + 1 < panels && unit + 1 < units.end);
             let width = (cout - panel * PANEL).min(if pair.is_some() { 2 * PANEL } else { PANEL });
             let kernel = pair.unwrap_or(if width > PANEL / 2 {
-                self.row.whole
+                kernels.whole
             } else {
-                self.row.half
+                kernels.half
             });
+            let (first, shifts, quads, panel_lines) = match &lines {
+                Some((kept, shifts)) => {
+                    let (first, shifts) = kept.block(unit, shifts);
+                    (first, shifts, 1, shifts.len())
+                }
+                None => (unit * each, &shifts[..], quads, each),
+            };
             for line in 0..place.lines {
                 let call = LineCall {
                     x: place.x(s, line).wrapping_add(place.lay.unit * group * cin),
                     step: place.step,
-                    shifts: &shifts,
+                    shifts,
                     quads,
                     planes: self.planes,
-                    panel: self.planes * segments * quads * size_of::<Line>(),
-                    weights: self.weights[unit * self.planes * segments * quads..]
-                        .as_ptr()
-                        .cast(),
+                    panel: panel_lines * size_of::<Line>(),
+                    weights: self.weights[first..].as_ptr().cast(),
                     bias: self.bias[unit * PANEL..].as_ptr(),
                     multiplier: self.multiplier[unit * PANEL..].as_ptr(),
                     pixels: place.pixels,

@@ -11,6 +11,10 @@ use crate::int::conv::{Epilogue, Output, most};
 pub(super) struct Line([u8; 64]);
 
 impl Line {
+    pub(super) fn is_zero(&self) -> bool {
+        self.0 == [0; 64]
+    }
+
     /// Puts the element `at` of `unit` bytes.
     fn put(&mut self, at: usize, level: i32, unit: usize) {
         self.0[unit * at..unit * (at + 1)].copy_from_slice(&level.to_le_bytes()[..unit]);
@@ -93,6 +97,7 @@ impl Patched {
             body,
             planes: planes as usize,
             weights: vec![Line([0; 64]); planes as usize * lines],
+            kept: None,
             bias: vec![0; channels],
             multiplier: vec![0.0; channels],
         }
@@ -155,7 +160,7 @@ impl Patched {
                 }
             }
         }
-        packed
+        packed.without_zeros()
     }
 
     fn depthwise(row: &'static PatchRow, shape: ConvShape, levels: &[i32], epilogue: &Epilogue) -> Patched {

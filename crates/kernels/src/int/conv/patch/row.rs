@@ -157,6 +157,8 @@ pub(crate) struct PatchRow {
     pub(crate) whole: LineKernel,
     /// Two panels, of rows that have registers for them.
     pub(crate) pair: Option<LineKernel>,
+    /// For rows that skip quads.
+    pub(crate) listed: Option<Listed>,
     pub(crate) depthwise: LineKernel,
     /// Two lines at once, of layers whose lines of output follow those of input: a product of four taps is taken down a column, where both lines
     /// share what is interleaved. For codes.
@@ -165,6 +167,16 @@ pub(crate) struct PatchRow {
     pub(crate) depthwise_block: usize,
     /// For rows that multiply tiles.
     pub(crate) tiles: Option<Tiles>,
+}
+
+/// Lines of panels of which a list of quads is left: `shifts` are those of the quads, and `quads` is 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Listed {
+    /// As of [`PatchRow`].
+    pub(crate) half: LineKernel,
+    pub(crate) whole: LineKernel,
+    /// Two panels with one list.
+    pub(crate) pair: Option<LineKernel>,
 }
 
 /// What rows that multiply tiles need beside.
