@@ -33,6 +33,8 @@ pub(crate) struct Compiler<'g> {
     forms: HashMap<ValueId, Vec<values::Form>>,
     /// Values that share a buffer.
     residents: HashMap<BufferId, Vec<ValueId>>,
+    /// Of values that hold sums.
+    pub(crate) sums: HashMap<ValueId, ops::Sums>,
     concats: concat::Concats,
     layers: Vec<Layer>,
     kernels: Vec<Vec<String>>,
@@ -105,6 +107,7 @@ impl<'g> Compiler<'g> {
             instructions: Vec::new(),
             forms: HashMap::new(),
             residents: HashMap::new(),
+            sums: HashMap::new(),
             concats: concat::Concats::find(graph, options),
             layers: graph.nodes.iter().enumerate().map(layer).collect(),
             kernels: vec![Vec::new(); graph.nodes.len()],
@@ -246,6 +249,7 @@ impl<'g> Compiler<'g> {
                 view: Some(view),
                 buffer,
                 edge: None,
+                sums: false,
             });
         }
         Ok(ports)
@@ -275,6 +279,7 @@ impl<'g> Compiler<'g> {
             view: (form.repr != Repr::Tensor).then(|| form.view.clone()),
             buffer: form.view.buffer,
             edge: self.edges.get(&v).copied(),
+            sums: form.repr == Repr::Sums,
         })
     }
 
