@@ -30,7 +30,9 @@ impl Net {
     /// Six bits, one scale or one per output channel.
     fn weight(&mut self, name: &str, shape: &[usize], scales: Vec<f32>) -> ValueId {
         let count = shape.iter().product();
-        let codes = (0..count).map(|_| (self.random.below(63) as i32 - 31) as u8 & 63).collect();
+        let codes = (0..count)
+            .map(|_| (self.random.below(63) as i32 - 31) as u8 & 63)
+            .collect();
         let dims = shape.iter().copied().map(Some).collect();
         let id = self.graph.add_value(name, Some(DType::F32), Some(dims));
         let annotation = WeightAnnotation {
@@ -38,7 +40,10 @@ impl Net {
             bits: 6,
             shape: shape.to_vec(),
             axis: 0,
-            levels: (0..64).map(|c| if c > 31 { c - 64 } else { c }).map(|l| if l == -32 { 0 } else { l }).collect(),
+            levels: (0..64)
+                .map(|c| if c > 31 { c - 64 } else { c })
+                .map(|l| if l == -32 { 0 } else { l })
+                .collect(),
             zero_points: None,
             points: vec![Point::whole(codes, scales)],
         };
@@ -71,9 +76,15 @@ impl Net {
     }
 
     fn fire(&mut self, x: ValueId, name: &str, op: IntegrateFire, threshold: f32, leak: f32) -> ValueId {
-        let threshold = self.graph.add_constant(&format!("{name}.threshold"), Tensor::scalar(threshold));
-        let leak = self.graph.add_constant(&format!("{name}.leak"), Tensor::scalar(leak));
-        let y = self.graph.add_node(Op::IntegrateFire(op), &[x, threshold, leak], name);
+        let threshold = self
+            .graph
+            .add_constant(&format!("{name}.threshold"), Tensor::scalar(threshold));
+        let leak = self
+            .graph
+            .add_constant(&format!("{name}.leak"), Tensor::scalar(leak));
+        let y = self
+            .graph
+            .add_node(Op::IntegrateFire(op), &[x, threshold, leak], name);
         let edge = EdgeQuantizer {
             scale: 1.0,
             zero_point: 0,
@@ -85,7 +96,9 @@ impl Net {
 
     fn reshape(&mut self, x: ValueId, shape: &[i64]) -> ValueId {
         let shape = self.graph.add_constant("shape", Tensor::vector(shape.to_vec()));
-        let y = self.graph.add_node(Op::Reshape { allow_zero: false }, &[x, shape], "reshape");
+        let y = self
+            .graph
+            .add_node(Op::Reshape { allow_zero: false }, &[x, shape], "reshape");
         let edge = self.graph.edges[&x];
         self.graph.edges.insert(y, edge);
         y
@@ -117,7 +130,16 @@ fn network(seed: u64, steps: usize, leaks: [f32; 3], per_channel: bool) -> (Grap
         count: false,
     };
     let x = net.conv(x, "c1", &[4, 1, 3, 3, 3], scales);
-    let x = net.fire(x, "f1", IntegrateFire { constant: true, ..each }, 1.5, leaks[0]);
+    let x = net.fire(
+        x,
+        "f1",
+        IntegrateFire {
+            constant: true,
+            ..each
+        },
+        1.5,
+        leaks[0],
+    );
     let x = net.conv(x, "c2", &[6, 4, 3, 1, 1], vec![0.03125]);
     let x = net.fire(x, "f2", each, 0.75, leaks[1]);
     let x = net.reshape(x, &[-1, 18, 3, 3]);
@@ -126,7 +148,9 @@ fn network(seed: u64, steps: usize, leaks: [f32; 3], per_channel: bool) -> (Grap
     let x = net.reshape(x, &[-1, 8]);
     let y = net.gemm(x, "logits", &[5, 8]);
     let mut random = SplitMix64(seed + 100);
-    let input: Vec<f32> = (0..2 * 7 * 25).map(|_| (random.unit() * 8.0 - 4.0) as f32).collect();
+    let input: Vec<f32> = (0..2 * 7 * 25)
+        .map(|_| (random.unit() * 8.0 - 4.0) as f32)
+        .collect();
     (net.finish(y), Tensor::new(vec![2, 1, 7, 5, 5], input).unwrap())
 }
 
@@ -138,7 +162,9 @@ fn both(graph: &Graph, input: &Tensor, isa: Isa) -> Vec<(String, Held)> {
     }
     let mut want = Vec::new();
     let outputs = program
-        .run(&[("x", input)], &mut |_, v, held| want.push((graph.value(v).name.clone(), held.clone())))
+        .run(&[("x", input)], &mut |_, v, held| {
+            want.push((graph.value(v).name.clone(), held.clone()))
+        })
         .unwrap();
     let options = engine::Options {
         isa,
@@ -149,12 +175,17 @@ fn both(graph: &Graph, input: &Tensor, isa: Isa) -> Vec<(String, Held)> {
     let plan = engine::compile(graph, &options).unwrap();
     let mut seen = 0;
     let have = plan
-        .run_with(&Pool::new(2), &[("x", input)], &engine::RunControl::default(), &mut |_, v, held| {
-            let name = &graph.value(v).name;
-            let want = want.iter().find(|w| w.0 == *name);
-            assert_eq!(Some(held), want.map(|w| &w.1), "{} {name}", isa.name());
-            seen += 1;
-        })
+        .run_with(
+            &Pool::new(2),
+            &[("x", input)],
+            &engine::RunControl::default(),
+            &mut |_, v, held| {
+                let name = &graph.value(v).name;
+                let want = want.iter().find(|w| w.0 == *name);
+                assert_eq!(Some(held), want.map(|w| &w.1), "{} {name}", isa.name());
+                seen += 1;
+            },
+        )
         .unwrap();
     assert_eq!((have, seen), (outputs, want.len()), "{}", isa.name());
     want
@@ -171,7 +202,9 @@ fn engine_and_program_agree_byte_for_byte() {
                 assert_eq!(sums, 3, "sums of three layers reach neurons");
                 // Something fires, and not everything.
                 for (name, held) in all.iter().filter(|v| v.0.starts_with('f')) {
-                    let Held::Codes(codes) = held else { panic!("{name} holds no codes") };
+                    let Held::Codes(codes) = held else {
+                        panic!("{name} holds no codes")
+                    };
                     let codes = codes.as_u8().unwrap();
                     assert!(codes.contains(&0) && codes.iter().any(|&q| q > 0), "{name}");
                 }
@@ -187,7 +220,12 @@ fn without_leak_integers_are_the_float_simulation() {
         let (graph, input) = network(10 + seed, 5, [1.0; 3], false);
         let integer = both(&graph, &input, Isa::best());
         let codes = graph.edges[&graph.inputs[0]];
-        let rounded: Vec<f32> = input.as_f32().unwrap().iter().map(|&x| codes.dequantize(codes.quantize(x))).collect();
+        let rounded: Vec<f32> = input
+            .as_f32()
+            .unwrap()
+            .iter()
+            .map(|&x| codes.dequantize(codes.quantize(x)))
+            .collect();
         let rounded = Tensor::new(input.shape().to_vec(), rounded).unwrap();
         let mut plain = graph.clone();
         plain.edges.clear();
@@ -198,7 +236,9 @@ fn without_leak_integers_are_the_float_simulation() {
                 let name = &plain.value(v).name;
                 if let (true, Held::Real(t)) = (name.starts_with('f'), held) {
                     let want = integer.iter().find(|w| w.0 == *name).map(|w| &w.1);
-                    let Some(Held::Codes(codes)) = want else { panic!("{name}") };
+                    let Some(Held::Codes(codes)) = want else {
+                        panic!("{name}")
+                    };
                     let codes: Vec<f32> = codes.as_u8().unwrap().iter().map(|&q| f32::from(q)).collect();
                     assert_eq!(t.as_f32().unwrap(), codes, "{name}");
                     seen += 1;
@@ -218,27 +258,47 @@ fn the_packed_file_comes_back_and_onnxruntime_fires_alike() {
     let back = graph::onnx::read(&bytes, &Default::default()).unwrap();
     let mut back = back;
     graph::shape::infer(&mut back).unwrap();
-    let names = |g: &Graph| g.nodes.iter().map(|n| (n.name.clone(), n.op.clone())).collect::<Vec<_>>();
+    let names = |g: &Graph| {
+        g.nodes
+            .iter()
+            .map(|n| (n.name.clone(), n.op.clone()))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(names(&back), names(&graph));
     let own = both(&back, &input, Isa::best());
     assert_eq!(own.len(), both(&graph, &input, Isa::best()).len());
-    let refused = graph::onnx::write(&graph, &graph::onnx::WriteOptions {
-        form: graph::onnx::Form::Qdq,
-        ..Default::default()
-    });
+    let refused = graph::onnx::write(
+        &graph,
+        &graph::onnx::WriteOptions {
+            form: graph::onnx::Form::Qdq,
+            ..Default::default()
+        },
+    );
     assert!(refused.unwrap_err().to_string().contains("f1"));
     let test = "spiking_onnxruntime";
-    let Some(python) = testing::python(test) else { return };
+    let Some(python) = testing::python(test) else {
+        return;
+    };
     let folder = testing::scratch(test);
     let [model, x, y] = ["model.onnx", "x.f32", "y.bin"].map(|name| folder.join(name));
     std::fs::write(&model, &bytes).unwrap();
-    let raw: Vec<u8> = input.as_f32().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect();
+    let raw: Vec<u8> = input
+        .as_f32()
+        .unwrap()
+        .iter()
+        .flat_map(|x| x.to_le_bytes())
+        .collect();
     std::fs::write(&x, raw).unwrap();
     testing::run_script(&python, "tools/goldens/run_onnx.py", &[&model, &x, &y]);
     let Some(Held::Real(want)) = own.iter().find(|w| w.0 == "logits").map(|w| w.1.clone()) else {
         panic!("no logits");
     };
-    let want: Vec<u8> = want.as_f32().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect();
+    let want: Vec<u8> = want
+        .as_f32()
+        .unwrap()
+        .iter()
+        .flat_map(|x| x.to_le_bytes())
+        .collect();
     // The file ends with the elements of its only tensor.
     assert!(std::fs::read(&y).unwrap().ends_with(&want));
 }

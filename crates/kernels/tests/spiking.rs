@@ -12,7 +12,11 @@ fn vectors() -> Value {
 }
 
 fn reals(v: &Value) -> Vec<f64> {
-    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap())
+        .collect()
 }
 
 fn close(a: f64, b: f64, within: f64) {
@@ -84,18 +88,33 @@ fn a_reset_that_comes_a_step_later_is_another_neuron() {
     };
     let current = reals(&case["current"]);
     let late = delayed(neuron, &current);
-    for ((u, fires), (want_u, want)) in late.iter().zip(reals(&case["u"]).iter().zip(reals(&case["spike"]))) {
+    for ((u, fires), (want_u, want)) in late
+        .iter()
+        .zip(reals(&case["u"]).iter().zip(reals(&case["spike"])))
+    {
         close(*u, *want_u, 1e-9);
         assert_eq!(f64::from(u8::from(*fires)), want);
     }
-    let differs = own(neuron, &current).iter().zip(&late).any(|(a, b)| (a.0 - b.0).abs() > 1e-3);
-    assert!(differs, "both resets leave the same membranes at leak {}", neuron.leak);
+    let differs = own(neuron, &current)
+        .iter()
+        .zip(&late)
+        .any(|(a, b)| (a.0 - b.0).abs() > 1e-3);
+    assert!(
+        differs,
+        "both resets leave the same membranes at leak {}",
+        neuron.leak
+    );
     neuron.leak = 1.0;
     let mut random = SplitMix64(3);
     for _ in 0..200 {
         // In sixteenths, so that both sums are exact.
-        let current: Vec<f64> = (0..20).map(|_| (random.unit() * 32.0 - 8.0).floor() / 16.0).collect();
-        let exact = Neuron { threshold: 0.625, ..neuron };
+        let current: Vec<f64> = (0..20)
+            .map(|_| (random.unit() * 32.0 - 8.0).floor() / 16.0)
+            .collect();
+        let exact = Neuron {
+            threshold: 0.625,
+            ..neuron
+        };
         let fires = |all: Vec<(f64, bool)>| all.into_iter().map(|s| s.1).collect::<Vec<_>>();
         assert_eq!(fires(own(exact, &current)), fires(delayed(exact, &current)));
     }
@@ -111,7 +130,10 @@ fn back_propagation_through_time_gives_the_published_gradients() {
         threshold: case["v"].as_f64().unwrap(),
         leak: case["leak"].as_f64().unwrap(),
     };
-    let (t, label) = (case["T"].as_u64().unwrap() as usize, case["label"].as_u64().unwrap() as usize);
+    let (t, label) = (
+        case["T"].as_u64().unwrap() as usize,
+        case["label"].as_u64().unwrap() as usize,
+    );
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let mut before = vec![Vec::new(); 2];
     let mut spikes = vec![vec![0.0; 2]; t];
@@ -125,11 +147,19 @@ fn back_propagation_through_time_gives_the_published_gradients() {
         }
     }
     assert_eq!(spikes, matrix("spikes"));
-    let out: Vec<f64> = w2.iter().map(|row| spikes.iter().map(|s| dot(row, s)).sum()).collect();
+    let out: Vec<f64> = w2
+        .iter()
+        .map(|row| spikes.iter().map(|s| dot(row, s)).sum())
+        .collect();
     let total: f64 = out.iter().map(|o| o.exp()).sum();
     close(total.ln() - out[label], case["loss"].as_f64().unwrap(), 1e-10);
-    let p: Vec<f64> = (0..2).map(|c| out[c].exp() / total - f64::from(u8::from(c == label))).collect();
-    let mut sums = NeuronGradient { threshold: 0.0, leak: 0.0 };
+    let p: Vec<f64> = (0..2)
+        .map(|c| out[c].exp() / total - f64::from(u8::from(c == label)))
+        .collect();
+    let mut sums = NeuronGradient {
+        threshold: 0.0,
+        leak: 0.0,
+    };
     for j in 0..2 {
         let e = (0..2).map(|c| w2[c][j] * p[c]).sum::<f64>();
         let mut d = vec![e; t];
@@ -137,7 +167,11 @@ fn back_propagation_through_time_gives_the_published_gradients() {
         let sum: f64 = d.iter().sum();
         for i in 0..2 {
             close(sum * x[i], matrix("dW1")[j][i], 1e-10);
-            close(p[i] * spikes.iter().map(|s| s[j]).sum::<f64>(), matrix("dW2")[i][j], 1e-10);
+            close(
+                p[i] * spikes.iter().map(|s| s[j]).sum::<f64>(),
+                matrix("dW2")[i][j],
+                1e-10,
+            );
         }
     }
     close(sums.threshold, case["dv"].as_f64().unwrap(), 1e-10);
@@ -146,7 +180,10 @@ fn back_propagation_through_time_gives_the_published_gradients() {
 
 #[test]
 fn the_surrogate_is_a_tent_of_height_three_tenths() {
-    let neuron = Neuron { threshold: 0.5f64, leak: 1.0 };
+    let neuron = Neuron {
+        threshold: 0.5f64,
+        leak: 1.0,
+    };
     close(neuron.surrogate(0.5), 0.3, 1e-8);
     for outside in [0.0, -1.0, 1.0, 1.5] {
         assert_eq!(neuron.surrogate(outside), 0.0);
@@ -162,15 +199,32 @@ fn kernels_follow_the_equations() {
     let mut random = SplitMix64(9);
     let (t, n) = (5, 77);
     for (constant, count) in [(false, false), (true, false), (false, true), (true, true)] {
-        let op = Steps { steps: t, constant, count };
-        let neuron = Neuron { threshold: 0.625f32, leak: 0.875 };
+        let op = Steps {
+            steps: t,
+            constant,
+            count,
+        };
+        let neuron = Neuron {
+            threshold: 0.625f32,
+            leak: 0.875,
+        };
         let lengths = [constant, count].map(|one| if one { n } else { t * n });
-        let [x, dy] = lengths.map(|len| (0..len).map(|_| (random.unit() * 2.0 - 0.7) as f32).collect::<Vec<_>>());
+        let [x, dy] = lengths.map(|len| {
+            (0..len)
+                .map(|_| (random.unit() * 2.0 - 0.7) as f32)
+                .collect::<Vec<_>>()
+        });
         let y = spikes(op, neuron, &x);
         let (mut dx, mut wide) = (vec![0.0; x.len()], vec![0.0; sums_scratch(2)]);
         let sums = integrate_fire_backward(&Pool::new(2), op, neuron, &x, &dy, &mut dx, &mut wide);
-        let exact = Neuron { threshold: 0.625f64, leak: 0.875 };
-        let mut want = NeuronGradient { threshold: 0.0, leak: 0.0 };
+        let exact = Neuron {
+            threshold: 0.625f64,
+            leak: 0.875,
+        };
+        let mut want = NeuronGradient {
+            threshold: 0.0,
+            leak: 0.0,
+        };
         for i in 0..n {
             let at = |one: bool, step: usize| if one { i } else { step * n + i };
             let (mut u, mut before, mut fired) = (0.0, Vec::new(), Vec::new());

@@ -43,7 +43,14 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
         let input = cx.need(x, Repr::Codes, &Want::ChannelsLast).map_err(|f| f.0)?;
         let y_shape = cx.shape(behind.output).map_err(|f| f.0)?;
         let order = crate::view::channels_last(y_shape.len());
-        return behind.sums(cx, sums, &shape, (&q.levels, q.stored_bytes), &input, (y_shape, order));
+        return behind.sums(
+            cx,
+            sums,
+            &shape,
+            (&q.levels, q.stored_bytes),
+            &input,
+            (y_shape, order),
+        );
     }
     let build = match transposed {
         true => int::Conv::transposed,
@@ -209,7 +216,9 @@ impl Behind {
         self.epilogue.multiplier.fill(1.0);
         // Codes of pictures are hardly ever 0; spikes often are.
         let spikes = self.epilogue.zero_in == 0;
-        let events = spikes.then(|| int::Events::new(shape, levels, &self.epilogue.bias)).flatten();
+        let events = spikes
+            .then(|| int::Events::new(shape, levels, &self.epilogue.bias))
+            .flatten();
         let dense = int::Conv::new(shape, levels, self.epilogue, cx.isa()).map_err(No::bound)?;
         let packed = dense.packed_bytes() + events.as_ref().map_or(0, int::Events::packed_bytes);
         cx.product(shape.macs(), stored, packed);

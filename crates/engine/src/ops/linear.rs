@@ -117,10 +117,19 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let shape = linear.shape();
     let levels = linear.by_output(q.levels);
     let rank = cx.shape(x).map_err(|f| f.0)?.len();
-    if rank == 2 && let Some(sums) = behind.handed_on(cx, n, from, &levels, &q.scales) {
+    if rank == 2
+        && let Some(sums) = behind.handed_on(cx, n, from, &levels, &q.scales)
+    {
         let input = whole(cx, x, Repr::Codes).map_err(|f| f.0)?;
         let y = cx.shape(behind.output).map_err(|f| f.0)?;
-        return behind.sums(cx, sums, &shape, (&levels, q.stored_bytes), &input, (y, onnx_order(2)));
+        return behind.sums(
+            cx,
+            sums,
+            &shape,
+            (&levels, q.stored_bytes),
+            &input,
+            (y, onnx_order(2)),
+        );
     }
     let conv = int::Conv::new(&shape, &levels, behind.epilogue.clone(), cx.isa()).map_err(No::bound)?;
     let input = whole(cx, x, Repr::Codes).map_err(|f| f.0)?;

@@ -62,7 +62,9 @@ pub(super) fn handed_on(
     let largest = i64::from(from.zero.max(from.hi - from.zero));
     let row = |row: &[i32]| row.iter().map(|l| i64::from(l.unsigned_abs())).sum::<i64>();
     let rows = levels.chunks(levels.len() / bias.len().max(1));
-    let sizes = rows.zip(bias).map(|(r, b)| row(r).saturating_mul(largest).saturating_add(b.saturating_abs()));
+    let sizes = rows
+        .zip(bias)
+        .map(|(r, b)| row(r).saturating_mul(largest).saturating_add(b.saturating_abs()));
     let reach = sizes.max().filter(|&size| size < REACH)?;
     let unit = |c: usize| f64::from(from.scale) * f64::from(scales[if scales.len() == 1 { 0 } else { c }]);
     Some(Sums {
@@ -110,7 +112,9 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId, op: &IntegrateFire) -> R
     let output = cx.node(n).outputs[0];
     let shape = cx.shape(output).map_err(|f| f.0)?;
     let last = channels_last(shape.len());
-    let input = cx.need(x, Repr::Sums, &Want::Order(last.clone())).map_err(|f| f.0)?;
+    let input = cx
+        .need(x, Repr::Sums, &Want::Order(last.clone()))
+        .map_err(|f| f.0)?;
     let buffer = cx.buffer(Kind::Codes, shape.iter().product());
     let steps = Steps {
         steps: op.steps,

@@ -122,7 +122,11 @@ impl Steps {
     pub(crate) fn check(self, x: usize, y: usize) -> usize {
         assert!((1..=MOST_STEPS).contains(&self.steps), "neurons: steps");
         let n = self.neurons(x);
-        assert_eq!(x, if self.constant { n } else { n * self.steps }, "neurons: currents");
+        assert_eq!(
+            x,
+            if self.constant { n } else { n * self.steps },
+            "neurons: currents"
+        );
         assert_eq!(y, if self.count { n } else { n * self.steps }, "neurons: spikes");
         n
     }
@@ -191,7 +195,10 @@ pub fn integrate_fire_backward(
                     u = neuron.fire(before[t]).1;
                     e[t] = dy[op.at(op.count, n, t, i)];
                 }
-                let mut sums = NeuronGradient { threshold: 0.0, leak: 0.0 };
+                let mut sums = NeuronGradient {
+                    threshold: 0.0,
+                    leak: 0.0,
+                };
                 neuron.backward(before, e, &mut sums);
                 total[0] += f64::from(sums.threshold);
                 total[1] += f64::from(sums.leak);

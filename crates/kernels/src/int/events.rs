@@ -60,8 +60,15 @@ impl Events {
     pub fn run(&self, pool: &Pool, isa: Isa, x: &[u8], y: &mut [f32]) {
         let s = &self.shape;
         let pixels = |axes: &[usize; 3]| axes.iter().product::<usize>();
-        let (from, to) = (pixels(&s.input) * s.in_channels, pixels(&s.output) * s.out_channels);
-        assert_eq!((x.len(), y.len()), (s.batch * from, s.batch * to), "events: length");
+        let (from, to) = (
+            pixels(&s.input) * s.in_channels,
+            pixels(&s.output) * s.out_channels,
+        );
+        assert_eq!(
+            (x.len(), y.len()),
+            (s.batch * from, s.batch * to),
+            "events: length"
+        );
         // Of a kernel of 1 each pixel is a sample of its own.
         let by_pixel = s.kernel == [1; 3] && s.stride == [1; 3] && s.input == s.output;
         let (from, to) = match by_pixel {
@@ -71,7 +78,8 @@ impl Events {
         split::chunks(pool, y, to, 1 << 12, |at, part| {
             for (i, y) in part.chunks_mut(to).enumerate() {
                 let sample = at / to + i;
-                y.chunks_mut(s.out_channels).for_each(|row| row.copy_from_slice(&self.bias));
+                y.chunks_mut(s.out_channels)
+                    .for_each(|row| row.copy_from_slice(&self.bias));
                 let x = &x[sample * from..(sample + 1) * from];
                 match by_pixel {
                     true => rows(isa, &self.columns, x, y),

@@ -111,5 +111,10 @@ macro_rules! walk {
     };
 }
 
-walk!(narrow, i32, |u: i32, leak: i64| ((i64::from(u) * leak + (1 << (LEAK - 1))) >> LEAK) as i32);
-walk!(wide, i64, |u: i64, leak: i64| (u * leak + (1 << (LEAK - 1))) >> LEAK);
+walk!(
+    narrow,
+    i32,
+    |u: i32, leak: i64| ((i64::from(u) * leak + (1 << (LEAK - 1))) >> LEAK) as i32
+);
+walk!(wide, i64, |u: i64, leak: i64| (u * leak + (1 << (LEAK - 1)))
+    >> LEAK);

@@ -31,7 +31,10 @@ pub(super) fn integrate_fire(i: Inputs<'_>, op: &IntegrateFire) -> Answer {
 pub(crate) fn outputs(op: &IntegrateFire, shape: &[usize]) -> Answer<Vec<usize>> {
     let [from, to] = op.ends();
     let mut output = shape.to_vec();
-    let Some(first) = output.first_mut().filter(|n| op.steps > 0 && n.is_multiple_of(from)) else {
+    let Some(first) = output
+        .first_mut()
+        .filter(|n| op.steps > 0 && n.is_multiple_of(from))
+    else {
         return Err(format!("a first axis of shape {shape:?} is no {from} steps"));
     };
     *first = *first / from * to;

@@ -45,7 +45,13 @@ pub(super) fn reads_sums(
     else {
         return false;
     };
-    let number = |v: ValueId| graph.constants.get(&v).and_then(Tensor::as_f32).is_some_and(|t| t.len() == 1);
+    let number = |v: ValueId| {
+        graph
+            .constants
+            .get(&v)
+            .and_then(Tensor::as_f32)
+            .is_some_and(|t| t.len() == 1)
+    };
     let codes = edges.get(&spikes) == Some(&spike_codes(op));
     x == v && !graph.outputs.contains(&v) && number(threshold) && number(leak) && codes
 }
@@ -65,7 +71,13 @@ pub(super) fn neurons(
     op: &IntegrateFire,
     sums: &BTreeMap<ValueId, Units>,
 ) -> Result<Neurons, Float> {
-    let units = place.node.inputs.first().copied().flatten().and_then(|v| sums.get(&v));
+    let units = place
+        .node
+        .inputs
+        .first()
+        .copied()
+        .flatten()
+        .and_then(|v| sums.get(&v));
     let units = units.ok_or("no product with a quantized weight hands it its sums (1.16)")?;
     let number = |i: usize| place.graph.constant_input(place.node, i).and_then(Tensor::as_f32);
     let (threshold, leak) = match (number(1), number(2)) {
@@ -154,7 +166,16 @@ mod tests {
 
     #[test]
     fn constant_currents_fire_as_the_closed_form_says() {
-        for (t, i, v, spikes) in [(5, 1, 2, 2), (5, 2, 2, 4), (5, 3, 2, 5), (5, 0, 2, 0), (8, 5, 7, 5), (16, 3, 11, 4), (1, 7, 7, 0), (5, -4, 3, 0)] {
+        for (t, i, v, spikes) in [
+            (5, 1, 2, 2),
+            (5, 2, 2, 4),
+            (5, 3, 2, 5),
+            (5, 0, 2, 0),
+            (8, 5, 7, 5),
+            (16, 3, 11, 4),
+            (1, 7, 7, 0),
+            (5, -4, 3, 0),
+        ] {
             assert_eq!(closed(t, i, v), spikes, "T {t}, I {i}, v {v}");
         }
         let currents: Vec<i64> = (-5..80).collect();
@@ -179,9 +200,19 @@ mod tests {
         // No memory: a spike where the current is above the threshold. One step: the same at any leak.
         let currents = [5, 6, -9, 7, 3, 40];
         let want = [0, 0, 0, 1, 0, 1];
-        assert_eq!(layer(6, 6, 0).run(&[6, 1], &currents).unwrap().as_u8().unwrap(), want);
+        assert_eq!(
+            layer(6, 6, 0).run(&[6, 1], &currents).unwrap().as_u8().unwrap(),
+            want
+        );
         for leak in [0, 11_111, 1 << LEAK] {
-            assert_eq!(layer(1, 6, leak).run(&[1, 6], &currents).unwrap().as_u8().unwrap(), want);
+            assert_eq!(
+                layer(1, 6, leak)
+                    .run(&[1, 6], &currents)
+                    .unwrap()
+                    .as_u8()
+                    .unwrap(),
+                want
+            );
         }
     }
 }

@@ -414,7 +414,9 @@ impl Trainer {
                 method.after_update(&mut t.values);
             }
             match t.parameter.kind {
-                ParameterKind::Threshold { .. } => t.values.iter_mut().for_each(|v| *v = v.max(LEAST_THRESHOLD)),
+                ParameterKind::Threshold { .. } => {
+                    t.values.iter_mut().for_each(|v| *v = v.max(LEAST_THRESHOLD))
+                }
                 ParameterKind::Leak { .. } => t.values.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0)),
                 _ => {}
             }

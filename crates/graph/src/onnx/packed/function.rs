@@ -120,7 +120,13 @@ fn add_rows_body(b: &mut Body<'_>) {
 pub(in super::super) fn integrate_fire_function() -> Vec<u8> {
     let inputs = ["x", "threshold", "leak"];
     let attributes = ["version", "steps", "input_steps", "output_steps"];
-    function(INTEGRATE_FIRE, &inputs, "spikes", &attributes, integrate_fire_body)
+    function(
+        INTEGRATE_FIRE,
+        &inputs,
+        "spikes",
+        &attributes,
+        integrate_fire_body,
+    )
 }
 
 fn integrate_fire_body(b: &mut Body<'_>) {
@@ -133,7 +139,9 @@ fn integrate_fire_body(b: &mut Body<'_>) {
     }
     // [from, N, …], then [T, N, …].
     b.node("Shape", &["x"], "behind", |n| n.int("start", 1));
-    b.node("Concat", &["from", "rest", "behind"], "to_steps", |n| n.int("axis", 0));
+    b.node("Concat", &["from", "rest", "behind"], "to_steps", |n| {
+        n.int("axis", 0)
+    });
     b.node("Reshape", &["x", "to_steps"], "given", |_| ());
     b.node("Shape", &["given"], "one", |n| n.int("start", 1));
     b.node("Concat", &["t", "one"], "all", |n| n.int("axis", 0));
@@ -142,7 +150,9 @@ fn integrate_fire_body(b: &mut Body<'_>) {
     b.scan(&["quiet", "currents"], ["last", "each"]);
     // The steps that are left are summed: none, or all.
     b.node("Div", &["t", "to"], "together", |_| ());
-    b.node("Concat", &["to", "together", "one"], "to_sums", |n| n.int("axis", 0));
+    b.node("Concat", &["to", "together", "one"], "to_sums", |n| {
+        n.int("axis", 0)
+    });
     b.node("Reshape", &["each", "to_sums"], "apart", |_| ());
     b.node("ReduceSum", &["apart", "at1"], "sums", |n| n.int("keepdims", 0));
     b.node("Concat", &["rest", "behind"], "to_spikes", |n| n.int("axis", 0));

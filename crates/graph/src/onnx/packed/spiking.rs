@@ -25,11 +25,15 @@ pub(super) fn integrate_fire(
     attrs.finish()?;
     let most = IntegrateFire::MOST_STEPS as i64;
     if !(1..=most).contains(&steps) {
-        return Err(LoadError::bad(format!("attribute steps is {steps}; 1 to {most} are possible")));
+        return Err(LoadError::bad(format!(
+            "attribute steps is {steps}; 1 to {most} are possible"
+        )));
     }
     for (name, n) in [("input_steps", from), ("output_steps", to)] {
         if n != 1 && n != steps {
-            return Err(LoadError::bad(format!("attribute {name} is {n}; 1 and steps, {steps}, are possible")));
+            return Err(LoadError::bad(format!(
+                "attribute {name} is {n}; 1 and steps, {steps}, are possible"
+            )));
         }
     }
     let op = Op::IntegrateFire(IntegrateFire {
