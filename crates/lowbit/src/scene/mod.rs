@@ -1,6 +1,12 @@
 //! Classes of the pixels of hyperspectral scenes.
 
+mod evaluate;
+mod map;
+
 use std::path::Path;
+
+pub use evaluate::{ClassAccuracy, SceneEvaluated, SceneFiles, evaluate_scene};
+pub use map::{MapOptions, Mapped, map_scene};
 
 use data::cube::{Cube, Scene, Standard};
 use data::volume::{Limits, VolumeError};
