@@ -74,8 +74,8 @@ def main():
         with open(a.csv, encoding="utf-8", newline="") as f:
             rows = list(csv.DictReader(f))
     have = {(r["scene"], r["split"], r["network"], int(r["seed"])) for r in rows}
-    for seed in range(a.seeds):
-        for scene in SCENES:
+    for scene in SCENES:
+        for seed in range(a.seeds):
             for split in ["random", "region"]:
                 for network in ["cnn", "snn"]:
                     if (scene, split, network, seed) in have:
