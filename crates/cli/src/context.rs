@@ -85,6 +85,9 @@ pub(crate) struct RunFlags {
     /// Refuse models in which a convolution or matrix product runs in float (exit code 1)
     #[arg(long)]
     pub(crate) deny_float: bool,
+    /// Choose kernels by rules: neither measure them when a model is first loaded on this machine nor use what was measured
+    #[arg(long)]
+    pub(crate) no_tune: bool,
 }
 
 impl RunFlags {
@@ -92,6 +95,7 @@ impl RunFlags {
         RunOptions {
             threads: context.threads,
             deny_float: self.deny_float,
+            tuning: (!self.no_tune).then(lowbit::cache_folder).flatten(),
             control: context.control.clone(),
         }
     }

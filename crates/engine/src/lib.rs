@@ -12,6 +12,7 @@ mod ops;
 mod plan;
 mod run;
 mod step;
+mod tune;
 mod view;
 
 pub use compile::compile;
@@ -20,3 +21,4 @@ pub use oracle::Held;
 pub use plan::{Layer, MemoryUse, Numbers, Options, Plan};
 pub use run::{Observe, RunControl, Timed};
 pub use step::Step;
+pub use tune::{Choices, Tuning};

@@ -8,6 +8,7 @@ use tensor::DType;
 
 use crate::memory::{Buffer, Scratches};
 use crate::run::Instruction;
+use crate::tune::{Choices, Tuning};
 use crate::view::View;
 use kernels::int::Edge;
 
@@ -22,6 +23,8 @@ pub struct Options {
     pub limit_bytes: Option<usize>,
     /// Fuse nothing and overwrite nothing, so that [`Plan::run_with`] can show the outputs of all nodes.
     pub keep_all: bool,
+    /// How kernels are chosen. Results do not depend on it.
+    pub tuning: Tuning,
 }
 
 impl Default for Options {
@@ -31,6 +34,7 @@ impl Default for Options {
             deny_float: false,
             limit_bytes: None,
             keep_all: false,
+            tuning: Tuning::Rules,
         }
     }
 }
@@ -128,6 +132,7 @@ pub struct Plan {
     pub(crate) sights: Vec<Sight>,
     pub(crate) memory: MemoryUse,
     pub(crate) scratches: Scratches,
+    pub(crate) choices: Choices,
 }
 
 impl Plan {
@@ -154,6 +159,11 @@ impl Plan {
     /// Bytes held and needed.
     pub fn memory(&self) -> MemoryUse {
         self.memory
+    }
+
+    /// What [`Tuning::Measured`] found, for [`Tuning::Chosen`]; empty otherwise.
+    pub fn choices(&self) -> &Choices {
+        &self.choices
     }
 
     /// The instruction set it was compiled for.

@@ -64,6 +64,7 @@ mod side_by_side;
 pub mod synth;
 pub mod text;
 pub mod training;
+mod tuning;
 pub mod verify;
 
 pub use analyze::{AnalyzeOptions, analyze};
@@ -85,6 +86,7 @@ pub use runtime::{MOST_THREADS, RunOptions, Runner};
 pub use segment::{SegmentOptions, Segmented, Segmenter, segment_files};
 pub use synth::{SynthOptions, synth};
 pub use training::{TrainOptions, Trained, train};
+pub use tuning::cache_folder;
 pub use verify::{VerifyOptions, verify};
 
 pub use data::Picture;

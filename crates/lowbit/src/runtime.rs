@@ -1,13 +1,15 @@
 //! From a model to a plan that runs, with its threads.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Held, Layer, MemoryUse, Plan, RunControl};
+use engine::{Held, Layer, MemoryUse, Plan, RunControl, Tuning};
 use graph::{Graph, NodeId, ValueId};
 use kernels::{Isa, Pool};
 use tensor::{DType, Data, Tensor};
 
+use crate::tuning::Entry;
 use crate::{Control, Error, ErrorKind, Model, Result};
 
 /// How a model is run.
@@ -17,6 +19,9 @@ pub struct RunOptions {
     pub threads: usize,
     /// Refuse models in which a convolution or matrix product runs in float.
     pub deny_float: bool,
+    /// Folder that keeps which kernels were measured to be quickest on this machine ([`cache_folder`](crate::cache_folder)): the first load of a
+    /// model measures. `None`: kernels are chosen by rules. Results do not depend on it.
+    pub tuning: Option<PathBuf>,
     /// Stops the work.
     pub control: Control,
 }
@@ -41,12 +46,7 @@ impl Runner {
     /// # Errors
     /// Open dimensions, operators that do not fit, `deny_float`, the limit of memory.
     pub fn new(model: &Model, options: &RunOptions) -> Result<Runner> {
-        Runner::on_graph(
-            model.graph(),
-            Arc::new(Pool::new(options.threads)),
-            options,
-            false,
-        )
+        Runner::tuned(model, Arc::new(Pool::new(options.threads)), options)
     }
 
     /// The same on the threads of another one: however many models run at once, no more threads work than these and the callers.
@@ -54,14 +54,36 @@ impl Runner {
     /// # Errors
     /// As [`Runner::new`].
     pub fn beside(other: &Runner, model: &Model, options: &RunOptions) -> Result<Runner> {
-        Runner::on_graph(model.graph(), other.pool.clone(), options, false)
+        Runner::tuned(model, other.pool.clone(), options)
     }
 
+    fn tuned(model: &Model, pool: Arc<Pool>, options: &RunOptions) -> Result<Runner> {
+        let Some(folder) = options.tuning.as_deref().filter(|_| model.is_quantized()) else {
+            return Runner::on_graph(model.graph(), pool, options, false);
+        };
+        let entry = Entry::of(folder, model.sha256(), pool.threads());
+        let tuning = entry.tuning(&pool);
+        let runner = Runner::compile(model.graph(), pool, options, false, tuning)?;
+        entry.keep(&runner.plan);
+        Ok(runner)
+    }
+
+    /// By the rules of the registry: for graphs that are tried and left.
     pub(crate) fn on_graph(
         graph: &Graph,
         pool: Arc<Pool>,
         options: &RunOptions,
         keep_all: bool,
+    ) -> Result<Runner> {
+        Runner::compile(graph, pool, options, keep_all, Tuning::Rules)
+    }
+
+    fn compile(
+        graph: &Graph,
+        pool: Arc<Pool>,
+        options: &RunOptions,
+        keep_all: bool,
+        tuning: Tuning,
     ) -> Result<Runner> {
         options.control.check()?;
         let plan = engine::compile(
@@ -71,6 +93,7 @@ impl Runner {
                 deny_float: options.deny_float,
                 limit_bytes: options.control.memory(),
                 keep_all,
+                tuning,
             },
         )?;
         Ok(Runner {

@@ -41,10 +41,13 @@ impl Ran {
     }
 }
 
-/// The binary, without settings of the environment that runs the tests.
+/// The binary, without settings of the environment that runs the tests and without the user's cache.
 pub fn lowbit() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lowbit"));
-    command.env_remove("LOWBIT_ISA").env_remove("LOWBIT_TEST_FAULT");
+    command
+        .env_remove("LOWBIT_ISA")
+        .env_remove("LOWBIT_TEST_FAULT")
+        .env("LOWBIT_CACHE", "");
     command
 }
 

@@ -8,8 +8,8 @@ mod values;
 use std::collections::{BTreeMap, HashMap};
 
 use graph::{Graph, Node, NodeId, ValueId};
-use kernels::Isa;
-use kernels::int::Edge;
+use kernels::int::{Conv, ConvError, Edge, Epilogue};
+use kernels::{ConvShape, Isa};
 use tensor::{DType, numel};
 
 use crate::error::{CompileError, Fault};
@@ -17,6 +17,7 @@ use crate::memory::{Buffer, Kind, Scratches, place};
 use crate::ops;
 use crate::plan::{Layer, MemoryUse, Numbers, Options, Plan, Port, Sight};
 use crate::run::{Action, Instruction};
+use crate::tune::{Choices, Wanted};
 use crate::view::{BufferId, View, onnx_order};
 pub(crate) use concat::kind;
 pub(crate) use values::{Repr, Want};
@@ -44,6 +45,7 @@ pub(crate) struct Compiler<'g> {
     node: NodeId,
     temporaries: usize,
     packed: usize,
+    choices: Choices,
 }
 
 /// Compiles a graph whose shapes are inferred ([`graph::shape`]); quantized or not, the path is the same.
@@ -116,6 +118,7 @@ impl<'g> Compiler<'g> {
             node: 0,
             temporaries: 0,
             packed: 0,
+            choices: Choices::default(),
         }
     }
 
@@ -132,6 +135,25 @@ impl<'g> Compiler<'g> {
     /// The instruction set.
     pub(crate) fn isa(&self) -> Isa {
         self.options.isa
+    }
+
+    /// An integer convolution of `levels`, by the kernel that the options ask for.
+    pub(crate) fn convolution(
+        &mut self,
+        shape: &ConvShape,
+        transposed: bool,
+        levels: &[i32],
+        epilogue: &Epilogue,
+    ) -> Result<Conv, ConvError> {
+        let wanted = Wanted {
+            shape,
+            transposed,
+            levels,
+            epilogue,
+            isa: self.options.isa,
+            limit_bytes: self.options.limit_bytes,
+        };
+        wanted.build(&self.options.tuning, &mut self.choices)
     }
 
     /// The fixed shape of a value.
@@ -383,6 +405,7 @@ impl<'g> Compiler<'g> {
             layers: self.layers,
             instructions: self.instructions,
             scratches: Scratches::new(words, self.buffers.len(), most),
+            choices: self.choices,
             buffers: self.buffers,
             sights: self.sights,
             memory,

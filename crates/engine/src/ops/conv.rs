@@ -52,11 +52,9 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
             (y_shape, order),
         );
     }
-    let build = match transposed {
-        true => int::Conv::transposed,
-        false => int::Conv::new,
-    };
-    let conv = build(&shape, &q.levels, behind.epilogue.clone(), cx.isa()).map_err(No::bound)?;
+    let conv = cx
+        .convolution(&shape, transposed, &q.levels, &behind.epilogue)
+        .map_err(No::bound)?;
     let input = cx.need(x, Repr::Codes, &Want::Pixels).map_err(|f| f.0)?;
     behind.fuse(cx);
     let y_shape = cx.shape(behind.output).map_err(|f| f.0)?;
@@ -219,7 +217,9 @@ impl Behind {
         let events = spikes
             .then(|| int::Events::new(shape, levels, &self.epilogue.bias))
             .flatten();
-        let dense = int::Conv::new(shape, levels, self.epilogue, cx.isa()).map_err(No::bound)?;
+        let dense = cx
+            .convolution(shape, false, levels, &self.epilogue)
+            .map_err(No::bound)?;
         let packed = dense.packed_bytes() + events.as_ref().map_or(0, int::Events::packed_bytes);
         cx.product(shape.macs(), stored, packed);
         let buffer = cx.buffer(crate::memory::Kind::Reals, y.iter().product());

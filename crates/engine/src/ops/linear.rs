@@ -1,8 +1,8 @@
 //! Gemm and MatMul: by a constant they are convolutions with a kernel of 1 (`FORMAT.md` 1.3), of two edges f32 products (1.15).
 
 use graph::{NodeId, Op, ValueId};
+use kernels::ConvShape;
 use kernels::float::{self, MatMul, matmul};
-use kernels::{ConvShape, int};
 
 use super::conv::{Behind, activation_behind, emit_float, emit_integer};
 use super::weights::{quantized, stored};
@@ -131,7 +131,9 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
             (y, onnx_order(2)),
         );
     }
-    let conv = int::Conv::new(&shape, &levels, behind.epilogue.clone(), cx.isa()).map_err(No::bound)?;
+    let conv = cx
+        .convolution(&shape, false, &levels, &behind.epilogue)
+        .map_err(No::bound)?;
     let input = whole(cx, x, Repr::Codes).map_err(|f| f.0)?;
     behind.fuse(cx);
     let (repr, kind) = match behind.codes {

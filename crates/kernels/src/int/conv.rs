@@ -15,7 +15,7 @@ mod scalar;
 use crate::float::Activation;
 use crate::geometry::Geometry;
 use crate::int::Edge;
-use crate::int::registry::{Entry, Facts, Kernel, KernelOp, choose_conv};
+use crate::int::registry::{Entry, Facts, Kernel, KernelOp, choose_conv, registry};
 use crate::{ConvShape, Isa, Out, Pixels, Pool};
 use dense::Dense;
 use depthwise::Depthwise;
@@ -73,6 +73,27 @@ impl Conv {
         Conv::best(Geometry::new(shape, true), levels, epilogue, isa)
     }
 
+    /// The rows that could run this layer on this CPU, up to an instruction set, the one that [`Conv::new`] takes last; at most `most`.
+    ///
+    /// # Errors
+    /// As [`Conv::new`].
+    pub fn rows(
+        shape: &ConvShape,
+        transposed: bool,
+        levels: &[i32],
+        epilogue: &Epilogue,
+        isa: Isa,
+        most: usize,
+    ) -> Result<Vec<&'static Kernel>, ConvError> {
+        let geometry = Geometry::new(shape, transposed);
+        let (_, _, facts) = Conv::settled(&geometry, levels, epilogue.clone())?;
+        let mut rows: Vec<_> = registry()
+            .filter(|k| k.op == KernelOp::Conv && k.isa <= isa && k.is_available() && k.accepts(&facts))
+            .collect();
+        rows.drain(..rows.len().saturating_sub(most));
+        Ok(rows)
+    }
+
     /// The same with the registry row of that name; `None` when the row cannot run this layer on this CPU.
     ///
     /// # Errors
@@ -96,12 +117,12 @@ impl Conv {
         Ok(conv.expect("the scalar row takes every layer"))
     }
 
-    fn build(
-        geometry: Geometry,
+    /// Levels `[out channel][…]` and epilogue as kernels take them, and what a choice depends on.
+    fn settled(
+        geometry: &Geometry,
         levels: &[i32],
         mut epilogue: Epilogue,
-        choose: impl Fn(&Facts) -> Option<&'static Kernel>,
-    ) -> Result<Option<Conv>, ConvError> {
+    ) -> Result<(Vec<i32>, Epilogue, Facts), ConvError> {
         let shape = &geometry.shape;
         Facts::check(shape, levels, &epilogue)?;
         let mut levels = geometry.by_output(levels);
@@ -111,6 +132,17 @@ impl Conv {
             constant::settle(&mut levels, &mut epilogue);
             facts = Facts::of(shape, geometry.transposed, &levels, &epilogue);
         }
+        Ok((levels, epilogue, facts))
+    }
+
+    fn build(
+        geometry: Geometry,
+        levels: &[i32],
+        epilogue: Epilogue,
+        choose: impl Fn(&Facts) -> Option<&'static Kernel>,
+    ) -> Result<Option<Conv>, ConvError> {
+        let (levels, epilogue, facts) = Conv::settled(&geometry, levels, epilogue)?;
+        let shape = &geometry.shape;
         let Some(kernel) = choose(&facts) else {
             return Ok(None);
         };
