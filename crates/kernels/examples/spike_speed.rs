@@ -48,7 +48,7 @@ fn main() {
         let mut y = vec![0f32; BATCH * output.iter().product::<usize>() * m];
         for part in [0, 1, 2, 4, 8, 16, 32, 64, 128] {
             let x: Vec<u8> = (0..len)
-                .map(|i| u8::from((i * 2_654_435_761 >> 8) % 256 < part))
+                .map(|i| u8::from(((i * 2_654_435_761) >> 8) % 256 < part))
                 .collect();
             let mut times = [Vec::new(), Vec::new()];
             for _ in 0..15 {
