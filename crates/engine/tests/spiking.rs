@@ -251,6 +251,53 @@ fn without_leak_integers_are_the_float_simulation() {
     }
 }
 
+/// Integer weights, spikes in, spikes out: the numbers of an independent program.
+#[test]
+fn a_layer_fires_as_published() {
+    let vectors: serde_json::Value = serde_json::from_str(testing::SNN_VECTORS).unwrap();
+    let case = &vectors["int_layer"];
+    let list = |v: &serde_json::Value| {
+        v.as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_i64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let spikes = EdgeQuantizer {
+        scale: 1.0,
+        zero_point: 0,
+        bits: 1,
+    };
+    let (mut net, x) = Net::new(0, &[5, 12], spikes);
+    let y = net.gemm(x, "layer", &[4, 12]);
+    let weight = net.graph.find("layer.weight").unwrap();
+    let codes = list(&case["p"]).iter().map(|&p| p as u8 & 63).collect();
+    net.graph.weights.get_mut(&weight).unwrap().points = vec![Point::whole(codes, vec![1.0])];
+    let op = IntegrateFire {
+        steps: 5,
+        constant: false,
+        count: false,
+    };
+    let y = net.fire(y, "neurons", op, case["v_int"].as_i64().unwrap() as f32, 1.0);
+    let input: Vec<f32> = list(&case["spikes_in"]).iter().map(|&s| s as f32).collect();
+    let all = both(
+        &net.finish(y),
+        &Tensor::new(vec![5, 12], input).unwrap(),
+        Isa::best(),
+    );
+    let Some(Held::Codes(fired)) = all.iter().find(|v| v.0 == "neurons").map(|v| &v.1) else {
+        panic!("no spikes");
+    };
+    let want: Vec<u8> = case["spikes_out"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(list)
+        .map(|s| s as u8)
+        .collect();
+    assert_eq!(fired.as_u8().unwrap(), want);
+}
+
 #[test]
 fn the_packed_file_comes_back_and_onnxruntime_fires_alike() {
     let (graph, input) = network(20, 5, [1.0, 0.875, 0.75], false);

@@ -24,8 +24,8 @@ pub(crate) struct Sums {
 const REACH: i64 = 1 << 24;
 
 /// Inputs of a product that are active, at most, for events to be quicker than a dense product: one of so many.
-/// Measured by `kernels/examples/spike_speed.rs`; see docs/results/spiking.md.
-const BREAK_EVEN: usize = 32;
+/// Measured by `kernels/examples/spike_speed.rs` (docs/results/spiking.md): the 3D layer of the least channels breaks even there.
+const BREAK_EVEN: usize = 128;
 
 /// Threshold and leak, where they are constants.
 fn numbers(cx: &Compiler<'_>, n: NodeId) -> Option<[f32; 2]> {

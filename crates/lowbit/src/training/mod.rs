@@ -147,11 +147,14 @@ pub struct Trained {
     pub folder: PathBuf,
     /// Updates done.
     pub steps: u64,
-    /// mAP at IoU 0.5, accuracy, or the mean dice of the classes, of the packed model.
+    /// mAP at IoU 0.5, (overall) accuracy, or the mean dice of the classes, of the packed model.
     pub score: Option<f64>,
     /// The score by class, of volumes and scenes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<(String, f64)>,
+    /// What that is: dice or accuracy.
+    #[serde(skip)]
+    pub class_measure: &'static str,
     /// The engine beside the training forward, of volumes and scenes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<Agreement>,

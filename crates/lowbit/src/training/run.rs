@@ -335,6 +335,7 @@ impl Run {
             steps: self.trainer.step_count(),
             score: score.as_ref().map(|s| s.value),
             classes: score.map_or_else(Vec::new, |s| s.classes),
+            class_measure: self.task.class_measure(),
             agreement,
             start_score,
             rounded_score: rows.start,

@@ -78,6 +78,11 @@ pub(super) trait Task {
         None
     }
 
+    /// What the score by class is.
+    fn class_measure(&self) -> &'static str {
+        "accuracy"
+    }
+
     /// Inputs on which the classes by the training network itself are compared with the engine's.
     fn samples(&self, _recipe: &Recipe) -> Result<Option<Samples<'_>>> {
         Ok(None)

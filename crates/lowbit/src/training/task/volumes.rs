@@ -223,6 +223,10 @@ impl Task for Volumes {
         "mean dice of the classes"
     }
 
+    fn class_measure(&self) -> &'static str {
+        "dice"
+    }
+
     fn samples(&self, recipe: &Recipe) -> Result<Option<Samples<'_>>> {
         let Some(cases) = &self.judged else {
             return Ok(None);
