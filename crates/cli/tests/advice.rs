@@ -256,7 +256,7 @@ fn networks_of_our_own_are_listed_and_only_training_takes_them() {
     let ran = run(&format!("train {output}"), &[&recipe]).code(2);
     assert!(
         ran.stderr.contains(
-            "zoo:resnet18, zoo:resnet50, zoo:unet3d, zoo:unet3d-transposed; did you mean \"zoo:small\"?"
+            "zoo:resnet18, zoo:resnet50, zoo:unet3d, zoo:unet3d-transposed, zoo:h32s; did you mean \"zoo:small\"?"
         ),
         "{}",
         ran.stderr
@@ -264,7 +264,7 @@ fn networks_of_our_own_are_listed_and_only_training_takes_them() {
     let ran = run(&format!("train {output} --set model=zoo:gigantic"), &[&recipe]).code(2);
     assert!(
         ran.stderr.contains(
-            "there are zoo:tiny, zoo:small, zoo:resnet18, zoo:resnet50, zoo:unet3d, zoo:unet3d-transposed;"
+            "there are zoo:tiny, zoo:small, zoo:resnet18, zoo:resnet50, zoo:unet3d, zoo:unet3d-transposed, zoo:h32s;"
         ),
         "{}",
         ran.stderr

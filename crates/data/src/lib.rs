@@ -10,6 +10,7 @@
 //! which file and where, nothing panics. This crate writes no file: [`mod@write`] and [`picture`] return text and bytes.
 
 pub mod augment;
+pub mod cube;
 pub mod draw;
 pub mod picture;
 mod plain;

@@ -107,6 +107,8 @@ pub(crate) struct Port {
     pub(crate) buffer: crate::view::BufferId,
     /// Codes of this quantizer.
     pub(crate) edge: Option<Edge>,
+    /// Sums of a product.
+    pub(crate) sums: bool,
 }
 
 /// A node's output that can be shown.

@@ -196,7 +196,7 @@ impl Plan {
         let mut outputs = Vec::with_capacity(self.outputs.len());
         for port in &self.outputs {
             let tensor = match self.held(port, scratch.get()) {
-                Some(Held::Real(tensor)) => tensor,
+                Some(Held::Real(tensor) | Held::Sums(tensor)) => tensor,
                 Some(Held::Codes(tensor)) => dequantized(port, &tensor),
                 None => scratch.get().tensors[port.buffer.0]
                     .clone()
@@ -293,6 +293,10 @@ impl Plan {
             Kind::Codes => {
                 let codes: &[u8] = &bytemuck::cast_slice(words)[..buffer.len];
                 Held::Codes(copy::gather(codes, view))
+            }
+            Kind::Reals if port.sums => {
+                let whole: Vec<i64> = words[..buffer.len].iter().map(|&sum| sum as i64).collect();
+                Held::Sums(copy::gather(&whole, view))
             }
             Kind::Reals => Held::Real(copy::gather(&words[..buffer.len], view)),
             Kind::Constant(values) => Held::Real(copy::gather(values, view)),

@@ -192,6 +192,40 @@ pub enum PadMode {
     Wrap,
 }
 
+/// `IntegrateFire`: inputs x, threshold and leak (one number each). The steps of time are the outermost part of the first axis: `[T·N, …]`.
+///
+/// ```text
+/// u ← leak·u + x_t    o_t = 1 where u > threshold, else 0    u ← u − threshold·o_t        u = 0 before the first step
+/// ```
+/// The neuron of DIET-SNN (N. Rathi, K. Roy, arXiv 2008.03658): soft reset, one spike a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IntegrateFire {
+    /// T, 1 … [`IntegrateFire::MOST_STEPS`].
+    pub steps: usize,
+    /// x is `[N, …]`, the same current in every step.
+    pub constant: bool,
+    /// The output is `[N, …]`, spikes summed over the steps.
+    pub count: bool,
+}
+
+impl IntegrateFire {
+    /// Counts of spikes fit a byte.
+    pub const MOST_STEPS: usize = 255;
+
+    /// Steps in the input and in the output.
+    pub fn ends(&self) -> [usize; 2] {
+        [self.constant, self.count].map(|one| if one { 1 } else { self.steps })
+    }
+
+    /// Bits of a spike, or of their number.
+    pub fn bits(&self) -> u32 {
+        match self.count {
+            true => usize::BITS - self.steps.leading_zeros(),
+            false => 1,
+        }
+    }
+}
+
 /// An operator with its attributes.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
@@ -333,6 +367,8 @@ pub enum Op {
     Identity,
     /// At inference the identity; the second output is not supported.
     Dropout,
+    /// x, threshold, leak: neurons over steps of time.
+    IntegrateFire(IntegrateFire),
 
     /// x, scale, zero_point?. Only where a file's quantizer could not become an [annotation](crate::annotation).
     QuantizeLinear {
@@ -410,6 +446,7 @@ impl Op {
             Op::Cast { .. } => "Cast",
             Op::Identity => "Identity",
             Op::Dropout => "Dropout",
+            Op::IntegrateFire(_) => "IntegrateFire",
             Op::QuantizeLinear { .. } => "QuantizeLinear",
             Op::DequantizeLinear { .. } => "DequantizeLinear",
         }

@@ -19,6 +19,8 @@ pub enum IntegerRule {
     Average,
     /// 1.10: interpolation.
     Interpolates,
+    /// 1.16: neurons over the sums of a product.
+    Fires,
 }
 
 impl Op {
@@ -48,6 +50,7 @@ impl Op {
                 ResizeMode::Linear => IntegerRule::Interpolates,
             },
             Op::Concat { .. } | Op::MaxPool(_) | Op::GlobalMaxPool => IntegerRule::Moves,
+            Op::IntegrateFire(_) => IntegerRule::Fires,
             op if op.only_moves() => IntegerRule::Moves,
             _ => return None,
         })

@@ -13,6 +13,7 @@ mod resize;
 pub(crate) mod rows;
 mod simd;
 mod softmax;
+pub mod spiking;
 mod window;
 
 pub use crate::int::{Divisor, Edge, Linear, LinearAxis, dequantize, quantize};

@@ -1,5 +1,7 @@
 //! Modelled energy of one picture: constants of one file with their sources, never a measurement.
 
+pub mod spiking;
+
 use graph::{Graph, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,9 @@ pub struct Constants {
     pub operation: Operation,
     /// Picojoule per 64 bits moved.
     pub memory: Memory,
+    /// A first layer in memory; what it costs depends on the device, and the constants of this build name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pim: Option<spiking::Pim>,
 }
 
 /// Picojoule per operation.
@@ -25,6 +30,7 @@ pub struct Operation {
     pub float32_multiply: f64,
     pub float32_add: f64,
     pub int8_multiply: f64,
+    pub int8_add: f64,
     pub int32_multiply: f64,
     pub int32_add: f64,
     pub shift: f64,
@@ -46,7 +52,20 @@ impl Constants {
     /// # Errors
     /// Never with the file as it is; a test reads it.
     pub fn load() -> Result<Constants> {
-        toml::from_str(include_str!("energy.toml")).map_err(|e| Error::bad(e.to_string()).at("energy.toml"))
+        Constants::parse(include_str!("energy.toml")).map_err(|e| e.at("energy.toml"))
+    }
+
+    /// Constants of a file like `energy.toml`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, keys that are missing or not known.
+    pub fn read(path: &std::path::Path) -> Result<Constants> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, &e))?;
+        Constants::parse(&text).map_err(|e| e.at(path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Constants> {
+        toml::from_str(text).map_err(|e| Error::bad(e.to_string()))
     }
 }
 

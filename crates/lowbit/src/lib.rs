@@ -59,6 +59,7 @@ pub mod provenance;
 pub mod quantize;
 pub mod report;
 pub mod runtime;
+pub mod scene;
 pub mod segment;
 mod side_by_side;
 pub mod synth;

@@ -117,10 +117,10 @@ pub fn verify(model: &Model, options: &VerifyOptions, progress: &mut dyn Progres
         let have_outputs = runner.watch(&given, None, &mut |n, value, held| {
             let Some(want) = want.remove(&value) else { return };
             let (have, want) = match (held, &want) {
-                (engine::Held::Codes(h), oracle::Held::Codes(w)) => (h, w),
-                (engine::Held::Real(h), oracle::Held::Real(w)) => (h, w),
-                (engine::Held::Codes(h), oracle::Held::Real(w))
-                | (engine::Held::Real(h), oracle::Held::Codes(w)) => (h, w),
+                (
+                    engine::Held::Codes(h) | engine::Held::Sums(h) | engine::Held::Real(h),
+                    oracle::Held::Codes(w) | oracle::Held::Sums(w) | oracle::Held::Real(w),
+                ) => (h, w),
             };
             let (differing, first) = differences(have, want);
             layers[n].elements += have.len();
@@ -198,6 +198,7 @@ fn differences(have: &Tensor, want: &Tensor) -> (usize, Option<(usize, f64, f64)
             let differ = |(h, w): (&f32, &f32)| h.to_bits() != w.to_bits() && !(h.is_nan() && w.is_nan());
             count(h, w, differ, |x| f64::from(*x))
         }
+        (Data::I64(h), Data::I64(w)) => count(h, w, |(h, w)| h != w, |x| *x as f64),
         (Data::U8(h), Data::U8(w)) => count(h, w, |(h, w)| h != w, |x| f64::from(*x)),
         (h, w) if h == w => (0, None),
         _ => (have.len().max(1), Some((0, f64::NAN, f64::NAN))),

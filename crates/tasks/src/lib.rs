@@ -4,4 +4,5 @@
 //! *files* are read by the `data` crate, which fills the types of [`detect`].
 
 pub mod detect;
+pub mod scene;
 pub mod segment;

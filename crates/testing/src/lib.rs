@@ -7,6 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Spiking neurons: numbers of an independent program.
+pub const SNN_VECTORS: &str = include_str!("../vectors/snn.json");
+
 /// Whether `LOWBIT_REQUIRE`, a comma list, names this.
 pub fn required(what: &str) -> bool {
     std::env::var("LOWBIT_REQUIRE").is_ok_and(|list| list.split(',').any(|w| w.trim() == what))

@@ -37,7 +37,7 @@ macro_rules! keys {
 }
 
 keys! {
-    "model" = "''": "float model to start from: an ONNX file, or with random weights `zoo:tiny`, `zoo:small` (our own detectors), `zoo:resnet18` (a classifier), `zoo:resnet50` (a detector on it), `zoo:unet3d`, `zoo:unet3d-transposed` (masks of volumes)",
+    "model" = "''": "float model to start from: an ONNX file, or with random weights `zoo:tiny`, `zoo:small` (our own detectors), `zoo:resnet18` (a classifier), `zoo:resnet50` (a detector on it), `zoo:unet3d`, `zoo:unet3d-transposed` (masks of volumes), `zoo:h32s` (pixels of hyperspectral cubes)",
     "head" = "''": "head description (JSON), where the model has none",
     "output" = "''": "folder of checkpoints, results.csv and the model; default: runs/ and the recipe's name",
     "seed" = "0": "of initial weights, order and changes of samples",
@@ -50,24 +50,25 @@ keys! {
     "zoo.size" = "96": "side of its input in pixels",
     "zoo.height" = "0": "height of its input, where it is not square",
     "zoo.depth" = "0": "first side of the input of a network for volumes, where it is not zoo.size",
-    "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10), synth (drawn scenes) or volumes (.npz with image and label, folder with images/ and labels/)",
+    "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10), synth (drawn scenes), volumes (.npz with image and label, folder with images/ and labels/) or cube (a hyperspectral scene)",
     "data.path" = "''": "where it is",
-    "data.split" = "''": "name of the list; several, with + between them, are read one after the other",
+    "data.split" = "''": "name of the list; several, with + between them, are read one after the other; of a cube the file beside it of 1 training, 2 validation, 3 test",
+    "data.labels" = "''": "cube: file beside it with the classes 1, 2, … of its pixels, 0 for none",
     "data.more" = "[]": "further folders, read after the first: [\"VOC2012\", \"cells:train\"], with :NAME of a list of their own",
     "data.seed" = "1": "synth: seed of the scenes, below 2^32: the demo's begin there; else of data.hold_out",
     "data.first" = "0": "synth: index of the first scene",
     "data.count" = "2000": "synth: scenes of an epoch",
     "data.max_objects" = "6": "synth: most objects of a scene",
-    "data.classes" = "[]": "volumes: names of the labels 0, 1, …, the background first",
+    "data.classes" = "[]": "volumes: names of the labels 0, 1, …, the background first; cube: names of the labels 1, 2, …",
     "data.patch" = "[0.0, 0.0, 0.0]": "volumes: voxels of a training crop along each axis; zeros: those of the network's input",
     "data.hold_out" = "0.0": "part of the list that nothing trains on, drawn by data.seed: what eval.kind = 'held-out' evaluates",
     "data.cache" = "0": "MiB of decoded or drawn pictures that are kept for the next epochs",
-    "eval.kind" = "''": "as data.kind, or held-out: the part of the training list that data.hold_out keeps back; empty: no evaluation",
+    "eval.kind" = "''": "as data.kind, or held-out: the part of the training list that data.hold_out keeps back, of a cube its validation pixels; empty: no evaluation",
     "eval.path" = "''": "where the evaluation data are",
     "eval.split" = "''": "name of the list",
     "eval.seed" = "1": "synth: seed of the scenes",
     "eval.first" = "1000000": "synth: index of the first scene, beyond those of training",
-    "eval.count" = "100": "at most this many pictures",
+    "eval.count" = "100": "at most this many pictures; of a cube all pixels",
     "eval.every" = "0": "evaluate every so many steps; 0: at the end only",
     "augment.flip" = "0.5": "chance of a mirrored picture",
     "augment.flip_vertical" = "0.0": "chance of a picture upside down",
@@ -85,7 +86,7 @@ keys! {
     "loss.feature_gain" = "3.0": "distill: factor of the features' loss",
     "loss.label_gain" = "0.0": "distill: factor of the loss against labels, where there are any",
     "loss.smoothing" = "0.0": "label smoothing",
-    "method.name" = "'lbw'": "float, lbw (projected descent on any grid), bcgd, binary-relax, lsq, apot, affine (codes with a trained affine map: grids affine2 … affine8)",
+    "method.name" = "'lbw'": "float, lbw (projected descent on any grid), bcgd, binary-relax, lsq, apot, affine (codes with a trained affine map: grids affine2 … affine8), symmetric (grids int2 … int8, scaled by the largest weight)",
     "method.grid" = "'lbw4'": "grid of every layer without a rule",
     "method.rules" = "[]": "overrides as in quantize: [\"depthwise=int8\", \"first=float\"]",
     "method.granularity" = "'channel'": "channel or tensor: which weights share a scale",
@@ -109,6 +110,10 @@ keys! {
     "activation.rounding" = "'rne'": "rne or ceil",
     "activation.factor" = "0.01": "bcgd: factor of the gradient of a learned step, which is then clipped to -1 … 1",
     "activation.calibration" = "64": "pictures that choose the ranges, and that a corrected start is fitted on",
+    "spiking.steps" = "0": "steps of time: every ReLU becomes neurons that integrate and fire, with trained threshold and leak; 0: none",
+    "spiking.percentile" = "99.7": "of a layer's currents: its threshold before the first update, times spiking.scale",
+    "spiking.scale" = "0.3": "factor of the thresholds before the first update",
+    "spiking.range" = "6.0": "deviations to each side that the 8-bit codes of the input span",
     "optimizer.name" = "'adamw'": "adamw or sgd",
     "optimizer.rate" = "0.001": "largest rate",
     "optimizer.relative" = "false": "rates relative to each tensor's root mean square",
@@ -241,11 +246,15 @@ impl Recipe {
         self.within("activation.bits", 0.0, 8.0)?;
         self.within("activation.factor", 0.0, 1.0)?;
         self.within("optimizer.rate", 0.0, 1e3)?;
-        self.one_of("data.kind", &["folder", "classes", "synth", "volumes"])?;
+        self.one_of("data.kind", &["folder", "classes", "synth", "volumes", "cube"])?;
         self.one_of(
             "eval.kind",
-            &["", "folder", "classes", "synth", "volumes", "held-out"],
+            &["", "folder", "classes", "synth", "volumes", "cube", "held-out"],
         )?;
+        self.within("spiking.steps", 0.0, kernels::float::spiking::MOST_STEPS as f64)?;
+        self.within("spiking.percentile", 0.0, 100.0)?;
+        self.within("spiking.scale", 1e-3, 1e3)?;
+        self.within("spiking.range", 0.1, 1e3)?;
         self.within("augment.intensity", 0.0, 1.0)?;
         self.within("method.level_bits", 2.0, 16.0)?;
         if self.numbers("data.patch").len() != 3 {
@@ -256,7 +265,16 @@ impl Recipe {
         self.within("loss.label_gain", 0.0, 1e6)?;
         self.one_of(
             "method.name",
-            &["float", "lbw", "bcgd", "binary-relax", "lsq", "apot", "affine"],
+            &[
+                "float",
+                "lbw",
+                "bcgd",
+                "binary-relax",
+                "lsq",
+                "apot",
+                "affine",
+                "symmetric",
+            ],
         )?;
         self.one_of("method.start", &["float", "corrected"])?;
         self.one_of("optimizer.name", &["adamw", "sgd"])?;

@@ -141,6 +141,15 @@ pub(crate) struct Arguments {
     data: DataFlags,
     #[command(flatten)]
     protocol: ProtocolFlags,
+    /// Of a hyperspectral scene (--data CUBE): the file of its classes 1, 2, …; --split is then the file of 1 training, 2 validation, 3 test pixels
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Of a spiking network: constants of the energy model in place of those of this build, a TOML file like crates/lowbit/src/energy.toml
+    #[arg(long, value_name = "FILE.toml", requires = "labels")]
+    energy: Option<PathBuf>,
+    /// Exit code 1 when the overall accuracy on a scene is lower, 0…1
+    #[arg(long, value_name = "OA", requires = "labels", value_parser = values::share::<f64>)]
+    min_oa: Option<f64>,
     /// Write the detections as COCO results into this file
     #[arg(long, value_name = "FILE.json")]
     save_json: Option<PathBuf>,
@@ -157,6 +166,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let model = a.flags.load(&a.model, context)?;
+    if model.has_scene_head() || a.labels.is_some() {
+        return super::scene::evaluate(&scene(a), &model, context);
+    }
     let inputs = a.common.inputs(&model);
     if let Some(path) = &a.save_json {
         lowbit::output::check(path, &inputs)?;
@@ -178,6 +190,17 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         outcome.fail([format!("mAP is {have}, --min-map asks for {least}")]);
     }
     Ok(outcome)
+}
+
+fn scene(a: &Arguments) -> super::scene::Judged<'_> {
+    super::scene::Judged {
+        cube: &a.data.data,
+        labels: a.labels.as_deref(),
+        split: a.data.split.as_deref(),
+        energy: a.energy.as_deref(),
+        least: a.min_oa,
+        run: &a.run,
+    }
 }
 
 fn save(path: &Path, e: &Evaluated, model: &lowbit::Model, inputs: &[&Path]) -> lowbit::Result<()> {

@@ -11,6 +11,7 @@ mod export;
 mod inspect;
 mod kernels;
 mod quantize;
+mod scene;
 mod segment;
 mod synth;
 mod train;

@@ -12,13 +12,13 @@ use crate::values;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// ONNX model of a segmentation network, float or quantized
+    /// ONNX model of a segmentation network, or of one for hyperspectral scenes, float or quantized
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// The volume: .nii, .nii.gz, .npy or .npz, three axes
+    /// The volume: .nii, .nii.gz, .npy or .npz, three axes; or the scene: .npy, .npz, .mat or .hdr (ENVI), rows × columns × bands
     #[arg(value_name = "VOLUME")]
     volume: PathBuf,
-    /// The mask to write; its ending says how: .nii, .nii.gz, .npy or .npz
+    /// The mask to write; its ending says how: .nii, .nii.gz, .npy or .npz. Of a scene the class map: .png with a legend, .npy or .npz
     #[arg(long, short, value_name = "MASK")]
     output: PathBuf,
     /// A mask to compare with: prints the dice of each class
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// Voxels that neighbouring patches share at least
     #[arg(long, default_value_t = lowbit::segment::OVERLAP)]
     overlap: usize,
-    /// Name of the array, where an .npz holds several [default: image]
+    /// Name of the array, where an .npz holds several [default: image, of a scene cube]
     #[arg(long, value_name = "NAME")]
     array: Option<String>,
     /// Exit code 1 when the mean dice of the classes is lower, 0…1
@@ -49,6 +49,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let model = a.flags.load(&a.model, context)?;
+    if model.has_scene_head() {
+        let options = lowbit::scene::MapOptions {
+            array: a.array.clone(),
+            run: a.run.options(context),
+        };
+        return super::scene::map(&model, &a.volume, &a.output, &options, context);
+    }
     let patch = match a.patch[..] {
         [] => None,
         [d, h, w] => Some([d, h, w]),

@@ -91,15 +91,15 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         vec!["bytes of the packed model".into(), made.model_bytes.to_string()],
         vec!["seconds".into(), format!("{:.1}", made.seconds)],
     ];
-    for (class, dice) in &made.classes {
+    for (class, score) in &made.classes {
         rows.push(vec![
-            format!("dice of {}", printable(class)),
-            format!("{dice:.4}"),
+            format!("{} of {}", made.class_measure, printable(class)),
+            format!("{score:.4}"),
         ]);
     }
     if let Some(agreement) = made.agreement {
         rows.push(vec![
-            "voxels that differ from the f32 training forward".into(),
+            "voxels or pixels that differ from the f32 training forward".into(),
             format!("{} of {}", agreement.differing, agreement.voxels),
         ]);
     }

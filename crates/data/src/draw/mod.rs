@@ -67,7 +67,7 @@ pub fn labelled_box(picture: &mut Picture, bbox: &BBox, text: &str, color: [u8; 
 
 /// A line of text on a ground of `color`, its lower left corner at `(x, y)`; moved inside where it would leave the
 /// picture.
-fn label(picture: &mut Picture, (x, y): (i64, i64), text: &str, color: [u8; 3]) {
+pub fn label(picture: &mut Picture, (x, y): (i64, i64), text: &str, color: [u8; 3]) {
     let dot = (picture.width().min(picture.height()) as f64 / 320.0)
         .round()
         .clamp(1.0, 8.0) as i64;

@@ -10,7 +10,7 @@
 //! the file does not hold, deflated bytes are bounded by [`Limits`].
 
 mod nifti;
-mod npy;
+pub(crate) mod npy;
 pub mod set;
 
 use std::io::Read;
@@ -153,7 +153,7 @@ pub fn read_arrays(path: &Path, limits: &Limits) -> Result<Vec<(String, Volume)>
     arrays(&contents(path, limits)?, limits)
 }
 
-fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>, VolumeError> {
+pub(crate) fn contents(path: &Path, limits: &Limits) -> Result<Vec<u8>, VolumeError> {
     let file = std::fs::File::open(path).map_err(|e| VolumeError::Io(e.to_string()))?;
     bounded(file, limits)
 }

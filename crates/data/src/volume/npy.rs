@@ -9,9 +9,9 @@ fn bad(what: &str) -> VolumeError {
 }
 
 /// An element type: its bytes, and how they become f32.
-pub(super) struct Element {
-    pub(super) bytes: usize,
-    pub(super) read: fn(&[u8]) -> f32,
+pub(crate) struct Element {
+    pub(crate) bytes: usize,
+    pub(crate) read: fn(&[u8]) -> f32,
 }
 
 macro_rules! element {
@@ -24,7 +24,7 @@ macro_rules! element {
 }
 
 /// The type that `descr` names; values beyond f32's 24 bits are rounded.
-pub(super) fn element(descr: &str) -> Option<Element> {
+pub(crate) fn element(descr: &str) -> Option<Element> {
     let big = descr.starts_with('>');
     let kind = descr.strip_prefix(['<', '>', '|', '=']).unwrap_or(descr);
     Some(match (kind, big) {
@@ -139,7 +139,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Volume, VolumeErro
 }
 
 /// Elements stored with the first axis fastest, the last one fastest: and the other way around with the axes reversed.
-pub(super) fn reversed<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
+pub(crate) fn reversed<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
     let mut steps = Vec::with_capacity(shape.len());
     let mut step = 1;
     for &d in shape {

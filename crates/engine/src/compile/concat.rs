@@ -106,7 +106,7 @@ impl Compiler<'_> {
 pub(crate) fn kind(repr: Repr) -> Kind {
     match repr {
         Repr::Codes => Kind::Codes,
-        Repr::Real => Kind::Reals,
+        Repr::Real | Repr::Sums => Kind::Reals,
         Repr::Tensor => Kind::Tensor,
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Compiler<'g> {
     forms: HashMap<ValueId, Vec<values::Form>>,
     /// Values that share a buffer.
     residents: HashMap<BufferId, Vec<ValueId>>,
+    /// Of values that hold sums.
+    pub(crate) sums: HashMap<ValueId, ops::Sums>,
     concats: concat::Concats,
     layers: Vec<Layer>,
     kernels: Vec<Vec<String>>,
@@ -107,6 +109,7 @@ impl<'g> Compiler<'g> {
             instructions: Vec::new(),
             forms: HashMap::new(),
             residents: HashMap::new(),
+            sums: HashMap::new(),
             concats: concat::Concats::find(graph, options),
             layers: graph.nodes.iter().enumerate().map(layer).collect(),
             kernels: vec![Vec::new(); graph.nodes.len()],
@@ -268,6 +271,7 @@ impl<'g> Compiler<'g> {
                 view: Some(view),
                 buffer,
                 edge: None,
+                sums: false,
             });
         }
         Ok(ports)
@@ -297,6 +301,7 @@ impl<'g> Compiler<'g> {
             view: (form.repr != Repr::Tensor).then(|| form.view.clone()),
             buffer: form.view.buffer,
             edge: self.edges.get(&v).copied(),
+            sums: form.repr == Repr::Sums,
         })
     }
 

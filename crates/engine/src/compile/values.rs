@@ -16,6 +16,8 @@ pub(crate) enum Repr {
     Codes,
     /// f32.
     Real,
+    /// Whole numbers below 2^24 in f32: the sums of a product that neurons alone read (`FORMAT.md` 1.16).
+    Sums,
     /// A whole tensor of any type, in ONNX order.
     Tensor,
 }

@@ -6,7 +6,7 @@ use kernels::int::{self, Edge, Output};
 use kernels::{ConvShape, Out, Pixels};
 
 use super::weights::{Quantized, bias_of, quantized};
-use super::{No, edge_in, first_input, geometry, unary};
+use super::{No, Sums, edge_in, first_input, geometry, spiking, unary};
 use crate::compile::{Compiler, Repr, Want};
 use crate::error::Fault;
 use crate::plan::Numbers;
@@ -39,6 +39,19 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     }
     let q = quantized(cx, n, axis)?;
     let behind = Behind::of(cx, n, from, &q, shape.out_channels)?;
+    if !transposed && let Some(sums) = behind.handed_on(cx, n, from, &q.levels, &q.scales) {
+        let input = cx.need(x, Repr::Codes, &Want::ChannelsLast).map_err(|f| f.0)?;
+        let y_shape = cx.shape(behind.output).map_err(|f| f.0)?;
+        let order = crate::view::channels_last(y_shape.len());
+        return behind.sums(
+            cx,
+            sums,
+            &shape,
+            (&q.levels, q.stored_bytes),
+            &input,
+            (y_shape, order),
+        );
+    }
     let conv = cx
         .convolution(&shape, transposed, &q.levels, &behind.epilogue)
         .map_err(No::bound)?;
@@ -172,6 +185,49 @@ impl Behind {
             codes,
             fused,
         })
+    }
+
+    /// The sums, if they are handed to neurons; `levels` by output channel.
+    pub(super) fn handed_on(
+        &self,
+        cx: &Compiler<'_>,
+        n: NodeId,
+        from: Edge,
+        levels: &[i32],
+        scales: &[f32],
+    ) -> Option<Sums> {
+        let alone = self.fused.is_empty() && matches!(self.epilogue.output, Output::F32);
+        let output = *cx.node(n).outputs.first().filter(|_| alone)?;
+        spiking::handed_on(cx, output, from, levels, scales, &self.epilogue.bias)
+    }
+
+    /// Emits the product that hands them on; the levels with the bytes that they take in a file, the input channels-last, the output's shape and order.
+    pub(super) fn sums(
+        mut self,
+        cx: &mut Compiler<'_>,
+        sums: Sums,
+        shape: &ConvShape,
+        (levels, stored): (&[i32], usize),
+        x: &View,
+        (y, order): (Vec<usize>, Order),
+    ) -> Result<(), No> {
+        self.epilogue.multiplier.fill(1.0);
+        // Codes of pictures are hardly ever 0; spikes often are. With a kernel of 1 dense products are quicker at any activity.
+        let spikes = self.epilogue.zero_in == 0 && shape.kernel != [1; 3];
+        let events = spikes
+            .then(|| int::Events::new(shape, levels, &self.epilogue.bias))
+            .flatten();
+        let dense = cx
+            .convolution(shape, false, levels, &self.epilogue)
+            .map_err(No::bound)?;
+        let packed = dense.packed_bytes() + events.as_ref().map_or(0, int::Events::packed_bytes);
+        cx.product(shape.macs(), stored, packed);
+        let buffer = cx.buffer(crate::memory::Kind::Reals, y.iter().product());
+        let to = View::dense(buffer, &y, &order);
+        spiking::emit_sums(cx, dense, events, shape, x, &to);
+        cx.sums.insert(self.output, sums);
+        cx.hold(self.output, Repr::Sums, to);
+        Ok(())
     }
 
     /// Says that the fused nodes are computed.

@@ -116,6 +116,21 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let behind = Behind::of(cx, n, from, &q, linear.outputs)?;
     let shape = linear.shape();
     let levels = linear.by_output(q.levels);
+    let rank = cx.shape(x).map_err(|f| f.0)?.len();
+    if rank == 2
+        && let Some(sums) = behind.handed_on(cx, n, from, &levels, &q.scales)
+    {
+        let input = whole(cx, x, Repr::Codes).map_err(|f| f.0)?;
+        let y = cx.shape(behind.output).map_err(|f| f.0)?;
+        return behind.sums(
+            cx,
+            sums,
+            &shape,
+            (&levels, q.stored_bytes),
+            &input,
+            (y, onnx_order(2)),
+        );
+    }
     let conv = cx
         .convolution(&shape, false, &levels, &behind.epilogue)
         .map_err(No::bound)?;

@@ -13,6 +13,7 @@ mod linear;
 mod pool;
 mod resize;
 mod softmax;
+mod spiking;
 mod unary;
 mod weights;
 
@@ -25,6 +26,7 @@ use crate::compile::Compiler;
 use crate::error::Fault;
 use crate::plan::Numbers;
 use crate::run::{Io, SliceMut};
+pub(crate) use spiking::Sums;
 
 /// Why a node has no integer form.
 #[derive(Debug)]
@@ -156,6 +158,7 @@ fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
         op if pool::covers(op) => pool::integer(cx, n),
         Op::Resize(_) => resize::integer(cx, n),
         Op::Binary(_) => binary::integer(cx, n),
+        Op::IntegrateFire(neurons) => spiking::integer(cx, n, neurons),
         op => Err(format!("{} has no integer rule", op.name()).into()),
     }
 }

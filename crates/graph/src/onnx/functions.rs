@@ -44,7 +44,7 @@ pub(crate) fn try_inline<'a, 'n>(
 ) -> Load<Option<Call<'a, 'n>>> {
     let node = call.node;
     if node.domain == packed::DOMAIN {
-        return packed::weight(builder, call).map(|()| None);
+        return packed::node(builder, call).map(|()| None);
     }
     let key = (node.domain, node.op_type, node.overload);
     let Some(function) = builder.functions.get(&key) else {

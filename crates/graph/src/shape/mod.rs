@@ -20,6 +20,7 @@ mod pool;
 mod quantize;
 mod reduce;
 mod resize;
+mod spiking;
 mod window;
 
 use tensor::{DType, Tensor};
@@ -173,6 +174,7 @@ fn dispatch(op: &Op, call: &Call<'_>) -> Result<Vec<TensorType>, ShapeFault> {
         | Op::Identity
         | Op::Dropout => constant::rule(op, call),
         Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. } => quantize::rule(op, call),
+        Op::IntegrateFire(neurons) => spiking::rule(neurons, call),
     }
 }
 

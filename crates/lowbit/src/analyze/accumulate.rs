@@ -63,7 +63,7 @@ pub(super) fn run(
                     Some(low) => squares(y, low.iter().copied()),
                     None => return,
                 },
-                (Held::Codes(_), None) => return,
+                (Held::Codes(_), None) | (Held::Sums(_), _) => return,
             };
             found.insert(*v, sums);
         };

@@ -291,6 +291,18 @@ impl Model {
     }
 }
 
+/// Infers all shapes anew from those of the inputs.
+pub(crate) fn infer_again(graph: &mut Graph) -> Result<()> {
+    for id in graph.value_ids().collect::<Vec<_>>() {
+        if !graph.inputs.contains(&id) && !graph.is_constant(id) {
+            graph.value_mut(id).shape = None;
+        }
+    }
+    graph::shape::infer(graph)
+        .map(drop)
+        .map_err(|e| Error::unsupported(e.to_string()))
+}
+
 /// Whether a file that was no model is text: the page of an error, a recipe, a list.
 fn is_text(bytes: &[u8]) -> bool {
     let odd = |c: char| c.is_control() && !c.is_ascii_whitespace();

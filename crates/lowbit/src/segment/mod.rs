@@ -62,15 +62,11 @@ impl Model {
             return Ok(self.clone());
         }
         let mut graph: Graph = self.graph().clone();
-        for id in graph.value_ids().collect::<Vec<_>>() {
-            if graph.inputs.contains(&id) {
-                let shape = [&[1, 1], &size[..]].concat();
-                graph.value_mut(id).shape = Some(shape.into_iter().map(Some).collect());
-            } else if !graph.is_constant(id) {
-                graph.value_mut(id).shape = None;
-            }
+        for id in graph.inputs.clone() {
+            let shape = [&[1, 1], &size[..]].concat();
+            graph.value_mut(id).shape = Some(shape.into_iter().map(Some).collect());
         }
-        graph::shape::infer(&mut graph).map_err(|e| Error::unsupported(e.to_string()))?;
+        crate::model::infer_again(&mut graph)?;
         Ok(self.with_graph(graph))
     }
 }

@@ -1,6 +1,5 @@
-//! The engine beside the training network itself: the f32 forward with fake quantizers, BatchNormalization unfolded, on whole volumes.
+//! The engine beside the training network itself: the f32 forward with fake quantizers, BatchNormalization unfolded, on the data of the evaluation.
 
-use ::data::volume::set::Case;
 use tasks::segment::arg_max;
 use tensor::Tensor;
 use train::exec::Mode;
@@ -10,7 +9,7 @@ use train::trainer::Deployed;
 
 use super::Agreement;
 use super::executor::{self, Executors};
-use super::task::volumes;
+use super::task::Samples;
 use crate::runtime::{RunOptions, Runner};
 use crate::{Control, Error, Model, Result};
 
@@ -25,13 +24,17 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Classes of all voxels that both see, of the first cases of the evaluation.
-    pub(super) fn compare(&self, model: &Model, cases: &[Case], control: &Control) -> Result<Agreement> {
-        let (head, size) = (model.segment_head()?, model.volume_size()?);
+    /// Classes of all voxels, or pixels, of the evaluation.
+    pub(super) fn compare(
+        &self,
+        model: &Model,
+        samples: Samples<'_>,
+        control: &Control,
+    ) -> Result<Agreement> {
         let mut options = ProgramOptions::new(1);
         options.batch_norm = BatchNormMode::Frozen;
         options.quantizers = self.quantizers.to_vec();
-        options.outputs = vec![head.output.clone()];
+        options.outputs = vec![samples.output.clone()];
         let program =
             Program::new(self.trained.graph(), &options).map_err(|e| Error::unsupported(e.to_string()))?;
         let parameters = program.parameters().to_vec();
@@ -47,30 +50,27 @@ impl Parts<'_> {
             ..RunOptions::default()
         };
         let runner = Runner::new(model, &run)?;
-        let shape = [&[1, 1], &size[..]].concat();
-        let (mut raw, mut all) = (
-            Vec::new(),
-            Agreement {
-                differing: 0,
-                voxels: 0,
-            },
-        );
-        let count = cases.len().min(self.recipe.count("eval.count").max(1) as usize);
-        for case in &cases[..count] {
-            let values = volumes::input(case, size, head.scale);
+        let (mut raw, mut all) = (Vec::new(), Agreement::default());
+        let (mut right, mut labelled) = (0u64, 0u64);
+        for (values, class) in samples.all {
             exec.forward(&[&values], Mode::Evaluate, &mut raw)
                 .map_err(executor::fault)?;
-            let input = Tensor::new(shape.clone(), values).map_err(|e| Error::bad(e.to_string()))?;
-            let outputs = runner.run(&[(&head.input, &input)])?;
+            let input = Tensor::new(samples.shape.clone(), values).map_err(|e| Error::bad(e.to_string()))?;
+            let outputs = runner.run(&[(&samples.input, &input)])?;
             let logits = outputs
                 .iter()
-                .find(|o| o.0 == head.output)
+                .find(|o| o.0 == samples.output)
                 .and_then(|o| o.1.as_f32());
-            let have = arg_max(logits.unwrap_or_default(), head.classes.len());
-            let want = arg_max(&raw[0], head.classes.len());
+            let have = arg_max(logits.unwrap_or_default(), samples.classes);
+            let want = arg_max(&raw[0], samples.classes);
             all.voxels += want.len() as u64;
             all.differing += have.iter().zip(&want).filter(|(a, b)| a != b).count() as u64;
+            if let (Some(class), [said]) = (class, &want[..]) {
+                labelled += 1;
+                right += u64::from(usize::from(*said) == class);
+            }
         }
+        all.trained_score = (labelled > 0).then(|| right as f64 / labelled as f64);
         Ok(all)
     }
 }

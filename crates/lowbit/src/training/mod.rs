@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod setup;
 mod source;
+mod spiking;
 mod start;
 mod table;
 mod task;
@@ -126,13 +127,16 @@ pub struct PrunedSize {
     pub compression: f64,
 }
 
-/// Voxels whose class differs between the engine and the training network's own f32 forward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+/// Voxels, or pixels of a scene, whose class differs between the engine and the training network's own f32 forward.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct Agreement {
     /// Those that differ.
     pub differing: u64,
     /// All that were compared.
     pub voxels: u64,
+    /// Share of right classes by the training forward, where samples have one class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trained_score: Option<f64>,
 }
 
 /// A finished run.
@@ -143,12 +147,15 @@ pub struct Trained {
     pub folder: PathBuf,
     /// Updates done.
     pub steps: u64,
-    /// mAP at IoU 0.5, accuracy, or the mean dice of the classes, of the packed model.
+    /// mAP at IoU 0.5, (overall) accuracy, or the mean dice of the classes, of the packed model.
     pub score: Option<f64>,
-    /// The score by class, of volumes.
+    /// The score by class, of volumes and scenes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<(String, f64)>,
-    /// The engine beside the training forward, of volumes.
+    /// What that is: dice or accuracy.
+    #[serde(skip)]
+    pub class_measure: &'static str,
+    /// The engine beside the training forward, of volumes and scenes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<Agreement>,
     /// Of the float model that the run started from.

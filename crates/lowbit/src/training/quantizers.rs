@@ -18,12 +18,14 @@ use train::method::lbw::Lbw;
 use train::method::lsq::Lsq;
 use train::method::progressive::Progressive;
 use train::method::pruned::{Pruned, Pruning};
+use train::method::symmetric::Symmetric;
 use train::method::{Layout, WeightMethod, activation};
 use train::program::{FakeQuantizer, Parameter, QuantizerGradient, Rounding};
 use train::recipe::Recipe;
 use train::trainer::StepRule;
 
 use super::maps::Maps;
+use super::spiking;
 use crate::runtime::{RunOptions, Runner};
 use crate::{Error, Model, Result};
 
@@ -117,6 +119,10 @@ pub(super) fn plan(
             grid: task.grid,
             per_tensor: task.axis.is_none(),
         });
+    }
+    // Spikes are codes by themselves.
+    if let Some(edges) = spiking::input_edge(recipe, graph) {
+        return Ok(Quantized { layers, plan, edges });
     }
     if bits == 0 {
         return Ok(Quantized {
@@ -237,6 +243,11 @@ impl Layer {
                     layout(),
                     recipe.count("method.every"),
                 ))
+            }
+            "symmetric" => {
+                let method = Symmetric::new(self.grid, options.granularity, layout());
+                let what = || format!("method symmetric has no grid {}", self.grid);
+                Box::new(method.ok_or_else(|| Error::usage(what()).at("recipe key \"method.grid\""))?)
             }
             "binary-relax" => Box::new(BinaryRelax::new(projected(self.grid))),
             "lsq" if bits >= 2 => Box::new(Lsq::new(bits, options.granularity, layout())),

@@ -19,7 +19,7 @@ use super::table::Table;
 use super::task::{self, Score, Task};
 use super::{
     CHECKPOINT, EVENTS, JSON, MODEL, PrunedSize, REPORT, RESULTS, Trained, agreement, events, exchange_fault,
-    export, report, setup, start,
+    export, report, setup, spiking, start,
 };
 use crate::output::Folder;
 use crate::{Control, Error, ErrorKind, Model, Provenance, Result};
@@ -46,15 +46,16 @@ impl Run {
         let executors = Executors::new(&recipe, &pool)?;
         let mut task = task::open(&recipe, &source, ranks)?;
         let distill = recipe.text("loss.kind") == "distill";
-        let mut folded = source.graph().clone();
-        simplify(&mut folded, &oracle::Reference, &Budget::default())?;
-        let folded = source.with_graph(folded);
         let inputs = task.calibration(&recipe)?;
-        let quantized = quantizers::plan(&recipe, source.graph(), &folded, &inputs, &pool)?;
+        let network = spiking::converted(&recipe, &source, &inputs, &pool)?;
+        let mut folded = network.graph().clone();
+        simplify(&mut folded, &oracle::Reference, &Budget::default())?;
+        let folded = network.with_graph(folded);
+        let quantized = quantizers::plan(&recipe, network.graph(), &folded, &inputs, &pool)?;
         let (activations, steps) = quantized.activations(&recipe, folded.graph())?;
         let parts = start::Parts {
             recipe: &recipe,
-            source: &source,
+            source: &network,
             folded: &folded,
             quantized: &quantized,
             activations: &activations,
@@ -296,8 +297,8 @@ impl Run {
             true => None,
             false => self.judge(&self.source, control)?.map(|s| s.value),
         };
-        let agreement = match (model.is_quantized(), self.task.volumes()) {
-            (true, Some(cases)) if self.ranks.is_first() => {
+        let agreement = match (model.is_quantized(), self.task.samples(&self.recipe)?) {
+            (true, Some(samples)) if self.ranks.is_first() => {
                 let parts = agreement::Parts {
                     recipe: &self.recipe,
                     trained: &self.trained,
@@ -305,7 +306,7 @@ impl Run {
                     quantizers: &self.activations,
                     executors: &self.executors,
                 };
-                Some(parts.compare(&model, cases, control)?)
+                Some(parts.compare(&model, samples, control)?)
             }
             _ => None,
         };
@@ -316,6 +317,7 @@ impl Run {
             steps: self.trainer.step_count(),
             score: score.as_ref().map(|s| s.value),
             classes: score.map_or_else(Vec::new, |s| s.classes),
+            class_measure: self.task.class_measure(),
             agreement,
             start_score,
             rounded_score: rows.start,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use graph::onnx::{Form, WriteOptions};
 use graph::passes::unfold_batch_norm;
 use train::recipe::Recipe;
-use train::zoo::{ALL, Network, VOLUMES};
+use train::zoo::{ALL, H32S, Network, VOLUMES, h32s};
 
 use super::{data, task};
 use crate::model::ZOO;
@@ -16,6 +16,7 @@ fn zoo(text: &str) -> Result<Network> {
     let mut all: Vec<String> = ALL.iter().map(|n| format!("{ZOO}{}", n.name)).collect();
     let found = all.iter().position(|name| name == text);
     all.extend(VOLUMES.iter().map(|n| format!("{ZOO}{}", n.name)));
+    all.push(format!("{ZOO}{H32S}"));
     found.map(|i| ALL[i]).ok_or_else(|| {
         let near = quant::names::nearest(text, all.iter().map(String::as_str));
         let near = quant::names::did_you_mean(near);
@@ -73,6 +74,16 @@ pub(super) fn float_model(recipe: &Recipe, control: &Control) -> Result<Model> {
         }
         _ if VOLUMES.iter().any(|n| text.strip_prefix(ZOO) == Some(n.name)) => {
             Model::from_bytes(&written(&volume_network(recipe, text)?)?, &options)?
+        }
+        _ if text.strip_prefix(ZOO) == Some(H32S) => {
+            let (classes, bands) = task::cubes::bands(recipe)?;
+            let graph = h32s(&classes, &bands, recipe.count("seed")).ok_or_else(|| {
+                Error::usage(format!(
+                    "{text} takes 13 bands and more, the cube has {}",
+                    bands.mean.len()
+                ))
+            })?;
+            Model::from_bytes(&written(&graph)?, &options)?
         }
         _ if text.starts_with(ZOO) => {
             let network = zoo(text)?;

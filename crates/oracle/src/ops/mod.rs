@@ -15,6 +15,7 @@ mod quantize;
 mod reduce;
 mod reshape;
 pub(crate) mod resize;
+pub(crate) mod spiking;
 pub(crate) mod support;
 mod unary;
 mod variadic;
@@ -129,6 +130,7 @@ fn single(op: &Op, i: Inputs<'_>) -> Answer {
         Op::Cast { to } => constant::cast(i.need(0)?, *to),
         Op::QuantizeLinear { axis } => quantize::quantize(i, *axis),
         Op::DequantizeLinear { axis } => quantize::dequantize(i, *axis),
+        Op::IntegrateFire(op) => spiking::integrate_fire(i, op),
         Op::Split { .. } | Op::TopK { .. } => Err("it has several outputs".into()),
     }
 }

@@ -7,6 +7,7 @@ mod number;
 mod product;
 mod rule;
 mod run;
+mod spiking;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,6 +23,8 @@ use rule::{Float, Place, Rule};
 pub enum Held {
     /// Codes of the edge's quantizer, U8 in ONNX order.
     Codes(Tensor),
+    /// Sums of a product for the neurons behind it (1.16), I64.
+    Sums(Tensor),
     /// Values of any type.
     Real(Tensor),
 }
@@ -73,6 +76,7 @@ impl Program {
         let consumers = graph.consumers();
         let mut edges = graph.edges.clone();
         let mut rules = Vec::with_capacity(graph.nodes.len());
+        let mut sums = BTreeMap::new();
         for node in &graph.nodes {
             let mut outputs: Vec<_> = node.outputs.iter().map(|v| edges.get(v).copied()).collect();
             let readers = |v: &ValueId| consumers.get(v).map_or(&[][..], Vec::as_slice);
@@ -83,13 +87,24 @@ impl Program {
             if lent.is_some() {
                 outputs[0] = lent;
             }
+            let hands_on = match node.outputs[..] {
+                [v] => spiking::reads_sums(graph, v, &consumers, &edges),
+                _ => false,
+            };
             let place = Place {
                 graph,
                 node,
                 edges: &edges,
                 outputs,
+                hands_on,
+                sums: &sums,
             };
             let rule = place.rule();
+            if let (Ok(Rule::Product(p)), &[v]) = (&rule, &node.outputs[..])
+                && let Some(units) = p.units()
+            {
+                sums.insert(v, units);
+            }
             if let (Some(lent), Ok(_) | Err(Float::Unbounded(_))) = (lent, &rule) {
                 edges.insert(node.outputs[0], lent);
             }
@@ -234,6 +249,7 @@ impl Program {
                 let x: Vec<f32> = q.iter().map(|&q| dequantize(q, edge)).collect();
                 crate::ops::support::tensor(t.shape().to_vec(), x)
             }
+            (Some(Held::Sums(_)), _) => Err(format!("\"{}\" holds sums, which neurons alone read", name())),
             (Some(Held::Codes(_)), None) => Err(format!("\"{}\" holds codes without a quantizer", name())),
             (None, _) => match (self.graph.constants.get(&v), self.graph.weights.get(&v)) {
                 (Some(t), _) => Ok(t.clone()),
@@ -260,7 +276,12 @@ impl Program {
             let (shape, q) = (t.shape(), t.as_u8()?);
             Some(run::Codes { shape, q, edge })
         };
+        let sums = match node.inputs.first().copied().flatten().and_then(|v| held.get(&v)) {
+            Some(Held::Sums(t)) => Some(t),
+            _ => None,
+        };
         let given = run::Given {
+            sums,
             codes: node.inputs.iter().map(codes).collect(),
             tensors: node
                 .inputs

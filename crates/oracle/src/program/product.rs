@@ -6,6 +6,7 @@ use tensor::Tensor;
 use super::Held;
 use super::number::{level, prove, requantize};
 use super::rule::{Float, Place};
+use super::spiking;
 use crate::ops::conv::{self, Sizes};
 use crate::ops::linear;
 use crate::ops::support::{Answer, count, tensor};
@@ -13,8 +14,7 @@ use crate::ops::support::{Answer, count, tensor};
 /// The numbers of a product.
 pub(super) struct Product {
     from: EdgeQuantizer,
-    /// `None` follows 1.4.
-    to: Option<EdgeQuantizer>,
+    to: To,
     /// Levels in the weight's ONNX order, and its shape.
     levels: Vec<i64>,
     weight: Vec<usize>,
@@ -22,6 +22,15 @@ pub(super) struct Product {
     bias: Vec<i64>,
     /// m_c, or the output's scale per unit where the output is float.
     m: Vec<f32>,
+}
+
+/// What becomes of the sums.
+enum To {
+    Codes(EdgeQuantizer),
+    /// 1.4.
+    Real,
+    /// They are handed to neurons (1.16); what one is worth, of each channel.
+    Sums(Vec<f64>),
 }
 
 /// Output channel of an element of a weight.
@@ -139,6 +148,7 @@ pub(super) fn product(place: &Place<'_>) -> Result<Product, Float> {
     let scale = |c: usize| scales[if per_channel { c } else { 0 }];
     let bias = bias(place, channels)?;
     let to = place.outputs.first().copied().flatten();
+    let (mut sums, mut most) = (Vec::with_capacity(channels), 0);
     let mut weights = vec![0i128; channels];
     for (i, level) in levels.iter().enumerate() {
         weights[channel(i)] += i128::from(level.unsigned_abs());
@@ -146,7 +156,7 @@ pub(super) fn product(place: &Place<'_>) -> Result<Product, Float> {
     let reach = i128::from(from.zero_point.max(from.max_code() - from.zero_point));
     let mut rule = Product {
         from,
-        to,
+        to: to.map_or(To::Real, To::Codes),
         levels,
         weight: weight.shape.clone(),
         bias: Vec::with_capacity(channels),
@@ -175,6 +185,17 @@ pub(super) fn product(place: &Place<'_>) -> Result<Product, Float> {
         }
         rule.bias.push(bias);
         rule.m.push(m);
+        sums.push(unit);
+        most = most.max(largest);
+    }
+    // The output channel is axis 1.
+    let flat = match &node.op {
+        Op::Conv(_) | Op::Gemm { .. } => true,
+        Op::MatMul => place.rank() == Some(2),
+        _ => false,
+    };
+    if to.is_none() && place.hands_on && flat && most < spiking::REACH {
+        rule.to = To::Sums(sums);
     }
     Ok(rule)
 }
@@ -193,6 +214,14 @@ fn bias(place: &Place<'_>, channels: usize) -> Result<Vec<f32>, Float> {
 }
 
 impl Product {
+    /// What the sums are worth, where they are handed on.
+    pub(super) fn units(&self) -> Option<Vec<f64>> {
+        match &self.to {
+            To::Sums(units) => Some(units.clone()),
+            _ => None,
+        }
+    }
+
     /// Codes of shape `shape` to codes, or to f32 where the output edge carries no quantizer.
     pub(super) fn run(&self, node: &Node, shape: &[usize], codes: &[u8]) -> Answer<Held> {
         let x: Vec<i64> = codes.iter().map(|&q| level(q, self.from)).collect();
@@ -225,16 +254,19 @@ impl Product {
                 (p.output, 1, acc)
             }
         };
+        if let To::Sums(_) = self.to {
+            return Ok(Held::Sums(tensor(output, acc)?));
+        }
         let channel = |i: usize| i / inner % self.m.len();
         let sums = acc.iter().enumerate();
         Ok(match self.to {
-            Some(to) => {
+            To::Codes(to) => {
                 let codes: Vec<u8> = sums
                     .map(|(i, &a)| requantize(a, self.m[channel(i)], to))
                     .collect();
                 Held::Codes(tensor(output, codes)?)
             }
-            None => {
+            To::Real | To::Sums(_) => {
                 let reals: Vec<f32> = sums.map(|(i, &a)| a as f32 * self.m[channel(i)]).collect();
                 Held::Real(tensor(output, reals)?)
             }

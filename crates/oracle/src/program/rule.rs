@@ -9,6 +9,7 @@ use tensor::{DType, Data, Tensor};
 
 use super::number::{prove, prove_sum, rescale, table};
 use super::product::{self, Product};
+use super::spiking::{self, Neurons, Units};
 use crate::ops::resize::{self, Axis};
 use crate::ops::support::{Inputs, axes};
 
@@ -33,6 +34,8 @@ pub(super) enum Rule {
     Average,
     /// 1.10: fraction bits per axis, multiplier.
     Linear { bits: u32, m: f32 },
+    /// 1.16.
+    Fires(Neurons),
 }
 
 /// Why a node is float.
@@ -62,6 +65,10 @@ pub(super) struct Place<'a> {
     pub(super) edges: &'a BTreeMap<ValueId, EdgeQuantizer>,
     /// Quantizers of the outputs.
     pub(super) outputs: Vec<Option<EdgeQuantizer>>,
+    /// Neurons alone read the output, and want sums.
+    pub(super) hands_on: bool,
+    /// Values that hold sums.
+    pub(super) sums: &'a BTreeMap<ValueId, Units>,
 }
 
 impl Place<'_> {
@@ -91,6 +98,7 @@ impl Place<'_> {
             }
             Op::Resize(r) if r.mode == ResizeMode::Linear => self.linear(),
             Op::Concat { .. } => self.concat(),
+            Op::IntegrateFire(op) => Ok(Rule::Fires(spiking::neurons(self, op, self.sums)?)),
             op if moves(op) => self.moves(),
             op => Err(format!("no integer rule covers {} (1.11)", op.name()).into()),
         }
@@ -128,6 +136,12 @@ impl Place<'_> {
 
     fn constant(&self, i: usize) -> Option<&Tensor> {
         self.graph.constant_input(self.node, i)
+    }
+
+    /// Axes of the first input.
+    pub(super) fn rank(&self) -> Option<usize> {
+        let v = self.node.inputs.first().copied().flatten()?;
+        self.graph.value(v).shape.as_ref().map(Vec::len)
     }
 
     /// Spatial dimensions of the first input.

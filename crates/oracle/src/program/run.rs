@@ -1,7 +1,7 @@
 //! One integer node on codes.
 
 use graph::{EdgeQuantizer, Node, Op, Resize};
-use tensor::Tensor;
+use tensor::{Data, Tensor};
 
 use super::Held;
 use super::number::{code, level, requantize};
@@ -29,6 +29,8 @@ impl Codes<'_> {
 pub(super) struct Given<'a> {
     pub(super) codes: Vec<Option<Codes<'a>>>,
     pub(super) tensors: Vec<Option<&'a Tensor>>,
+    /// Sums at the first input.
+    pub(super) sums: Option<&'a Tensor>,
     /// Quantizers of the outputs.
     pub(super) to: Vec<Option<EdgeQuantizer>>,
 }
@@ -50,8 +52,16 @@ impl<'a> Given<'a> {
 
 /// Runs an integer node.
 pub(super) fn run(rule: &Rule, node: &Node, given: &Given<'_>) -> Answer<Vec<Held>> {
+    if let Rule::Fires(neurons) = rule {
+        let (shape, sums) = match given.sums.map(|t| (t.shape(), t.data())) {
+            Some((shape, Data::I64(sums))) => (shape, sums),
+            _ => return Err("input 0 holds no sums".into()),
+        };
+        return Ok(vec![Held::Codes(neurons.run(shape, sums)?)]);
+    }
     let x = given.codes(0)?;
     let one = match rule {
+        Rule::Fires(_) => return Err("it has no codes".into()),
         Rule::Product(p) => return Ok(vec![p.run(node, x.shape, x.q)?]),
         Rule::Moves(tables) => return moves(node, given, tables),
         Rule::Concat(tables) => concat(node, given, tables)?,

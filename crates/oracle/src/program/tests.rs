@@ -82,7 +82,7 @@ fn held(g: &mut Graph, y: ValueId, x: &Tensor) -> Held {
 fn codes(g: &mut Graph, y: ValueId, x: &Tensor) -> Vec<u8> {
     match held(g, y, x) {
         Held::Codes(t) => t.as_u8().unwrap().to_vec(),
-        Held::Real(t) => panic!("real values: {t:?}"),
+        Held::Real(t) | Held::Sums(t) => panic!("no codes: {t:?}"),
     }
 }
 

@@ -63,9 +63,12 @@ pub(super) fn class(graph: &Graph, node: &Node) -> Class {
         (IntegerRule::Moves, Op::Pad { .. }) => constant_from(1) && zero_constant(graph, node),
         (IntegerRule::Moves, op) => constant_from(1) && moves_all(op, node.outputs.len()),
         (IntegerRule::Interpolates, _) => constant_from(1),
+        // Spikes have their quantizer (1.16), which nobody chooses.
+        (IntegerRule::Fires, _) => false,
     };
     match (rule, &node.op) {
         _ if !takes_part => Class::Float,
+        (IntegerRule::Fires, _) => Class::Float,
         (IntegerRule::Product, _) => Class::Weighted,
         (IntegerRule::Table, Op::Clip | Op::Unary(Unary::Relu)) => Class::Clamp,
         (IntegerRule::Table, _) => Class::Table,

@@ -18,6 +18,7 @@
 //! | LSQ: learned steps | [`lsq`] | arXiv 1902.08153 |
 //! | affine maps with learned ranges | [`affine`] | ACM JETC 18(2), 2022 |
 //! | APoT with a learned clipping threshold | [`apot`] | arXiv 1909.13144 |
+//! | uniform, by the largest weight | [`symmetric`] | Frontiers in Neuroscience 16, 2022 |
 //! | gains of channels, codes as they are | [`gains`] | |
 //! | biases in units of their own | [`offset`] | |
 //! | bits that fall during training | [`progressive`] | |
@@ -39,6 +40,7 @@ pub mod lsq;
 pub mod offset;
 pub mod progressive;
 pub mod pruned;
+pub mod symmetric;
 
 use graph::WeightAnnotation;
 use quant::ProjectError;

@@ -7,6 +7,7 @@ use std::fmt;
 
 use kernels::float::Activation;
 use kernels::float::backward::{Gather, Reduce, StepGradient};
+use kernels::float::spiking::Steps;
 use kernels::float::{BinaryOp, Divisor, Linear, MatMul};
 use kernels::{ConvShape, PoolShape};
 
@@ -255,6 +256,25 @@ pub enum Instr {
         dx: Slot,
         dstep: Slot,
     },
+    /// Neurons over steps of time.
+    IntegrateFire {
+        op: Steps,
+        x: Slot,
+        threshold: Slot,
+        leak: Slot,
+        y: Slot,
+    },
+    /// Back-propagation through time.
+    IntegrateFireBackward {
+        op: Steps,
+        x: Slot,
+        threshold: Slot,
+        leak: Slot,
+        dy: Slot,
+        dx: Slot,
+        dthreshold: Slot,
+        dleak: Slot,
+    },
 }
 
 impl Instr {
@@ -293,6 +313,8 @@ impl Instr {
             Instr::MatMul { .. } => "mat_mul",
             Instr::FakeQuantize { .. } => "fake_quantize",
             Instr::FakeQuantizeBackward { .. } => "fake_quantize_backward",
+            Instr::IntegrateFire { .. } => "integrate_fire",
+            Instr::IntegrateFireBackward { .. } => "integrate_fire_backward",
         }
     }
 
@@ -336,6 +358,16 @@ impl Instr {
             Instr::SoftmaxBackward { y, dy, .. } => vec![*y, *dy],
             Instr::FakeQuantize { x, step, .. } => vec![*x, *step],
             Instr::FakeQuantizeBackward { x, step, dy, .. } => vec![*x, *step, *dy],
+            Instr::IntegrateFire {
+                x, threshold, leak, ..
+            } => vec![*x, *threshold, *leak],
+            Instr::IntegrateFireBackward {
+                x,
+                threshold,
+                leak,
+                dy,
+                ..
+            } => vec![*x, *threshold, *leak, *dy],
         }
     }
 
@@ -353,6 +385,12 @@ impl Instr {
                 ..
             } => vec![*scratch, *dx, *dgamma, *dbeta],
             Instr::FakeQuantizeBackward { dx, dstep, .. } => vec![*dx, *dstep],
+            Instr::IntegrateFireBackward {
+                dx,
+                dthreshold,
+                dleak,
+                ..
+            } => vec![*dx, *dthreshold, *dleak],
             Instr::Conv { y, .. }
             | Instr::Activation { y, .. }
             | Instr::Binary { y, .. }
@@ -368,7 +406,8 @@ impl Instr {
             | Instr::ResizeLinear { y, .. }
             | Instr::Softmax { y, .. }
             | Instr::MatMul { y, .. }
-            | Instr::FakeQuantize { y, .. } => vec![*y],
+            | Instr::FakeQuantize { y, .. }
+            | Instr::IntegrateFire { y, .. } => vec![*y],
             Instr::ActivationBackward { dx, .. }
             | Instr::Expand { dx, .. }
             | Instr::Place { dx, .. }

@@ -33,6 +33,16 @@ pub enum ParameterKind {
         /// Name of the node.
         node: String,
     },
+    /// Threshold of the neurons of this name, above 0.
+    Threshold {
+        /// Name of the node.
+        node: String,
+    },
+    /// Their leak, within 0 … 1.
+    Leak {
+        /// Name of the node.
+        node: String,
+    },
     /// Step of the quantizer on this value.
     Step {
         /// Name of the value.

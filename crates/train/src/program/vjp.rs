@@ -338,6 +338,28 @@ impl Backward<'_> {
                 self.note(x, dx);
                 self.note(step, dstep);
             }
+            Instr::IntegrateFire {
+                op,
+                x,
+                threshold,
+                leak,
+                ..
+            } => {
+                let (dx, dthreshold, dleak) = (self.slot(x), self.slot(threshold), self.slot(leak));
+                self.emit(Instr::IntegrateFireBackward {
+                    op,
+                    x,
+                    threshold,
+                    leak,
+                    dy,
+                    dx,
+                    dthreshold,
+                    dleak,
+                });
+                self.note(x, dx);
+                self.note(threshold, dthreshold);
+                self.note(leak, dleak);
+            }
             // Forward instructions only.
             _ => unreachable!("{} stands in no forward list", instruction.name()),
         }

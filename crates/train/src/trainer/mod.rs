@@ -72,6 +72,9 @@ pub struct Settings {
 /// Smallest root mean square that a relative rate takes: for biases that start at zero.
 const RMS_FLOOR: f32 = 0.01;
 
+/// Thresholds of neurons stay above 0.
+const LEAST_THRESHOLD: f32 = 1e-3;
+
 /// A loss this many times the median of the last ones, for [`PATIENCE`] steps on end, is a run that has left for good. The first ones tell less: of
 /// them it must be [`EARLY`] times the median.
 const DIVERGED: f64 = 50.0;
@@ -409,6 +412,13 @@ impl Trainer {
             optimizer.update(&mut t.state, &mut t.values, g, tensor_rate, t.group.decay(*decay));
             if let Some(method) = &mut t.method {
                 method.after_update(&mut t.values);
+            }
+            match t.parameter.kind {
+                ParameterKind::Threshold { .. } => {
+                    t.values.iter_mut().for_each(|v| *v = v.max(LEAST_THRESHOLD))
+                }
+                ParameterKind::Leak { .. } => t.values.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0)),
+                _ => {}
             }
             for v in &mut t.values {
                 match t.step_rule {

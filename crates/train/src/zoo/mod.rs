@@ -1,5 +1,6 @@
 //! Networks of our own, with random weights: something to train from nothing.
 
+mod h32s;
 mod resnet;
 mod small;
 mod tiny;
@@ -12,6 +13,7 @@ use graph::{
 use tasks::detect::{Channels, ColorOrder, DflHead, Family, Head, Input, METADATA_KEY};
 use tensor::{DType, Tensor};
 
+pub use h32s::{Bands, H32S, h32s};
 pub use resnet::{resnet18, resnet50};
 pub use small::small;
 pub use tiny::tiny;

@@ -22,6 +22,7 @@ use tensor::Tensor;
 
 use super::attributes::Attributes;
 use super::error::{Load, LoadError};
+use super::packed::VERSION;
 use super::read::Builder;
 use crate::graph::{Node, ValueId};
 use crate::op::Op;
@@ -241,5 +242,12 @@ pub(crate) fn write(op: &Op, node: &mut super::write::NodeWriter<'_>) {
         | Op::Identity
         | Op::Dropout => constant::write(op, node),
         Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. } => quantize::write(op, node),
+        Op::IntegrateFire(neurons) => {
+            node.int("version", VERSION);
+            node.int("steps", neurons.steps as i64);
+            let [from, to] = neurons.ends();
+            node.int("input_steps", from as i64);
+            node.int("output_steps", to as i64);
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! `Decode`, `DecodePlanes` and `AddRows` in standard operators, for runtimes that have never heard of them.
+//! `Decode`, `DecodePlanes`, `AddRows` and `IntegrateFire` in standard operators, for runtimes that have never heard of them.
 
-use tensor::Tensor;
+use tensor::{DType, Tensor};
 
 use super::super::wire::Writer;
-use super::super::write::{NodeWriter, tensor_message};
-use super::{ADD_ROWS, DECODE, DECODE_PLANES, DOMAIN};
+use super::super::write::{NodeWriter, tensor_message, value_info};
+use super::{ADD_ROWS, DECODE, DECODE_PLANES, DOMAIN, INTEGRATE_FIRE};
 
 /// Operators of this opset suffice.
 const OPSET: i64 = 18;
@@ -198,6 +198,79 @@ fn add_rows_body(b: &mut Body<'_>) {
     b.node("Add", &["weight", "spread"], "sum", |_| ());
 }
 
+/// The third `FunctionProto`, always the same bytes: neurons whose steps a Scan walks through.
+pub(in super::super) fn integrate_fire_function() -> Vec<u8> {
+    let inputs = ["x", "threshold", "leak"];
+    let attributes = ["version", "steps", "input_steps", "output_steps"];
+    function(
+        INTEGRATE_FIRE,
+        &inputs,
+        "spikes",
+        &attributes,
+        integrate_fire_body,
+    )
+}
+
+fn integrate_fire_body(b: &mut Body<'_>) {
+    b.constant("at0", &Tensor::vector(vec![0i64]));
+    b.constant("at1", &Tensor::vector(vec![1i64]));
+    b.constant("rest", &Tensor::vector(vec![-1i64]));
+    for (name, attribute) in [("t", "steps"), ("from", "input_steps"), ("to", "output_steps")] {
+        b.attribute(&format!("{name}_number"), "value_int", attribute, 2);
+        b.node("Unsqueeze", &[&format!("{name}_number"), "at0"], name, |_| ());
+    }
+    // [from, N, …], then [T, N, …].
+    b.node("Shape", &["x"], "behind", |n| n.int("start", 1));
+    b.node("Concat", &["from", "rest", "behind"], "to_steps", |n| {
+        n.int("axis", 0)
+    });
+    b.node("Reshape", &["x", "to_steps"], "given", |_| ());
+    b.node("Shape", &["given"], "one", |n| n.int("start", 1));
+    b.node("Concat", &["t", "one"], "all", |n| n.int("axis", 0));
+    b.node("Expand", &["given", "all"], "currents", |_| ());
+    b.node("ConstantOfShape", &["one"], "quiet", |_| ());
+    b.scan(&["quiet", "currents"], ["last", "each"]);
+    // The steps that are left are summed: none, or all.
+    b.node("Div", &["t", "to"], "together", |_| ());
+    b.node("Concat", &["to", "together", "one"], "to_sums", |n| {
+        n.int("axis", 0)
+    });
+    b.node("Reshape", &["each", "to_sums"], "apart", |_| ());
+    b.node("ReduceSum", &["apart", "at1"], "sums", |n| n.int("keepdims", 0));
+    b.node("Concat", &["rest", "behind"], "to_spikes", |n| n.int("axis", 0));
+    b.node("Reshape", &["sums", "to_spikes"], "spikes", |_| ());
+}
+
+/// One step: (u, x) → (u after the reset, spikes).
+fn step(g: &mut Writer) {
+    let mut node = |op: &str, inputs: &[&str], output: &str, to: i64| {
+        let mut opset = OPSET;
+        let mut list = NodeWriter::new(inputs.len(), 1, &mut opset);
+        if op == "Cast" {
+            list.int("to", to);
+        }
+        let list = list.into_attributes();
+        g.message(1, |n| {
+            inputs.iter().for_each(|i| n.string(1, i));
+            n.string(2, output);
+            n.string(4, op);
+            n.append(list);
+        });
+    };
+    node("Mul", &["leak", "u"], "kept", 0);
+    node("Add", &["kept", "current"], "before", 0);
+    node("Greater", &["before", "threshold"], "fires", 0);
+    node("Cast", &["fires"], "spike", 1);
+    node("Mul", &["threshold", "spike"], "reset", 0);
+    node("Sub", &["before", "reset"], "left", 0);
+    g.string(2, "step");
+    for (field, names) in [(11, ["u", "current"]), (12, ["left", "spike"])] {
+        for name in names {
+            g.message(field, |m| value_info(name, DType::F32, None, m));
+        }
+    }
+}
+
 struct Body<'w> {
     nodes: &'w mut Writer,
 }
@@ -219,6 +292,25 @@ impl Body<'_> {
             n.string(2, output);
             n.string(4, op);
             n.append(list);
+        });
+    }
+
+    /// A Scan over the first axis with one state: see [`step`].
+    fn scan(&mut self, inputs: &[&str], outputs: [&str; 2]) {
+        self.nodes.message(7, |n| {
+            inputs.iter().for_each(|i| n.string(1, i));
+            outputs.iter().for_each(|o| n.string(2, o));
+            n.string(4, "Scan");
+            n.message(5, |a| {
+                a.string(1, "body");
+                a.message(6, step);
+                a.int(20, 5);
+            });
+            n.message(5, |a| {
+                a.string(1, "num_scan_inputs");
+                a.int(3, 1);
+                a.int(20, 2);
+            });
         });
     }
 
@@ -260,6 +352,7 @@ mod tests {
             super::decode_function(),
             super::decode_planes_function(),
             super::add_rows_function(),
+            super::integrate_fire_function(),
         ] {
             let digest = Sha256::digest(function);
             let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();

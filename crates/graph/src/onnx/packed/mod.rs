@@ -6,6 +6,7 @@ mod decode;
 mod digest;
 mod function;
 mod planes;
+mod spiking;
 mod strict;
 
 use super::attributes::Attributes;
@@ -15,7 +16,9 @@ use super::proto::Model;
 use super::read::Builder;
 
 pub(super) use digest::{KEY as DIGEST_KEY, seal};
-pub(super) use function::{add_rows_function, decode_function, decode_planes_function};
+pub(super) use function::{
+    add_rows_function, decode_function, decode_planes_function, integrate_fire_function,
+};
 
 /// Domain of the operator.
 pub(super) const DOMAIN: &str = "ai.lowbit";
@@ -25,6 +28,8 @@ pub(super) const DECODE: &str = "Decode";
 pub(super) const DECODE_PLANES: &str = "DecodePlanes";
 /// The operator that adds decoded rows to some output channels of a weight.
 pub(super) const ADD_ROWS: &str = "AddRows";
+/// The operator of neurons over steps of time.
+pub(super) const INTEGRATE_FIRE: &str = "IntegrateFire";
 /// Version of domain, operator and file rules, all in one.
 pub(super) const VERSION: i64 = 1;
 
@@ -35,11 +40,11 @@ pub(super) fn unknown_version(version: i64) -> LoadError {
     .help("read the file with the lowbit that wrote it, or a newer one")
 }
 
-/// Reads a node of the domain; its output becomes a quantized weight.
-pub(super) fn weight(builder: &mut Builder<'_, '_>, call: Call<'_, '_>) -> Load<()> {
+/// Reads a node of the domain: neurons, or what makes a quantized weight.
+pub(super) fn node(builder: &mut Builder<'_, '_>, call: Call<'_, '_>) -> Load<()> {
     let attrs = Attributes::new(call.attributes)?;
     let operator = call.node.op_type;
-    if ![DECODE, DECODE_PLANES, ADD_ROWS].contains(&operator) {
+    if ![DECODE, DECODE_PLANES, ADD_ROWS, INTEGRATE_FIRE].contains(&operator) {
         let operator = super::error::quoted(operator);
         return Err(LoadError::unsupported(format!(
             "domain {DOMAIN} has no operator {operator}"
@@ -57,6 +62,7 @@ pub(super) fn weight(builder: &mut Builder<'_, '_>, call: Call<'_, '_>) -> Load<
         );
     }
     match operator {
+        INTEGRATE_FIRE => spiking::integrate_fire(builder, call.node.name, call.inputs, call.outputs, &attrs),
         ADD_ROWS => add_rows::add_rows(builder, &call.inputs, &call.outputs, attrs),
         DECODE_PLANES => planes::planes(builder, &call.inputs, &call.outputs, attrs),
         _ => decode::decode(builder, &call.inputs, &call.outputs, attrs),
@@ -87,9 +93,10 @@ pub(super) fn check(bytes: &[u8], model: &Model<'_>) -> Load<()> {
             DECODE if own => decode_function(),
             DECODE_PLANES if own => decode_planes_function(),
             ADD_ROWS if own => add_rows_function(),
+            INTEGRATE_FIRE if own => integrate_fire_function(),
             _ => {
                 return Err(LoadError::bad(format!(
-                    "a packed file holds no functions but {DECODE}, {DECODE_PLANES} and {ADD_ROWS}, this one holds {:?}",
+                    "a packed file holds no functions but {DECODE}, {DECODE_PLANES}, {ADD_ROWS} and {INTEGRATE_FIRE}, this one holds {:?}",
                     f.name
                 ))
                 .at_byte(f.message.at));

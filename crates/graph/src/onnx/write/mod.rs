@@ -13,14 +13,15 @@ use super::error::quoted;
 use super::lift::before_clamps;
 use super::ops;
 use super::packed::{
-    DIGEST_KEY, DOMAIN, VERSION, add_rows_function, decode_function, decode_planes_function, seal,
+    DIGEST_KEY, DOMAIN, VERSION, add_rows_function, decode_function, decode_planes_function,
+    integrate_fire_function, seal,
 };
 use super::wire::Writer;
 use crate::annotation::{EdgeQuantizer, WeightAnnotation};
 use crate::graph::{Graph, GraphError, Node, ValueId};
 use crate::op::{Binary, Op, Unary};
 
-pub(crate) use node::{NodeWriter, tensor as tensor_message};
+pub(crate) use node::{NodeWriter, tensor as tensor_message, value_info};
 
 /// Opset that every operator of the graph can be written in unless it needs a newer one.
 const BASE_OPSET: i64 = 18;
@@ -70,6 +71,11 @@ pub enum WriteError {
     Graph(#[from] GraphError),
     #[error("graph {what} {}: its element type is not known; infer shapes before writing", quoted(.name))]
     Untyped { what: &'static str, name: String },
+    #[error(
+        "node {}: neurons over time have no standard operator; only a packed file brings one",
+        quoted(.node)
+    )]
+    Neurons { node: String },
     #[error("{form:?} form: the annotation of {} cannot be written: {why}", quoted(.name))]
     Annotation { form: Form, name: String, why: String },
     #[error("the model takes {0} bytes, a model file holds 2^31 − 1 at most")]
@@ -82,6 +88,12 @@ pub enum WriteError {
 /// [`WriteError`]: a graph that is not whole, an annotation that the form cannot hold, more than 2 GiB.
 pub fn write(graph: &Graph, options: &WriteOptions) -> Result<Vec<u8>, WriteError> {
     graph.check()?;
+    let neurons = graph.nodes.iter().find(|n| matches!(n.op, Op::IntegrateFire(_)));
+    if let Some(node) = neurons.filter(|_| options.form != Form::Packed) {
+        return Err(WriteError::Neurons {
+            node: node.name.clone(),
+        });
+    }
     let mut draft = Draft::new(graph, options.form)?;
     draft.constants()?;
     for &v in &graph.inputs {
@@ -319,6 +331,9 @@ impl<'g> Draft<'g> {
             n.string(3, name);
             n.string(4, op.name());
             n.append(attributes);
+            if let Op::IntegrateFire(_) = op {
+                n.string(7, DOMAIN);
+            }
         });
     }
 
@@ -370,6 +385,9 @@ impl<'g> Draft<'g> {
         }
         if self.adds_rows {
             model.bytes(25, &add_rows_function());
+        }
+        if graph.nodes.iter().any(|n| matches!(n.op, Op::IntegrateFire(_))) {
+            model.bytes(25, &integrate_fire_function());
         }
         for (key, value) in graph.metadata.iter().filter(|(key, _)| *key != DIGEST_KEY) {
             model.message(14, |m| {

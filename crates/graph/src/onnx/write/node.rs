@@ -104,7 +104,7 @@ pub(crate) fn raw_tensor(name: &str, shape: &[usize], code: i64, raw: &[u8], out
 }
 
 /// The fields of a `ValueInfoProto`; an unknown dimension has neither value nor name.
-pub(super) fn value_info(name: &str, dtype: DType, shape: Option<&[Option<usize>]>, out: &mut Writer) {
+pub(crate) fn value_info(name: &str, dtype: DType, shape: Option<&[Option<usize>]>, out: &mut Writer) {
     out.string(1, name);
     out.message(2, |kind| {
         kind.message(1, |t| {

@@ -12,7 +12,7 @@ mod pool;
 mod quantizer;
 mod reduce;
 mod softmax;
-mod vector;
+pub(crate) mod vector;
 mod weight;
 
 pub use activation::{activation_backward, derivative_from_output};
@@ -31,7 +31,8 @@ pub(crate) use depthwise::RunCall;
 #[cfg(feature = "cuda")]
 pub(crate) use normalization::Ramp;
 pub(crate) use plain::GRADIENT as PLAIN;
-pub(crate) use weight::TileCall;
+pub(crate) use reduce::{PARTS, combine};
+pub(crate) use weight::{TileCall, part_of};
 
 /// Code of one number of rows of a tile.
 pub(crate) struct GradientSize {

@@ -7,7 +7,7 @@ use crate::split::{self, Parts};
 use crate::{Isa, Pool};
 
 /// Parts of a sum over pixels.
-pub(super) const PARTS: usize = 16;
+pub(crate) const PARTS: usize = 16;
 
 /// Elements of the f64 scratch memory for `len` sums.
 pub fn sums_scratch(len: usize) -> usize {
@@ -15,7 +15,7 @@ pub fn sums_scratch(len: usize) -> usize {
 }
 
 /// Adds the parts in their order; the total is left in the first one.
-pub(super) fn combine(wide: &mut [f64], len: usize) {
+pub(crate) fn combine(wide: &mut [f64], len: usize) {
     let (total, parts) = wide[..PARTS * len].split_at_mut(len);
     for part in parts.chunks(len.max(1)) {
         for (total, &x) in total.iter_mut().zip(part) {

@@ -35,7 +35,7 @@ macro_rules! vectorized {
     };
 }
 
-pub(super) use vectorized;
+pub(crate) use vectorized;
 
 /// Pixels of a chunk whose rows stay in the first cache.
 pub(super) fn chunk(channels: usize) -> usize {

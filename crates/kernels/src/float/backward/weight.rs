@@ -212,7 +212,7 @@ fn row_of(isa: Isa) -> &'static GradientRow {
 }
 
 /// Lines `0 .. of` that part `i` of `parts` takes.
-pub(super) fn part_of(i: usize, parts: usize, of: usize) -> Range<usize> {
+pub(crate) fn part_of(i: usize, parts: usize, of: usize) -> Range<usize> {
     of * i / parts..of * (i + 1) / parts
 }
 

@@ -1,5 +1,6 @@
-//! What a run learns from: pictures with boxes or classes, or volumes with masks.
+//! What a run learns from: pictures with boxes or classes, volumes with masks, or the pixels of a hyperspectral scene.
 
+pub(super) mod cubes;
 pub(super) mod pictures;
 pub(super) mod volumes;
 
@@ -21,6 +22,17 @@ pub(super) struct Score {
     pub(super) value: f64,
     /// By class, where the measure has that.
     pub(super) classes: Vec<(String, f64)>,
+}
+
+/// Inputs of the evaluation, one sample each, on which the training network itself is compared with the engine.
+pub(super) struct Samples<'a> {
+    pub(super) input: String,
+    pub(super) output: String,
+    pub(super) classes: usize,
+    /// Of the input.
+    pub(super) shape: Vec<usize>,
+    /// With the class, where a sample has one.
+    pub(super) all: Box<dyn Iterator<Item = (Vec<f32>, Option<usize>)> + 'a>,
 }
 
 /// The data, the loss and the measure of a run. Batches are made in order; the targets of the last one are kept for [`loss`](Task::loss).
@@ -66,15 +78,21 @@ pub(super) trait Task {
         None
     }
 
-    /// Volumes of the evaluation: the classes of all voxels by the training network itself are compared with the engine's.
-    fn volumes(&self) -> Option<&[::data::volume::set::Case]> {
-        None
+    /// What the score by class is.
+    fn class_measure(&self) -> &'static str {
+        "accuracy"
+    }
+
+    /// Inputs on which the classes by the training network itself are compared with the engine's.
+    fn samples(&self, _recipe: &Recipe) -> Result<Option<Samples<'_>>> {
+        Ok(None)
     }
 }
 
 /// The task of a recipe; `source` is the float model.
 pub(super) fn open(recipe: &Recipe, source: &Model, ranks: &Ranks) -> Result<Box<dyn Task>> {
     Ok(match recipe.text("data.kind") {
+        "cube" => Box::new(cubes::Cubes::open(recipe, source, ranks)?),
         "volumes" => Box::new(volumes::Volumes::open(recipe, source, ranks)?),
         _ => Box::new(pictures::Pictures::open(recipe, source, ranks)?),
     })

@@ -14,7 +14,7 @@ use train::program::Port;
 use train::recipe::Recipe;
 use train::trainer::TrainError;
 
-use super::{Score, Task};
+use super::{Samples, Score, Task};
 use crate::runtime::RunOptions;
 use crate::segment::{OVERLAP, Segmenter, fault};
 use crate::{Control, Error, Model, Result};
@@ -223,7 +223,22 @@ impl Task for Volumes {
         "mean dice of the classes"
     }
 
-    fn volumes(&self) -> Option<&[Case]> {
-        self.judged.as_deref()
+    fn class_measure(&self) -> &'static str {
+        "dice"
+    }
+
+    fn samples(&self, recipe: &Recipe) -> Result<Option<Samples<'_>>> {
+        let Some(cases) = &self.judged else {
+            return Ok(None);
+        };
+        let count = cases.len().min(recipe.count("eval.count").max(1) as usize);
+        let each = |case: &Case| (input(case, self.size, self.head.scale), None);
+        Ok(Some(Samples {
+            input: self.head.input.clone(),
+            output: self.head.output.clone(),
+            classes: self.head.classes.len(),
+            shape: [&[1, 1], &self.size[..]].concat(),
+            all: Box::new(cases[..count].iter().map(each)),
+        }))
     }
 }

@@ -48,7 +48,8 @@ impl Cpu {
     /// When the memory cannot be had.
     pub fn new(program: Program, pool: Arc<Pool>, isa: Isa) -> Result<Cpu, ExecError> {
         let memory = Memory::new(&program)?;
-        let mut most = 1;
+        // Neurons sum two gradients.
+        let mut most = 2;
         let prepared = program.instructions().map(|instruction| match instruction {
             Instr::Conv {
                 shape,

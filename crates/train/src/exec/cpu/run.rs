@@ -2,6 +2,7 @@
 
 use kernels::float;
 use kernels::float::backward::{self as back, BatchNorm};
+use kernels::float::spiking::{self, Neuron};
 use kernels::{Broadcast, Isa, Out, Pixels, Pool, layout};
 
 use super::Prepared;
@@ -320,6 +321,32 @@ impl Step<'_> {
                     self.wide,
                 );
             }
+            Instr::IntegrateFire {
+                op,
+                x,
+                threshold,
+                leak,
+                y,
+            } => {
+                let (y, neuron) = (v.take(*y), neuron(v, *threshold, *leak));
+                spiking::integrate_fire(pool, *op, neuron, v.read(*x), y);
+            }
+            Instr::IntegrateFireBackward {
+                op,
+                x,
+                threshold,
+                leak,
+                dy,
+                dx,
+                dthreshold,
+                dleak,
+            } => {
+                let (dx, dthreshold, dleak) = (v.take(*dx), v.take(*dthreshold), v.take(*dleak));
+                let neuron = neuron(v, *threshold, *leak);
+                let (x, dy) = (v.read(*x), v.read(*dy));
+                let sums = spiking::integrate_fire_backward(pool, *op, neuron, x, dy, dx, self.wide);
+                (dthreshold[0], dleak[0]) = (sums.threshold, sums.leak);
+            }
             _ => unreachable!("{} is run above", instruction.name()),
         }
     }
@@ -381,6 +408,13 @@ impl Step<'_> {
             memory.values[slot.index()] = list;
         }
         Ok(())
+    }
+}
+
+fn neuron(v: &Views<'_>, threshold: Slot, leak: Slot) -> Neuron<f32> {
+    Neuron {
+        threshold: v.read(threshold)[0],
+        leak: v.read(leak)[0],
     }
 }
 

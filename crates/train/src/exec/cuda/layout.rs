@@ -32,6 +32,13 @@ impl Layout {
             );
             return Err(ExecError::Device { what });
         }
+        if program
+            .instructions()
+            .any(|i| matches!(i, Instr::IntegrateFire { .. }))
+        {
+            let what = "spiking neurons have no CUDA kernel: train them with device = \"cpu\"".to_string();
+            return Err(ExecError::Device { what });
+        }
         let mut words = program.arena.next_multiple_of(LINE);
         let mut slots: Vec<Span> = (program.places.iter())
             .map(|place| match place {

@@ -5,6 +5,7 @@ mod index;
 mod layout;
 mod product;
 mod resize;
+mod spiking;
 mod window;
 
 use graph::{NodeId, Op};
@@ -39,6 +40,7 @@ pub(super) fn node(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
         Op::Reshape { .. } | Op::Flatten { .. } | Op::Squeeze | Op::Unsqueeze => layout::reshape(b, n),
         Op::Identity | Op::Dropout => layout::identity(b, n),
         Op::Transpose { perm } => layout::transpose(b, n, perm.as_deref()),
+        Op::IntegrateFire(op) => spiking::integrate_fire(b, n, op),
         _ => Err("it has no backward".into()),
     }
 }
