@@ -3,6 +3,7 @@
 //! The same files serve `cargo fuzz` (fuzz/fuzz_targets) and the seeded mutator on stable Rust (crates/lowbit/examples/mutate).
 #![allow(unreachable_pub)]
 
+pub mod array;
 pub mod coco_json;
 pub mod config;
 pub mod head_json;
@@ -50,7 +51,7 @@ macro_rules! targets {
             &[$(Target { name: stringify!($name), run: $name::target, dictionary: $name::WORDS }),*];
     };
 }
-targets!(onnx packed voc_xml coco_json yolo_txt picture head_json config qdq spill);
+targets!(onnx packed voc_xml coco_json yolo_txt picture head_json config array qdq spill);
 
 /// Where targets that read folders put their one file.
 static FOLDER: LazyLock<tempfile::TempDir> =

@@ -56,6 +56,10 @@ fn layout(text: &str, limits: &Limits) -> Result<Layout, VolumeError> {
     let [rows, columns, bands] =
         [("lines", None), ("samples", None), ("bands", Some(1))].map(|(k, d)| number(k, d));
     let shape @ [rows, columns, bands] = [rows?, columns?, bands?];
+    // Of no elements, billions of lines would still be walked.
+    if shape.contains(&0) {
+        return Err(bad(format!("{rows} lines, {columns} samples and {bands} bands")));
+    }
     let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     if elements.is_none_or(|n| n > limits.elements) {
         return Err(VolumeError::Limit(format!(
@@ -174,6 +178,15 @@ mod tests {
                 .to_string()
                 .contains("12 bytes")
         );
+    }
+
+    #[test]
+    fn no_bands_of_billions_of_samples_are_refused_at_once() {
+        let text = TEXT
+            .replace("samples = 3", "samples = 2147483647")
+            .replace("bands = 2", "bands = 0");
+        let error = layout(&text, &Limits::default()).unwrap_err().to_string();
+        assert!(error.contains("0 bands"), "{error}");
     }
 
     #[test]

@@ -18,6 +18,13 @@ pub(crate) fn of(target: &str, more: Option<&Path>) -> Vec<Vec<u8>> {
         "head_json" => heads(),
         "config" => vec![CONFIG.into()],
         "picture" => pictures(),
+        "array" => {
+            let data = root.join("crates/data/tests");
+            let mut all = files(&data.join("volumes"), "");
+            all.extend(["mat", "hdr"].iter().flat_map(|e| files(&data.join("cubes"), e)));
+            all.retain(|file| file.len() <= 1 << 16);
+            all
+        }
         // Grid, pictures, limit of memory in KiB (two bytes), their side; then pixels.
         "spill" => vec![vec![1, 2, 0, 16, 40, 7, 99], vec![2, 3, 0, 32, 64, 1, 200, 3]],
         _ => vec![Vec::new()],
