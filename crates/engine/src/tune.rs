@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kernels::int::{Conv, ConvError, Epilogue, Kernel, Output};
+use kernels::int::{Conv, ConvError, Epilogue, Kernel, Output, registry};
 use kernels::{ConvShape, Isa, Out, Pixels, Pool};
 
 /// Rows of the registry that are measured for a layer: those that its rules prefer.
@@ -60,8 +60,8 @@ impl Wanted<'_> {
     pub(crate) fn build(&self, tuning: &Tuning, found: &mut Choices) -> Result<Conv, ConvError> {
         let row = match tuning {
             Tuning::Rules => None,
-            Tuning::Chosen(choices) => self.row(choices)?,
-            Tuning::Measured(pool) => match self.row(found)? {
+            Tuning::Chosen(choices) => self.row(choices),
+            Tuning::Measured(pool) => match self.row(found) {
                 Some(row) => Some(row),
                 None => self.measure(pool, found)?,
             },
@@ -124,12 +124,10 @@ impl Wanted<'_> {
         )
     }
 
-    /// The row of an earlier measurement, if this layer can take it.
-    fn row(&self, choices: &Choices) -> Result<Option<&'static Kernel>, ConvError> {
-        let Some(name) = choices.rows.get(&self.key()) else {
-            return Ok(None);
-        };
-        Ok(self.rows()?.into_iter().find(|k| k.name == name))
+    /// The row of an earlier measurement. Whether this layer's levels suit it is seen when it is built: asking first would look at them twice.
+    fn row(&self, choices: &Choices) -> Option<&'static Kernel> {
+        let name = choices.rows.get(&self.key())?;
+        registry().find(|k| k.name == name && k.isa <= self.isa)
     }
 
     fn measure(&self, pool: &Pool, found: &mut Choices) -> Result<Option<&'static Kernel>, ConvError> {
