@@ -58,7 +58,7 @@ fn measured_and_kept_choices_give_the_bytes_of_the_rules() {
 }
 
 #[test]
-fn layers_of_one_shape_are_measured_once() {
+fn choices_are_rows_that_the_plan_runs() {
     let (g, _) = random_graph(3, Kind::Quantized, 16);
     let plan = with(&g, Tuning::Measured(Arc::new(Pool::new(1))));
     let names: BTreeSet<&str> = registry().map(|k| k.name).collect();
@@ -66,6 +66,10 @@ fn layers_of_one_shape_are_measured_once() {
     assert!(plan.choices().rows.len() <= products, "{plan}");
     for row in plan.choices().rows.values() {
         assert!(names.contains(row.as_str()), "{row}");
+        assert!(
+            plan.to_string().contains(row.as_str()),
+            "{row} was chosen\n{plan}"
+        );
     }
 }
 

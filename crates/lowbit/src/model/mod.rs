@@ -257,6 +257,17 @@ impl Model {
         }
     }
 
+    /// What the metadata string `key` describes; `absent` where there is none.
+    pub(crate) fn described<T>(
+        &self,
+        key: &str,
+        parse: impl FnOnce(&str) -> std::result::Result<T, String>,
+        absent: impl FnOnce() -> Error,
+    ) -> Result<T> {
+        let text = self.graph.metadata.get(key).ok_or_else(absent)?;
+        parse(text).map_err(|e| Error::bad(format!("its metadata {key} cannot be used: {e}")))
+    }
+
     /// A metadata string of the file.
     pub(crate) fn set_metadata(&mut self, key: &str, value: String) {
         self.graph.metadata.insert(key.into(), value);

@@ -31,12 +31,10 @@ impl Model {
     /// # Errors
     /// A model without that description, or with one that does not fit it.
     pub fn scene_head(&self) -> Result<SceneHead> {
-        let text = self.graph().metadata.get(METADATA_KEY).ok_or_else(|| {
+        let head = self.described(METADATA_KEY, SceneHead::from_json, || {
             Error::unsupported("the model says nothing of hyperspectral scenes")
                 .help("`lowbit train` makes such models from zoo:h32s; others need the metadata key lowbit.scene (FORMAT.md 2.7)")
         })?;
-        let head = SceneHead::from_json(text)
-            .map_err(|e| Error::bad(format!("its metadata {METADATA_KEY} cannot be used: {e}")))?;
         let graph = self.graph();
         let shape = |name: &str| graph.find(name).and_then(|v| graph.value(v).fixed_shape());
         let input = matches!(shape(&head.input).as_deref(), Some([_, 1, b, h, w]) if *b == head.mean.len() && h == w && h % 2 == 1);

@@ -24,12 +24,10 @@ impl Model {
     /// # Errors
     /// A model without that description, or with one that does not fit it.
     pub fn segment_head(&self) -> Result<SegmentHead> {
-        let text = self.graph().metadata.get(METADATA_KEY).ok_or_else(|| {
+        let head = self.described(METADATA_KEY, SegmentHead::from_json, || {
             Error::unsupported("the model says nothing of masks: it segments no volumes")
                 .help("`lowbit train` makes such models from zoo:unet3d; others need the metadata key lowbit.segment (README)")
         })?;
-        let head = SegmentHead::from_json(text)
-            .map_err(|e| Error::bad(format!("its metadata {METADATA_KEY} cannot be used: {e}")))?;
         let graph = self.graph();
         let shape = |name: &str| graph.find(name).and_then(|v| graph.value(v).fixed_shape());
         let fits = |name: &str, channels: usize| matches!(shape(name).as_deref(), Some([1, c, _, _, _]) if *c == channels);

@@ -9,8 +9,8 @@ use train::trainer::Deployed;
 
 use super::Agreement;
 use super::executor::{self, Executors};
-use super::task::Samples;
-use crate::runtime::{RunOptions, Runner};
+use super::task::{Samples, run_options};
+use crate::runtime::Runner;
 use crate::{Control, Error, Model, Result};
 
 /// What the training forward is made of.
@@ -44,11 +44,7 @@ impl Parts<'_> {
             let values = found.map_or(&parameter.initial, |d| &d.values);
             exec.set_parameter(index, values).map_err(executor::fault)?;
         }
-        let run = RunOptions {
-            threads: self.recipe.count("threads") as usize,
-            control: control.clone(),
-            ..RunOptions::default()
-        };
+        let run = run_options(self.recipe, control);
         let runner = Runner::new(model, &run)?;
         let (mut raw, mut all) = (Vec::new(), Agreement::default());
         let (mut right, mut labelled) = (0u64, 0u64);

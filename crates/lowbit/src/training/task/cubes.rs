@@ -16,8 +16,7 @@ use train::recipe::Recipe;
 use train::trainer::TrainError;
 use train::zoo::Bands;
 
-use super::{Samples, Score, Task};
-use crate::runtime::RunOptions;
+use super::{Samples, Score, Task, run_options};
 use crate::scene::{Classifier, fault, read_cube, standardized};
 use crate::{Control, Error, Model, Result};
 
@@ -224,11 +223,7 @@ impl Task for Cubes {
         let Some(pixels) = &self.judged else {
             return Ok(None);
         };
-        let options = RunOptions {
-            threads: recipe.count("threads") as usize,
-            control: control.clone(),
-            ..RunOptions::default()
-        };
+        let options = run_options(recipe, control);
         let classifier = Classifier::new(model, &options, false)?;
         let (said, _) = classifier.classes(&self.scene, pixels, &mut |_: &str, _, _| {})?;
         let mut confusion = Confusion::new(self.head.classes.len());

@@ -13,6 +13,7 @@ use train::recipe::Recipe;
 use train::trainer::TrainError;
 
 use super::data::Set;
+use crate::runtime::RunOptions;
 use crate::{Control, Model, Result};
 
 /// Accuracy of a model.
@@ -96,4 +97,13 @@ pub(super) fn open(recipe: &Recipe, source: &Model, ranks: &Ranks) -> Result<Box
         "volumes" => Box::new(volumes::Volumes::open(recipe, source, ranks)?),
         _ => Box::new(pictures::Pictures::open(recipe, source, ranks)?),
     })
+}
+
+/// How a recipe's models run in the engine.
+pub(super) fn run_options(recipe: &Recipe, control: &Control) -> RunOptions {
+    RunOptions {
+        threads: recipe.count("threads") as usize,
+        control: control.clone(),
+        ..RunOptions::default()
+    }
 }

@@ -14,8 +14,7 @@ use train::program::Port;
 use train::recipe::Recipe;
 use train::trainer::TrainError;
 
-use super::{Samples, Score, Task};
-use crate::runtime::RunOptions;
+use super::{Samples, Score, Task, run_options};
 use crate::segment::{OVERLAP, Segmenter, fault};
 use crate::{Control, Error, Model, Result};
 
@@ -199,11 +198,7 @@ impl Task for Volumes {
         let Some(cases) = &self.judged else {
             return Ok(None);
         };
-        let options = RunOptions {
-            threads: recipe.count("threads") as usize,
-            control: control.clone(),
-            ..RunOptions::default()
-        };
+        let options = run_options(recipe, control);
         let segmenter = Segmenter::new(model, None, &options)?;
         let count = cases.len().min(recipe.count("eval.count").max(1) as usize);
         let mut found = Vec::with_capacity(count);
