@@ -29,6 +29,11 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
+    /// Mean over the outputs, whatever they mean.
+    pub(crate) fn error(&self) -> f64 {
+        self.output_error
+    }
+
     /// What a choice makes small: detections that disagree, where there are any; else the error of the outputs.
     pub(crate) fn harm(&self) -> f64 {
         self.agreement.map_or(self.output_error, |a| 1.0 - a)

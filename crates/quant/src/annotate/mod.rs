@@ -51,7 +51,7 @@ pub struct Request {
     pub observer: ObserverKind,
     /// Overrides; later ones win.
     pub rules: Vec<Rule>,
-    /// Layers that stay float because their inputs, rounded to codes, would cost too much. Overrides are stronger.
+    /// Layers and other operators that stay float because their inputs, rounded to codes, would cost too much. Overrides are stronger.
     pub float_layers: BTreeSet<NodeId>,
 }
 
@@ -158,7 +158,7 @@ pub fn plan(graph: &Graph, request: &Request) -> Result<Plan, AnnotateError> {
             Err(reason) => floats.push(FloatLayer { node, reason }),
         }
     }
-    let integer = flow.integer_nodes(&chosen.keys().copied().collect());
+    let integer = flow.integer_nodes(&chosen.keys().copied().collect(), &request.float_layers);
     let (groups, joins) = flow.groups(&integer, request);
     let carries: BTreeSet<ValueId> = groups.iter().flat_map(|g| g.members.iter().copied()).collect();
     let mut uses: HashMap<ValueId, usize> = HashMap::new();
@@ -355,13 +355,15 @@ impl<'g> Flow<'g> {
         inputs.filter(|v| !self.graph.is_constant(*v))
     }
 
-    /// The products chosen, and all operators with integer rules that lead to one of them through such operators.
-    fn integer_nodes(&self, products: &BTreeSet<NodeId>) -> Vec<bool> {
+    /// The products chosen, and all operators with integer rules, but those kept float, that lead to one of them through such operators;
+    /// activations only behind integers or the graph's inputs.
+    fn integer_nodes(&self, products: &BTreeSet<NodeId>, floats: &BTreeSet<NodeId>) -> Vec<bool> {
         let mut integer = vec![false; self.graph.nodes.len()];
         for n in (0..self.graph.nodes.len()).rev() {
             integer[n] = match self.classes[n] {
                 Class::Weighted => products.contains(&n),
                 Class::Float => false,
+                _ if floats.contains(&n) => false,
                 _ => {
                     let outputs = self.graph.nodes[n].outputs.iter();
                     let readers = outputs
@@ -371,6 +373,11 @@ impl<'g> Flow<'g> {
                     leads.next().is_some()
                 }
             };
+        }
+        // The activation of a float operator is computed before its value is rounded, not on codes that span what it clips away.
+        for n in 0..integer.len() {
+            let activates = matches!(self.classes[n], Class::Clamp | Class::Table);
+            integer[n] &= !(activates && self.inputs(n).any(|p| !integer[p]));
         }
         integer
     }

@@ -136,10 +136,31 @@ fn a_layer_whose_input_stays_f32_is_float_unless_an_override_names_it() {
         super::plan(&net.0, &request).unwrap()
     };
     let plan = of(&[]);
-    // Its input, `a`, carries no codes.
-    assert_eq!(net.groups(&plan), ["x", "b", "b.silu", "c c.relu"]);
+    // Its input, `a`, carries no codes, and its activation is computed before anything is rounded.
+    assert_eq!(net.groups(&plan), ["x", "b.silu", "c c.relu"]);
     assert!(plan.weights[0].float_output && plan.floats[0].reason.contains("input"));
     assert_eq!(of(&["depthwise=int4"]).floats, []);
+}
+
+#[test]
+fn a_sum_kept_float_takes_f32_of_its_branches_and_is_rounded_behind_its_activation() {
+    let (mut net, x) = Net::new();
+    let a = net.conv(x, "a");
+    let b = net.conv(x, "b");
+    let sum = net.0.add_node(Op::Binary(Binary::Add), &[a, b], "sum");
+    let node = net.0.nodes.len() - 1;
+    let sum = net.unary(sum, Unary::Relu, "relu");
+    let y = net.conv(sum, "y");
+    net.0.outputs.push(y);
+    assert_eq!(net.groups(&net.plan()), ["x", "a", "b", "relu sum"]);
+    let request = Request {
+        float_layers: BTreeSet::from([node]),
+        ..request(&[])
+    };
+    let plan = super::plan(&net.0, &request).unwrap();
+    assert_eq!(net.groups(&plan), ["x", "relu"]);
+    assert_eq!(plan.weights.len(), 3);
+    assert!(plan.weights[0].float_output && plan.weights[1].float_output);
 }
 
 #[test]
