@@ -115,7 +115,7 @@ pub(crate) struct Arguments {
     /// Compute activations (LeakyRelu, SiLU, …) by tables from codes to codes, as FORMAT.md 1.9 has them: rounded twice instead of once
     #[arg(long)]
     activation_tables: bool,
-    /// Every layer that can be integer is; else, with weights of 7 and more bits, a few early layers stay float where rounding their inputs makes much of the outputs' error
+    /// Every layer that can be integer is; else, with weights of 7 and more bits, a few early layers and sums of branches stay float where rounding their inputs costs most
     #[arg(long)]
     integer_only: bool,
     /// So many percent more bits of weights may be stored, as a second point (row) of the output channels whose layer gains most by one; a row's scale and number count
