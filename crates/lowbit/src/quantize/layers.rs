@@ -28,7 +28,7 @@ use lifetime::{peak_bytes, release, step_bytes, uses};
 use shelf::{Kept, Shelf};
 
 /// Bytes that the values of all pictures may take together in memory where no limit is given; the others go to a file.
-const VALUES_IN_MEMORY: usize = 256 << 20;
+const VALUES_IN_MEMORY: usize = 24 << 20;
 
 /// Copies of the weights at a time: the file's, equalized, rounded, with their codes and errors, packed for a step.
 const NETWORKS: usize = 5;

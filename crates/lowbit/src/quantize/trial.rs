@@ -75,7 +75,7 @@ impl Network for Candidate<'_> {
 }
 
 /// Bytes that networks in one run take together, where no limit is given.
-const ROOM: usize = 512 << 20;
+const ROOM: usize = 96 << 20;
 
 /// Pictures between two reports of progress.
 const PART: usize = 8;
