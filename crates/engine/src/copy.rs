@@ -134,7 +134,7 @@ fn runs<T: Copy, const N: usize>(rows: usize, across: usize, down: usize, x: &[T
 }
 
 /// Lines of the source that are read side by side, and elements of each before the next lines' turn.
-const LINES: usize = 8;
+const LINES: usize = 16;
 const ROWS: usize = 64;
 
 /// `y[r·target + c] = x[c·source + r]` for r below `rows` and c below `count`, block by block.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::Numbers;
 use graph::{Graph, NodeId, Planes, ValueId};
+use kernels::Pool;
 use quant::annotate::{self, Request};
 use quant::calibrate::{ObserverKind, quantizer};
 use quant::prune::Stored;
@@ -13,7 +14,7 @@ use tasks::detect::Head;
 use crate::energy::{Arithmetic, Cost, Energy, energy};
 use crate::model::HeadSource;
 use crate::quantize::{calibrate::round_once, weights};
-use crate::{Model, Result};
+use crate::{Control, Model, Result};
 
 /// An input or output.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -297,7 +298,7 @@ fn as_if_quantized(graph: &Graph) -> Result<(Graph, BTreeMap<NodeId, String>)> {
         float_layers: Default::default(),
     };
     let plan = annotate::plan(graph, &request)?;
-    let layers = weights::project(graph, &plan, &project)?;
+    let layers = weights::project(graph, &plan, &project, (&Pool::new(0), &Control::default()))?;
     let stand_in = quantizer(-4.0, 4.0, 8);
     let mut edges = plan
         .groups

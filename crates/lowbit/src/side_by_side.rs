@@ -9,6 +9,9 @@ use crate::{Control, Result};
 /// Pictures in work at the same time: each holds its activations.
 const MOST: usize = 8;
 
+/// Who works, and what may stop them.
+pub(crate) type Team<'a> = (&'a Pool, &'a Control);
+
 /// How many pictures are in work at the same time. One where memory is limited: the limit counts the activations of one picture.
 pub(crate) fn at_a_time(pool: &Pool, control: &Control) -> usize {
     match control.memory() {

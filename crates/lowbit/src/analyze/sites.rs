@@ -4,6 +4,7 @@ use graph::{EdgeQuantizer, Graph, NodeId, Op, Unary, ValueId, WeightAnnotation};
 use tensor::Tensor;
 
 use crate::quantize::trial::Network;
+use crate::side_by_side::Team;
 use crate::{Error, Result};
 
 /// One place where numbers are rounded, and the float network's place of that name.
@@ -224,7 +225,7 @@ pub(super) struct Alone<'a> {
 }
 
 impl Network for Alone<'_> {
-    fn graph(&self) -> Result<Graph> {
+    fn graph(&self, _: Team<'_>) -> Result<Graph> {
         match (&self.site.rounds, self.site.node) {
             (Rounds::Weight { weight, bias }, Some(n)) => with_weight(self.graph, n, weight, bias.as_ref()),
             (Rounds::Weight { .. }, None) => Err(Error::bad("a weight without a layer")),
@@ -247,7 +248,7 @@ pub(super) struct Repaired<'a> {
 }
 
 impl Network for Repaired<'_> {
-    fn graph(&self) -> Result<Graph> {
+    fn graph(&self, _: Team<'_>) -> Result<Graph> {
         let mut graph = self.low.clone();
         match (&self.site.rounds, self.site.node) {
             (Rounds::Weight { .. }, Some(n)) => {

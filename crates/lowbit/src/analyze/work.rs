@@ -13,6 +13,7 @@ use super::sites::{Alone, Repaired, Rounds, Site};
 use crate::control::Progress;
 use crate::pictures::spread;
 use crate::quantize::trial::{Ground, Network, Trial};
+use crate::side_by_side::Team;
 use crate::{Control, Model, Result};
 
 /// Pictures on which each place is tried alone.
@@ -22,7 +23,7 @@ pub(super) const ALONE: usize = 4;
 pub(super) struct Whole<'a>(pub(super) &'a Model);
 
 impl Network for Whole<'_> {
-    fn graph(&self) -> Result<Graph> {
+    fn graph(&self, _: Team<'_>) -> Result<Graph> {
         Ok(self.0.graph().clone())
     }
 }

@@ -24,6 +24,7 @@ use super::weights::{self, Layer};
 use super::{Grid, QuantizeOptions, Quantized};
 use crate::control::Progress;
 use crate::pictures::spread;
+use crate::side_by_side::Team;
 use crate::{Error, Model, Result};
 
 /// Pictures that λ is measured on.
@@ -87,7 +88,7 @@ impl<'a> Market<'a> {
             for task in &mut only.weights {
                 task.grid = grid.unwrap_or(task.grid);
             }
-            weights::project(graph, &only, &options.project)
+            weights::project(graph, &only, &options.project, prepared.stage().workers())
         };
         let closed = project(false, None)?;
         let each = among.iter().map(|&grid| project(true, Some(grid)));
@@ -109,7 +110,12 @@ impl<'a> Market<'a> {
         let mut eight = self.plan.clone();
         let int8: Grid = "int8".parse()?;
         eight.weights.iter_mut().for_each(|t| t.grid = int8);
-        let mut layers = weights::project(graph, &eight, &prepared.options.project)?;
+        let mut layers = weights::project(
+            graph,
+            &eight,
+            &prepared.options.project,
+            prepared.stage().workers(),
+        )?;
         let survey = Stage {
             others: &self.at,
             ..prepared.stage()
@@ -293,7 +299,7 @@ struct Probe<'a> {
 }
 
 impl Network for Probe<'_> {
-    fn graph(&self) -> Result<Graph> {
+    fn graph(&self, _: Team<'_>) -> Result<Graph> {
         let layers = BTreeMap::from([(self.plan.weights[0].node, self.layer.clone())]);
         Ok(weights::annotated(
             self.graph,

@@ -11,7 +11,7 @@ use quant::annotate::{self, Request};
 
 use super::layers::Stage;
 use super::report::{Tried, TriedGrid};
-use super::trial::{Candidate, Ground, Trial};
+use super::trial::{Candidate, Eight, Ground, Trial};
 use super::{Effort, Grid, ObserverKind, QuantizeOptions, calibrate, equalize, float_layers, weights};
 use crate::control::Progress;
 use crate::pictures::spread;
@@ -56,7 +56,7 @@ pub(super) fn setting(
     };
     let mut models = vec![model.clone()];
     if options.equalization && options.effort > Effort::Fast {
-        let few = spread(pictures, options.effort.corrected().0);
+        let few = spread(pictures, options.effort.corrected(model.graph()).0);
         let graph = equalize::run(model, &few, pool, control, progress)?;
         if graph != *model.graph() {
             models.push(model.with_graph(graph));
@@ -73,7 +73,7 @@ pub(super) fn setting(
     if models.len() * observers.len() == 1 && !keeps {
         return Ok(setting);
     }
-    let few = spread(pictures, options.effort.compared());
+    let few = spread(pictures, options.effort.compared(model.graph()));
     let mut candidates = Vec::new();
     for candidate in &models {
         let plan = |o: &ObserverKind| annotate::plan(candidate.graph(), &options.request(grid, *o));
@@ -83,10 +83,12 @@ pub(super) fn setting(
             .collect::<std::result::Result<_, _>>()?;
         let tables = options.activation_tables;
         let all = calibrate::run(candidate, &plans, tables, &few, pool, control, progress)?;
+        let weights = Arc::new(Eight::default());
         candidates.extend(plans.into_iter().zip(all).map(|(plan, calibrated)| Candidate {
             model: candidate,
             plan,
             edges: calibrated.edges,
+            weights: weights.clone(),
         }));
     }
     let ground = Ground {
@@ -163,7 +165,7 @@ pub(super) fn best(
         let graph = stage.model.graph();
         let plan = annotate::plan(graph, &request(grid))?;
         // A solver that does not fit a grid rules that grid out.
-        let Ok(mut weights) = weights::project(graph, &plan, &options.project) else {
+        let Ok(mut weights) = weights::project(graph, &plan, &options.project, stage.workers()) else {
             continue;
         };
         let fitted = stage.run(&plan, &mut weights, &inputs, &mut |_: &str, _, _| {})?;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use graph::Graph;
+use graph::shape::macs;
 use quant::names::{did_you_mean, nearest};
 
 /// What is tried, and on how many pictures. What an option names is done whatever the effort is.
@@ -31,30 +33,40 @@ impl Effort {
     }
 
     /// Pictures that give ranges, at most.
-    pub(super) fn calibrated(self) -> usize {
+    pub(super) fn calibrated(self, graph: &Graph) -> usize {
         match self {
-            Effort::Fast => 32,
+            Effort::Fast => few(graph, 32),
             _ => usize::MAX,
         }
     }
 
     /// Pictures that settings are compared on; with 8 the choice was the wrong one on Yolo-Fastest.
-    pub(super) fn compared(self) -> usize {
-        match self {
+    pub(super) fn compared(self, graph: &Graph) -> usize {
+        let most = match self {
             Effort::Fast => 8,
             Effort::Good => 48,
             Effort::Best => 128,
-        }
+        };
+        few(graph, most)
     }
 
     /// Pictures that weights are corrected on, and bytes that all values of them may take together.
-    pub(crate) fn corrected(self) -> (usize, usize) {
+    pub(crate) fn corrected(self, graph: &Graph) -> (usize, usize) {
         match self {
-            Effort::Fast => (16, 1 << 30),
-            Effort::Good => (64, 1 << 30),
+            Effort::Fast => (few(graph, 16), 1 << 30),
+            Effort::Good => (few(graph, 64), 1 << 30),
             Effort::Best => (224, 4 << 30),
         }
     }
+}
+
+/// Multiplications of a network, for one picture, up to which `fast` takes seconds and `good` a minute or two.
+const LIGHT: f64 = 2e9;
+
+/// `most` pictures for a light network, down to half of them for one of twice the work and more.
+fn few(graph: &Graph, most: usize) -> usize {
+    let work: f64 = graph.nodes.iter().map(|n| macs(graph, n) as f64).sum();
+    ((LIGHT / work.max(1.0)).clamp(0.5, 1.0) * most as f64) as usize
 }
 
 impl fmt::Display for Effort {

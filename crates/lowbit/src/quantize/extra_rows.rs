@@ -42,8 +42,8 @@ pub(super) fn extended(
         }
         _ => false,
     });
-    let wider = [weights::project(graph, &twice, project)?];
-    let mut layers = weights::project(graph, plan, project)?;
+    let wider = [weights::project(graph, &twice, project, stage.workers())?];
+    let mut layers = weights::project(graph, plan, project, stage.workers())?;
     let survey = Stage {
         others: &wider,
         ..*stage

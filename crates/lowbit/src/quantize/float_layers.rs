@@ -66,6 +66,7 @@ pub(super) fn choose(
             model: rounded.model,
             plan,
             edges,
+            weights: rounded.weights.clone(),
         })
     };
     let macs = |layers: &BTreeSet<NodeId>| -> u64 {

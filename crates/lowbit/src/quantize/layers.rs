@@ -19,7 +19,8 @@ use super::weights::Layer;
 use super::{Rounding, agreement, patches};
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of, spread};
-use crate::{Control, Error, Model, Result, side_by_side};
+use crate::side_by_side::{self, Team};
+use crate::{Control, Error, Model, Result};
 
 mod lifetime;
 mod shelf;
@@ -100,7 +101,12 @@ struct Pair {
 /// Values of all pictures, by edge.
 type Values = HashMap<ValueId, Vec<Pair>>;
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
+    /// Who works on it, and what may stop them.
+    pub(super) fn workers(&self) -> Team<'a> {
+        (self.pool, self.control)
+    }
+
     /// The pictures that a run goes through, `most` at most, spread evenly: as many as so many bytes of values allow, whatever the memory. They lie in a
     /// file as far as `--limit-mem` or [`VALUES_IN_MEMORY`] does not hold them.
     pub(crate) fn inputs<T: Clone>(&self, pictures: &[T], (most, values): (usize, usize)) -> Result<Vec<T>> {

@@ -107,7 +107,8 @@ pub fn dry_run(model: &Model, options: &QuantizeOptions) -> Result<QuantizeRepor
     let grid = options.choice.first()?;
     let observer = options.observer.unwrap_or(ObserverKind::Mse);
     let plan = annotate::plan(model.graph(), &options.request(grid, observer))?;
-    let weights = weights::project(model.graph(), &plan, &options.project)?;
+    let pool = kernels::Pool::new(options.threads);
+    let weights = weights::project(model.graph(), &plan, &options.project, (&pool, &options.control))?;
     let way = (options.choice, grid);
     let record = Record::new(model, options, way, &calibrate::Calibrated::default(), 0);
     Ok(report::report(

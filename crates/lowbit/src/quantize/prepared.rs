@@ -46,7 +46,10 @@ impl<'a> Prepared<'a> {
         progress: &mut dyn Progress,
     ) -> Result<Prepared<'a>> {
         let control = &options.control;
-        let mut pictures = spread(&options.pictures, options.subset.min(options.effort.calibrated()));
+        let mut pictures = spread(
+            &options.pictures,
+            options.subset.min(options.effort.calibrated(float.graph())),
+        );
         let mut notes = Vec::new();
         if options.allow_skips {
             (pictures, notes) = crate::pictures::readable(&pictures, control)?;
@@ -79,7 +82,7 @@ impl<'a> Prepared<'a> {
         prepared.calibrated = calibrated.into_iter().next().unwrap_or_default();
         prepared.inputs = prepared
             .stage()
-            .inputs(&prepared.pictures, options.effort.corrected())?;
+            .inputs(&prepared.pictures, options.effort.corrected(float.graph()))?;
         Ok(prepared)
     }
 
@@ -158,7 +161,7 @@ impl<'a> Prepared<'a> {
                 &self.inputs,
                 progress,
             )?,
-            false => weights::project(self.graph(), &way.plan, &options.project)?,
+            false => weights::project(self.graph(), &way.plan, &options.project, stage.workers())?,
         };
         let mut fitted = stage.run(&way.plan, &mut weights, &self.inputs, progress)?;
         let learned = match options.effort == Effort::Best && options.correction {

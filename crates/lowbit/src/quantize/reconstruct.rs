@@ -35,6 +35,7 @@ use super::trial::{Ground, Network};
 use super::weights::{self, Layer};
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
+use crate::side_by_side::Team;
 use crate::{Error, Result};
 
 /// Updates, and pictures of each: three times as many, three times as far, agreed no better on pictures that were kept apart.
@@ -100,7 +101,7 @@ pub(super) fn run(
 struct Fixed(Graph);
 
 impl Network for Fixed {
-    fn graph(&self) -> Result<Graph> {
+    fn graph(&self, _: Team<'_>) -> Result<Graph> {
         Ok(self.0.clone())
     }
 }

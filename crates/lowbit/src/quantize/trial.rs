@@ -3,20 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use graph::{EdgeQuantizer, Graph, ValueId};
+use graph::{EdgeQuantizer, Graph, NodeId, ValueId};
 use kernels::Pool;
 use quant::ProjectOptions;
-use quant::annotate::Plan;
+use quant::annotate::{Plan, WeightTask};
 use tasks::detect::{Detection, Placement, postprocess};
 use tensor::Tensor;
 
 use super::layers::{add_squares, relative};
+use super::weights::Layer;
 use super::{Grid, agreement, weights};
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
 use crate::runtime::{Outputs, RunOptions, Runner, borrowed};
+use crate::side_by_side::Team;
 use crate::{Control, ErrorKind, Model, Result, side_by_side};
 
 /// What a network was found to do.
@@ -55,32 +57,61 @@ pub(super) struct Candidate<'a> {
     pub(super) model: &'a Model,
     pub(super) plan: Plan,
     pub(super) edges: BTreeMap<ValueId, EdgeQuantizer>,
+    pub(super) weights: Arc<Eight>,
+}
+
+/// Weights of 8 bits that the candidates of one model share, as they come to be wanted.
+#[derive(Debug, Default)]
+pub(super) struct Eight(Mutex<BTreeMap<NodeId, Layer>>);
+
+impl Eight {
+    fn of(&self, graph: &Graph, plan: &Plan, workers: Team<'_>) -> Result<BTreeMap<NodeId, Layer>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missing = plan.clone();
+        // How a weight is stored that several layers read depends on the whole plan.
+        let stands = |t: &WeightTask| !t.shared && known.get(&t.node).is_some_and(|l| l.task == *t);
+        missing.weights.retain(|t| !stands(t));
+        known.extend(weights::project(
+            graph,
+            &missing,
+            &ProjectOptions::default(),
+            workers,
+        )?);
+        let layer = |t: &WeightTask| Some((t.node, known.get(&t.node)?.clone()));
+        Ok(plan.weights.iter().filter_map(layer).collect())
+    }
 }
 
 /// A network that can be tried.
 pub(crate) trait Network {
     /// It as a graph.
-    fn graph(&self) -> Result<Graph>;
+    fn graph(&self, workers: Team<'_>) -> Result<Graph>;
 }
 
 impl Network for Candidate<'_> {
-    fn graph(&self) -> Result<Graph> {
+    fn graph(&self, workers: Team<'_>) -> Result<Graph> {
         let mut plan = self.plan.clone();
         let grid: Grid = "int8".parse()?;
         plan.weights.iter_mut().for_each(|task| task.grid = grid);
         let graph = self.model.graph();
-        let layers = weights::project(graph, &plan, &ProjectOptions::default())?;
+        let layers = self.weights.of(graph, &plan, workers)?;
         Ok(weights::annotated(graph, &plan, &layers, self.edges.clone()))
     }
 }
 
-/// Bytes that networks in one run take together, where no limit is given.
+/// Bytes that networks in one run take together, beside the float one's weights, where no limit is given.
 const ROOM: usize = 96 << 20;
 
 /// Pictures between two reports of progress.
 const PART: usize = 8;
 
 impl Ground<'_> {
+    /// Bytes of the float network's weights and their packed copy.
+    fn weights(&self) -> usize {
+        let constants = self.float.graph().constants.values();
+        2 * constants.map(Tensor::bytes).sum::<usize>()
+    }
+
     /// Runs all networks on all pictures, beside each other as far as the memory allows.
     pub(crate) fn run(
         &self,
@@ -89,7 +120,7 @@ impl Ground<'_> {
         progress: &mut dyn Progress,
     ) -> Result<Vec<Trial>> {
         let control = match (networks, self.control.memory()) {
-            ([_, _, ..], None) => self.control.clone().with_memory(ROOM),
+            ([_, _, ..], None) => self.control.clone().with_memory(ROOM + self.weights()),
             _ => self.control.clone(),
         };
         match self.together(what, networks, control, progress) {
@@ -123,7 +154,7 @@ impl Ground<'_> {
         let float = compile(self.float.graph())?;
         let networks: Vec<Runner> = networks
             .iter()
-            .map(|n| compile(&n.graph()?))
+            .map(|n| compile(&n.graph((self.pool, self.control))?))
             .collect::<Result<_>>()?;
         let mut sums = vec![Sums::default(); networks.len()];
         let picture = |i: usize| -> Result<Vec<Sums>> {

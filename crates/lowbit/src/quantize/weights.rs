@@ -8,6 +8,7 @@ use quant::correct::Affine;
 use quant::{Granularity, ProjectOptions, project_weight};
 use tensor::Tensor;
 
+use crate::side_by_side::{self, Team};
 use crate::{Error, Result};
 
 /// One layer's weight and bias on their way.
@@ -52,52 +53,63 @@ pub(crate) fn project(
     graph: &Graph,
     plan: &Plan,
     options: &ProjectOptions,
+    (pool, control): Team<'_>,
 ) -> Result<BTreeMap<NodeId, Layer>> {
-    let mut layers = BTreeMap::new();
     let readers = graph.consumers();
-    for task in &plan.weights {
-        let node = &graph.nodes[task.node];
-        let tensor = graph.constants.get(&task.weight);
-        let Some((tensor, values)) = tensor.and_then(|t| Some((t, t.as_f32()?))) else {
-            return Err(Error::bad("the weight is no constant of f32").at(format!("node \"{}\"", node.name)));
-        };
-        let options = match task.axis {
-            Some(_) => *options,
-            None => ProjectOptions {
-                granularity: Granularity::Tensor,
-                ..*options
-            },
-        };
-        let axis = task.axis.unwrap_or(0);
-        let (weight, projection) = project_weight(&task.grid, values, tensor.shape(), axis, &options)
-            .map_err(|e| {
-                use quant::ProjectError as E;
-                let error = match e {
-                    E::Solver { .. } | E::Mu(_) => Error::usage(e.to_string()),
-                    _ => Error::bad(e.to_string()),
-                };
-                error.at(format!(
-                    "weight \"{}\" of node \"{}\"",
-                    graph.value(task.weight).name,
-                    node.name
-                ))
-            })?;
-        let bias = task.bias.and_then(|b| graph.constants.get(&b)?.as_f32());
+    let one = |i: usize| {
+        let task = &plan.weights[i];
         let same = |n: &NodeId| {
             let other = plan.weights.iter().find(|t| t.node == *n);
             other.is_some_and(|t| t.grid == task.grid && t.axis == task.axis && t.weight == task.weight)
         };
         let stored_once = task.shared && readers.get(&task.weight).is_some_and(|all| all.iter().all(same));
-        let layer = Layer {
-            task: task.clone(),
-            weight,
-            bias: bias.map(<[f32]>::to_vec),
-            weight_error: projection.relative_error(),
-            stored_once,
-        };
-        layers.insert(task.node, layer);
-    }
-    Ok(layers)
+        project_one(graph, task, stored_once, options)
+    };
+    let layers = side_by_side::map(pool, control, plan.weights.len(), &one)?;
+    Ok(layers.into_iter().map(|layer| (layer.task.node, layer)).collect())
+}
+
+fn project_one(
+    graph: &Graph,
+    task: &WeightTask,
+    stored_once: bool,
+    options: &ProjectOptions,
+) -> Result<Layer> {
+    let node = &graph.nodes[task.node];
+    let tensor = graph.constants.get(&task.weight);
+    let Some((tensor, values)) = tensor.and_then(|t| Some((t, t.as_f32()?))) else {
+        return Err(Error::bad("the weight is no constant of f32").at(format!("node \"{}\"", node.name)));
+    };
+    let granularity = match task.axis {
+        Some(_) => options.granularity,
+        None => Granularity::Tensor,
+    };
+    let options = ProjectOptions {
+        granularity,
+        ..*options
+    };
+    let axis = task.axis.unwrap_or(0);
+    let (weight, projection) =
+        project_weight(&task.grid, values, tensor.shape(), axis, &options).map_err(|e| {
+            use quant::ProjectError as E;
+            let error = match e {
+                E::Solver { .. } | E::Mu(_) => Error::usage(e.to_string()),
+                _ => Error::bad(e.to_string()),
+            };
+            error.at(format!(
+                "weight \"{}\" of node \"{}\"",
+                graph.value(task.weight).name,
+                node.name
+            ))
+        })?;
+    let bias = task.bias.and_then(|b| graph.constants.get(&b)?.as_f32());
+    Ok(Layer {
+        task: task.clone(),
+        weight,
+        bias: bias.map(<[f32]>::to_vec),
+        weight_error: projection.relative_error(),
+        stored_once,
+    })
 }
 
 impl Layer {

@@ -104,7 +104,7 @@ impl Parts<'_> {
             pool: self.pool,
             control: &control,
         };
-        let inputs = stage.inputs(self.inputs, Effort::Good.corrected())?;
+        let inputs = stage.inputs(self.inputs, Effort::Good.corrected(stage.model.graph()))?;
         let mut input = |picture: usize| Ok(inputs[picture].clone());
         let mut silent = |_: &str, _, _| {};
         stage.run_on(plan, &mut layers, inputs.len(), &mut input, &mut silent)?;

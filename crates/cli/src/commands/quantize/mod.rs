@@ -159,7 +159,7 @@ struct Time {
 }
 
 /// Runs of each model.
-const TIMED: usize = 15;
+const TIMED: usize = 9;
 
 /// What the quantized model gains in time; nothing where it cannot be measured within the limits.
 fn time(float: &Model, quantized: &Model, context: &Context) -> Option<Time> {

@@ -138,11 +138,13 @@ impl Dense {
             for o in 0..s.out_channels {
                 let (g, m) = (o / cout, o % cout);
                 let out = &mut out[(g * self.panels + m / panel) * each..];
-                for c in 0..cin {
-                    let weights = &weights[geometry.weight_at(o, c)..];
-                    for (t, &tap) in phase.taps.iter().enumerate() {
-                        out[(t * cin + c) * panel + m % panel] = weights[tap];
-                    }
+                // Input channels lie at equal distances.
+                let first = geometry.weight_at(o, 0);
+                let step = (geometry.weight_at(o, 1.min(cin - 1)) - first).max(1);
+                for (out, &tap) in out.chunks_exact_mut(cin * panel).zip(&phase.taps) {
+                    let lane = out[m % panel..].iter_mut().step_by(panel);
+                    let column = weights[first + tap..].iter().step_by(step);
+                    lane.zip(column).for_each(|(out, w)| *out = *w);
                 }
             }
         }
