@@ -140,8 +140,8 @@ impl Dense {
                 let out = &mut out[(g * self.panels + m / panel) * each..];
                 // Input channels lie at equal distances.
                 let first = geometry.weight_at(o, 0);
-                let step = (geometry.weight_at(o, 1.min(cin - 1)) - first).max(1);
-                for (out, &tap) in out.chunks_exact_mut(cin * panel).zip(&phase.taps) {
+                let step = (geometry.weight_at(o, 1.min(cin.saturating_sub(1))) - first).max(1);
+                for (out, &tap) in out.chunks_exact_mut((cin * panel).max(1)).zip(&phase.taps) {
                     let lane = out[m % panel..].iter_mut().step_by(panel);
                     let column = weights[first + tap..].iter().step_by(step);
                     lane.zip(column).for_each(|(out, w)| *out = *w);
