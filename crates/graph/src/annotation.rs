@@ -277,9 +277,14 @@ impl WeightAnnotation {
 
     /// Bits that the codes, scales and numbers of rows take in a file.
     pub fn stored_bits(&self) -> usize {
-        if let Some(planes) = Planes::of(self) {
-            return planes.bytes() * 8 + 32 * self.points[0].scales.len();
+        match Planes::of(self) {
+            Some(planes) => planes.bytes() * 8 + 32 * self.points[0].scales.len(),
+            None => self.most_bits(),
         }
+    }
+
+    /// Bits that they take whatever the codes are: ternary weights that prune whole groups take fewer.
+    pub fn most_bits(&self) -> usize {
         let channels = self.shape[self.axis].max(1);
         let each = self.len() / channels;
         let point = |p: &Point| {

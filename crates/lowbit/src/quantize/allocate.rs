@@ -30,8 +30,8 @@ use crate::{Error, Model, Result};
 /// Pictures that λ is measured on.
 const PICTURES: usize = 48;
 
-/// Choices at most, until the whole model keeps to the budget.
-const ROUNDS: usize = 4;
+/// Fits at most, until the whole model keeps to the budget.
+const FITS: usize = 4;
 
 /// What a layer could have had, and has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -51,7 +51,7 @@ pub struct Allocated {
 pub struct Offer {
     /// Its name.
     pub grid: String,
-    /// Stored bits, scales included.
+    /// Stored bits at most, scales included.
     pub bits: u64,
     /// What the budget counts: bits, bytes, bit operations, nanoseconds.
     pub cost: u64,
@@ -156,7 +156,7 @@ impl<'a> Market<'a> {
             let sensitivity = if lost > 0.0 { trial.harm() / lost } else { 0.0 };
             let offer = |(g, grid): (usize, &Grid)| Offer {
                 grid: grid.to_string(),
-                bits: self.at[g][&n].weight.stored_bits() as u64,
+                bits: self.at[g][&n].weight.most_bits() as u64,
                 cost: 0,
                 error: sensitivity * share(n, g),
             };
@@ -225,31 +225,33 @@ impl<'a> Market<'a> {
         costs: &mut Costs,
         progress: &mut dyn Progress,
     ) -> Result<Quantized> {
+        let least = costs.least();
+        let mut fits = 0;
         for rounds in 1.. {
             let Some(best) = self.choose(costs) else {
                 return Err(too_small(budget, costs.shown(costs.least())));
             };
-            let predicted = costs.fixed + best.cost;
-            let last = rounds >= ROUNDS;
-            if !last
-                && let Some(measured) = costs.before_fit(self, budget, &best.chosen)?
-                && measured > costs.limit
-            {
-                costs.fixed += measured.saturating_sub(predicted).max(1);
+            let sum = costs.fixed + best.cost;
+            let last = rounds >= costs.choices() || fits + 1 >= FITS;
+            let unfitted = costs.before_fit(self, budget, &best.chosen)?;
+            let predicted = unfitted.unwrap_or(sum);
+            if !last && predicted > costs.limit {
+                costs.fixed += predicted.saturating_sub(sum).max(1);
                 continue;
             }
             let way = self.way(budget, &best.chosen);
             let mut quantized = self.prepared.fit(way, progress)?;
+            fits += 1;
             let measured = costs.after_fit(self, &quantized)?;
             if !last && costs.repeats() && measured > costs.limit {
-                costs.fixed += measured.saturating_sub(predicted).max(1);
+                costs.fixed += measured.saturating_sub(sum).max(1);
                 continue;
             }
             quantized.report.allocation = self.allocated(costs, &best.chosen);
             quantized.report.spent = Some(Spent {
                 unit: budget.unit(),
                 limit: costs.shown(costs.limit),
-                least: costs.shown(costs.least()),
+                least: costs.shown(least),
                 predicted: costs.shown(predicted),
                 measured: costs.shown(measured),
                 gap: best.gap,

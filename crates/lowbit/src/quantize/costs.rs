@@ -80,6 +80,12 @@ impl Costs {
         })
     }
 
+    /// Choices at most until the unfitted model keeps to the budget: files are written in no time, and what a grid's functions take, once for all its
+    /// layers, is known only then.
+    pub(super) fn choices(&self) -> usize {
+        if self.unit == Unit::Bytes { 32 } else { 4 }
+    }
+
     /// Whether a model that is over the budget is worth another fit: times are not, they differ from run to run by more than a fit changes.
     pub(super) fn repeats(&self) -> bool {
         self.unit == Unit::Bytes
@@ -105,8 +111,9 @@ fn each(market: &Market<'_>, cost: impl Fn(usize, usize) -> u64) -> Vec<Vec<u64>
     (0..market.open.len()).map(layer).collect()
 }
 
-fn stored_bits(market: &Market<'_>, l: usize, g: usize) -> u64 {
-    market.at[g][&market.open[l]].weight.stored_bits() as u64
+/// Bits that a layer takes at a grid, whatever codes it will be rounded to.
+fn most_bits(market: &Market<'_>, l: usize, g: usize) -> u64 {
+    market.at[g][&market.open[l]].weight.most_bits() as u64
 }
 
 fn bits(market: &Market<'_>, average: f64) -> Costs {
@@ -117,10 +124,10 @@ fn bits(market: &Market<'_>, average: f64) -> Costs {
     };
     let quantized: usize = market.plan.weights.iter().map(|t| weights(t.node)).sum();
     let float: usize = market.plan.floats.iter().map(|f| weights(f.node)).sum();
-    let closed = market.closed.values().map(|l| l.weight.stored_bits() as u64);
+    let closed = market.closed.values().map(|l| l.weight.most_bits() as u64);
     let count = (quantized + float).max(1) as f64;
     Costs {
-        each: each(market, |l, g| stored_bits(market, l, g)),
+        each: each(market, |l, g| most_bits(market, l, g)),
         fixed: closed.sum::<u64>() + 32 * float as u64,
         limit: (average * count) as u64,
         per: count,
@@ -132,7 +139,7 @@ fn bits(market: &Market<'_>, average: f64) -> Costs {
 /// layers at one grid.
 fn file(market: &Market<'_>, budget: &Budget, limit: u64) -> Result<Costs> {
     let (layers, grids) = (market.open.len(), market.among.len());
-    let bytes = |l: usize, g: usize| stored_bits(market, l, g).div_ceil(8);
+    let bytes = |l: usize, g: usize| most_bits(market, l, g).div_ceil(8);
     let mut beside = Vec::with_capacity(grids);
     for g in 0..grids {
         let file = market

@@ -287,6 +287,7 @@ impl<'a> Stage<'a> {
         let shape = layer.weight.shape.clone();
         let transposed = matches!(node.op, Op::Gemm { .. }) && layer.weight.axis != 0;
         let float = self.model.graph().constants.get(&layer.task.weight);
+        let float = float.and_then(Tensor::as_f32);
         let (Some(groups), Some(float), false) = (
             patches::moments(&node.op, &shape, most_bytes),
             float,
@@ -300,7 +301,12 @@ impl<'a> Stage<'a> {
                 self.control.check()?;
                 let (quant, plain) = (look(shelf, &pair.quant)?, look(shelf, &pair.float)?);
                 let at = (picture, inputs.len());
-                patches::add(moments, &node.op, float, [&*quant, &*plain], at);
+                patches::add(moments, &node.op, &shape, [&*quant, &*plain], at, self.pool);
+            }
+            let product = |size: [usize; 3], a: &[f32], b: &[f32]| patches::product(self.pool, size, a, b);
+            let each = float.len() / moments.len().max(1);
+            for (moments, weights) in moments.iter_mut().zip(float.chunks(each.max(1))) {
+                moments.weighted(weights, &product);
             }
             if self.correction {
                 moments.iter_mut().for_each(Moments::centre);
@@ -312,14 +318,15 @@ impl<'a> Stage<'a> {
         side_by_side::change(self.pool, self.control, &mut halves, &add)?;
         let [a, b] = halves;
         let groups: Vec<Halves> = a.into_iter().zip(b).map(|(a, b)| [a, b]).collect();
-        let float = float.as_f32().unwrap_or_default();
-        let own = feedback::round(&mut layer.weight, float, &groups);
+        let workers: feedback::Workers<'_> = &|count, work| self.pool.run(count, work);
+        let own = feedback::round(&mut layer.weight, float, &groups, layer.scales, workers);
         if self.others.is_empty() || own.is_empty() {
             return Ok(None);
         }
         let other = |all: &BTreeMap<NodeId, Layer>| {
-            let mut weight = all.get(&n)?.weight.clone();
-            let errors = feedback::round(&mut weight, float, &groups);
+            let layer = all.get(&n)?;
+            let mut weight = layer.weight.clone();
+            let errors = feedback::round(&mut weight, float, &groups, layer.scales, workers);
             let shifts = feedback::shifts(&weight, float, &groups);
             Some(Other {
                 errors,

@@ -2,7 +2,9 @@
 
 use graph::shape::{conv_output, conv_window};
 use graph::{Conv, Op};
-use quant::feedback::{Halves, Moments};
+use kernels::float::backward::WeightGradient;
+use kernels::{ConvShape, Isa, Pool};
+use quant::feedback::{self, Halves, Moments};
 use tensor::Tensor;
 
 /// Inputs that a layer is fitted on, over all pictures: so many per weight of an output channel, this many at least.
@@ -34,11 +36,37 @@ pub(super) fn moments(op: &Op, weight: &[usize], most_bytes: usize) -> Option<Ve
         .then(|| (0..groups).map(|_| halves()).collect())
 }
 
-/// Inputs over all pictures for a layer of so many groups, each with `channels` rows of `dim` weights.
-fn inputs_of(dim: usize, channels: usize, groups: usize) -> usize {
-    let each = (dim * (dim / 2 + 2 * channels) * groups).max(1);
+/// Inputs over all pictures for a layer of so many groups, each with rows of `dim` weights.
+fn inputs_of(dim: usize, groups: usize) -> usize {
+    let each = (2 * dim * dim * groups).max(1);
     let most = (WORK / each).max(FEWEST * dim);
     (PER_WEIGHT * dim).max(LEAST).min(most)
+}
+
+/// Products below this size are not worth a kernel's preparation.
+const SMALL: usize = 1024;
+
+/// aᵀb, for `[rows, columns of a, columns of b]`: the gradient of a pointwise convolution's weights is one.
+pub(super) fn product(pool: &Pool, [rows, m, n]: [usize; 3], a: &[f32], b: &[f32]) -> Vec<f32> {
+    if m * n < SMALL {
+        return feedback::product([rows, m, n], a, b);
+    }
+    let shape = ConvShape {
+        batch: 1,
+        in_channels: n,
+        out_channels: m,
+        groups: 1,
+        input: [1, 1, rows],
+        output: [1, 1, rows],
+        kernel: [1; 3],
+        stride: [1; 3],
+        dilation: [1; 3],
+        pad: [0; 3],
+    };
+    let gradient = WeightGradient::new(&shape, Isa::best());
+    let (mut scratch, mut out) = (vec![0.0; gradient.scratch()], vec![0.0; m * n]);
+    gradient.run(pool, b, a, &mut scratch, &mut out);
+    out
 }
 
 /// Adds the inputs of one picture, `(index, count)` of all, to the moments of its half of the pictures, from positions spread over it.
@@ -46,24 +74,23 @@ fn inputs_of(dim: usize, channels: usize, groups: usize) -> usize {
 pub(super) fn add(
     groups: &mut [Moments],
     op: &Op,
-    weight: &Tensor,
+    shape: &[usize],
     [input, float]: [&Tensor; 2],
     (picture, pictures): (usize, usize),
+    pool: &Pool,
 ) {
-    let (Some(values), Some(floats), Some(weights)) = (input.as_f32(), float.as_f32(), weight.as_f32())
-    else {
+    let (Some(values), Some(floats)) = (input.as_f32(), float.as_f32()) else {
         return;
     };
-    let shape = weight.shape();
+    let product = |size: [usize; 3], a: &[f32], b: &[f32]| product(pool, size, a, b);
     let Op::Conv(conv) = op else {
-        return groups.iter_mut().for_each(|g| g.add(values, floats, weights));
+        return groups.iter_mut().for_each(|g| g.add(values, floats, &product));
     };
     let Some(geometry) = Geometry::new(conv, shape, input.shape()) else {
         return;
     };
     let dim: usize = shape[1..].iter().product();
-    let channels = shape[0] / groups.len().max(1);
-    let count = inputs_of(dim, channels, groups.len()).div_ceil(pictures.max(1));
+    let count = inputs_of(dim, groups.len()).div_ceil(pictures.max(1));
     let all: usize = geometry.output.iter().product();
     let step = all.div_ceil(count).max(1);
     // Another start in each picture, so that all columns and rows are seen.
@@ -72,7 +99,6 @@ pub(super) fn add(
     let offsets: Vec<_> = positions.iter().map(|&p| geometry.offsets(p)).collect();
     let image: usize = input.shape()[1..].iter().product::<usize>().max(1);
     for (group, moments) in groups.iter_mut().enumerate() {
-        let weights = &weights[group * channels * dim..][..channels * dim];
         for (values, floats) in values.chunks_exact(image).zip(floats.chunks_exact(image)) {
             let rows = |image: &[f32]| {
                 let mut rows = Vec::with_capacity(offsets.len() * dim);
@@ -81,7 +107,7 @@ pub(super) fn add(
                 }
                 rows
             };
-            moments.add(&rows(values), &rows(floats), weights);
+            moments.add(&rows(values), &rows(floats), &product);
         }
     }
 }
@@ -143,6 +169,28 @@ impl<'a> Geometry<'a> {
 mod tests {
     use super::*;
     use graph::Padding;
+
+    #[test]
+    fn a_kernels_product_is_the_plain_one() {
+        let numbers = |seed: usize, count: usize| -> Vec<f32> {
+            let number = |i: usize| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0;
+            (0..count).map(number).collect()
+        };
+        for [rows, m, n] in [[3, 2, 5], [1, 40, 30], [500, 33, 65], [3000, 64, 16]] {
+            let (a, b) = (numbers(1, rows * m), numbers(2, rows * n));
+            let (fast, plain) = (
+                product(&Pool::new(2), [rows, m, n], &a, &b),
+                feedback::product([rows, m, n], &a, &b),
+            );
+            assert_eq!(fast.len(), m * n);
+            for (fast, plain) in fast.iter().zip(&plain) {
+                assert!(
+                    (fast - plain).abs() < 1e-5 * rows as f32,
+                    "{rows} {m} {n}: {fast} {plain}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn rows_times_weights_are_the_convolution() {

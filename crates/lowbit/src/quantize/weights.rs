@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use graph::{EdgeQuantizer, Graph, NodeId, Op, ValueId, WeightAnnotation};
 use quant::annotate::{Plan, WeightTask};
 use quant::correct::Affine;
-use quant::{Granularity, ProjectOptions, project_weight};
+use quant::feedback::Scales;
+use quant::{Granularity, ProjectOptions, ScaleKind, project_weight};
 use tensor::Tensor;
 
 use crate::side_by_side::{self, Team};
@@ -22,6 +23,8 @@ pub(crate) struct Layer {
     pub(crate) weight_error: f64,
     /// All layers that read the weight store it once; its scales cannot follow one of them.
     pub(crate) stored_once: bool,
+    /// Whether rounding may choose them again.
+    pub(crate) scales: Scales,
 }
 
 /// Refuses weights and biases of products that hold NaN or infinity, before pictures meet them.
@@ -102,12 +105,18 @@ fn project_one(
                 node.name
             ))
         })?;
+    let free = granularity == Granularity::Channel && options.scale_kind == ScaleKind::Real;
+    let scales = match free && !stored_once && weight.points.iter().all(|p| p.scales.len() > 1) {
+        true => Scales::Searched,
+        false => Scales::Kept,
+    };
     let bias = task.bias.and_then(|b| graph.constants.get(&b)?.as_f32());
     Ok(Layer {
         task: task.clone(),
         weight,
         bias: bias.map(<[f32]>::to_vec),
         weight_error: projection.relative_error(),
+        scales,
         stored_once,
     })
 }
@@ -128,6 +137,7 @@ impl Layer {
             bias: bias.map(<[f32]>::to_vec),
             weight_error: 0.0,
             stored_once: false,
+            scales: Scales::Kept,
             task,
         })
     }

@@ -6,20 +6,40 @@
 //! ```
 //! λ is the one that does best on the half of the pictures that δ was not fitted on: few pictures ask for much of it, many for little.
 
+use std::sync::OnceLock;
+
+use super::Workers;
 use super::moments::{Moments, cholesky, solve};
 
 /// λ, relative to H's mean diagonal.
 const RIDGES: [f64; 4] = [2.0, 0.5, 0.1, 0.01];
 
+/// Weights of an output channel from which on one λ alone is looked at: each costs a root of H for both halves and the whole.
+const WIDE: usize = 1024;
+
+fn ridges(dim: usize) -> &'static [f64] {
+    if dim < WIDE { &RIDGES } else { &RIDGES[1..2] }
+}
+
 /// The weights of a group, channel by channel, with the answers that both halves of the pictures agree upon; a channel stays as it is where no
 /// answer holds on pictures that it was not made from.
-pub(super) fn answered(w: &[f32], [a, b]: [&Moments; 2], whole: &Moments) -> Vec<f32> {
+pub(super) fn answered(w: &[f32], [a, b]: [&Moments; 2], whole: &Moments, workers: Workers<'_>) -> Vec<f32> {
     let mut best = vec![0.0; whole.channels];
     let mut out = w.to_vec();
-    for ridge in RIDGES {
-        let gains = gains(a, b, ridge).into_iter().zip(gains(b, a, ridge));
+    let ridges = ridges(whole.dim);
+    // For each λ, what each half's answers do for the other.
+    let held: Vec<OnceLock<Vec<f64>>> = (0..2 * ridges.len()).map(|_| OnceLock::new()).collect();
+    workers(held.len(), &|i| {
+        let (fit, check) = if i % 2 == 0 { (a, b) } else { (b, a) };
+        let _ = held[i].set(gains(fit, check, ridges[i / 2]));
+    });
+    let mut held = held.into_iter().filter_map(OnceLock::into_inner);
+    for &ridge in ridges {
+        let (Some(one), Some(other)) = (held.next(), held.next()) else {
+            break;
+        };
         let mut better = Vec::new();
-        for (c, (one, other)) in gains.enumerate() {
+        for (c, (one, other)) in one.into_iter().zip(other).enumerate() {
             if one + other > best[c] {
                 best[c] = one + other;
                 better.push(c);
@@ -76,12 +96,14 @@ fn gains(fit: &Moments, check: &Moments, ridge: f64) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{inputs, random};
+    use super::super::moments::product;
+    use super::super::tests::{ALONE, inputs, random};
     use super::*;
 
     fn moments(x: &[f32], y: &[f32], w: &[f32], dim: usize) -> Moments {
         let mut m = Moments::new(dim, w.len() / dim);
-        m.add(x, y, w);
+        m.add(x, y, &product);
+        m.weighted(w, &product);
         m
     }
 
@@ -114,7 +136,7 @@ mod tests {
             moments(&x[half..], &y[half..], &w, dim),
         );
         let whole = a.clone().plus(&b);
-        let new = answered(&w, [&a, &b], &whole);
+        let new = answered(&w, [&a, &b], &whole, ALONE);
         assert!((new[2] / w[2] - 2.0).abs() < 0.3, "{} {}", new[2], w[2]);
         assert!(error(&x, &y, &w, &new, dim) < 0.05 * error(&x, &y, &w, &w, dim));
     }
@@ -137,7 +159,7 @@ mod tests {
                 moments(&x[..half], &y[..half], &w, dim),
                 moments(&x[half..], &y[half..], &w, dim),
             );
-            let new = answered(&w, [&a, &b], &a.clone().plus(&b));
+            let new = answered(&w, [&a, &b], &a.clone().plus(&b), ALONE);
             kept += usize::from(new == w);
             let (x, y) = sample(seed * 7 + 5000, 3000);
             worse += usize::from(error(&x, &y, &w, &new, dim) > 1.05 * error(&x, &y, &w, &w, dim));
@@ -149,6 +171,6 @@ mod tests {
     fn a_single_half_answers_nothing() {
         let (x, y, w) = (inputs(1, 100, 4), inputs(2, 100, 4), random(9, 4));
         let a = moments(&x, &y, &w, 4);
-        assert_eq!(answered(&w, [&a, &Moments::new(4, 1)], &a), w);
+        assert_eq!(answered(&w, [&a, &Moments::new(4, 1)], &a, ALONE), w);
     }
 }

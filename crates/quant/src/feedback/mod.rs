@@ -5,15 +5,22 @@
 //! minimize over codes, for each output channel:  Σ_x ((w − ŵ)ᵀ x)² = (w − ŵ)ᵀ H (w − ŵ) = ‖R (w − ŵ)‖²,    H = Σ_x x xᵀ = Rᵀ R
 //! from the last weight to the first:  ŵ_j = nearest level to  w_j + Σ_{k>j} R_jk (w_k − ŵ_k) / R_jj
 //! ```
-//! This is Babai's nearest plane, which GPTQ equals (Chen et al., arXiv 2507.18553). Weights whose inputs are largest are rounded first. What earlier
+//! This is Babai's nearest plane, which GPTQ equals (Chen et al., arXiv 2507.18553). Weights whose inputs are largest are rounded first. Then weights
+//! take their best level one by one, and where scales are free, all of that is done at several. What earlier
 //! layers left wrong in the inputs is answered for before, by least squares against the float network's output.
+
+use std::sync::OnceLock;
 
 use graph::WeightAnnotation;
 
 mod answer;
+mod levels;
 mod moments;
+mod row;
 
-pub use moments::Moments;
+use levels::Levels;
+pub use moments::{Moments, Product, product};
+use row::{Metric, Row};
 
 /// Σ over the inputs of two halves of the pictures, of one group of a layer.
 pub type Halves = [Moments; 2];
@@ -24,7 +31,13 @@ pub type Halves = [Moments; 2];
 /// to weights whose output channels are not outermost. Several points are chosen together: a weight takes the sum of levels that is nearest.
 ///
 /// Gives the errors of all channels, none where nothing was done.
-pub fn round(weight: &mut WeightAnnotation, float: &[f32], groups: &[Halves]) -> Vec<ChannelError> {
+pub fn round(
+    weight: &mut WeightAnnotation,
+    float: &[f32],
+    groups: &[Halves],
+    scales: Scales,
+    workers: Workers<'_>,
+) -> Vec<ChannelError> {
     let channels = weight.shape.first().copied().unwrap_or(0);
     let mut errors = Vec::new();
     if weight.axis != 0 || channels == 0 || groups.is_empty() {
@@ -39,25 +52,29 @@ pub fn round(weight: &mut WeightAnnotation, float: &[f32], groups: &[Halves]) ->
     errors = vec![ChannelError::default(); channels];
     for (group, [a, b]) in groups.iter().enumerate() {
         let whole = a.clone().plus(b);
-        let mut order: Vec<usize> = (0..dim).collect();
-        order.sort_by(|&i, &j| whole.energy(i).total_cmp(&whole.energy(j)));
-        let Some(root) = whole.root(&order) else {
+        let all = group * each * dim..(group + 1) * each * dim;
+        let target = answer::answered(&float[all], [a, b], &whole, workers);
+        let Some(metric) = Metric::of(whole) else {
             continue;
         };
-        let all = group * each * dim..(group + 1) * each * dim;
-        let target = answer::answered(&float[all], [a, b], &whole);
-        for (c, target) in target.chunks_exact(dim).enumerate() {
-            let c = group * each + c;
-            let levels = Levels::of(weight, c);
-            let choices = levels.rounded(target, &root, &order);
-            let error = |choices: &[u32]| levels.error(target, choices, &root, &order);
-            let (old, new) = (error(&levels.chosen(weight, c)), error(&choices));
-            if new < old {
-                levels.store(&choices, weight, c);
+        let factors = metric.factors(scales, each);
+        let weight_now = &*weight;
+        let found: Vec<OnceLock<(Levels, Row)>> = (0..each).map(|_| OnceLock::new()).collect();
+        workers(each, &|c| {
+            let levels = Levels::of(weight_now, group * each + c);
+            let old = levels.chosen(weight_now, group * each + c);
+            let row = metric.row(&target[c * dim..][..dim], &levels, old, &factors, scales);
+            let _ = found[c].set((levels, row));
+        });
+        let found = found.into_iter().filter_map(OnceLock::into_inner);
+        for (c, (levels, row)) in (group * each..).zip(found) {
+            levels.store(&row.choices, weight, c);
+            if row.gain != 1.0 {
+                levels.scale(row.gain, weight, c);
             }
             errors[c] = ChannelError {
-                error: new.min(old),
-                energy: levels.error(target, &levels.zeros(dim), &root, &order),
+                error: row.error,
+                energy: row.energy,
             };
         }
     }
@@ -88,6 +105,18 @@ pub fn shifts(weight: &WeightAnnotation, float: &[f32], groups: &[Halves]) -> Ve
         .collect()
 }
 
+/// Does `work(i)` for each i below the number, in any order, several at a time: `&|count, work| (0..count).for_each(work)`, or a pool's threads.
+pub type Workers<'a> = &'a (dyn Fn(usize, &(dyn Fn(usize) + Sync)) + Sync);
+
+/// Whether a layer's scales may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scales {
+    /// They are those of the grid's solver: powers of two, one for a whole tensor, or shared with other layers.
+    Kept,
+    /// Each channel takes, of several, the scale whose codes do best, refitted to them; where the weight has one for each channel.
+    Searched,
+}
+
 /// What rounding does to an output channel, over the inputs that it was fitted on.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ChannelError {
@@ -97,132 +126,12 @@ pub struct ChannelError {
     pub energy: f64,
 }
 
-/// What a weight of a channel may choose from: a code of each point that the channel has. A choice is those codes, `bits` each, the first point's
-/// lowest.
-struct Levels {
-    /// (value, choice), ascending.
-    sorted: Vec<(f64, u32)>,
-    by_choice: Vec<f64>,
-    /// Points that the channel has.
-    points: Vec<usize>,
-    bits: u32,
-}
-
-impl Levels {
-    fn of(weight: &WeightAnnotation, channel: usize) -> Self {
-        let pick = |len: usize| if len == 1 { 0 } else { channel };
-        let has = |p: &usize| {
-            let rows = &weight.points[*p].rows;
-            rows.as_ref()
-                .is_none_or(|r| r.binary_search(&(channel as u32)).is_ok())
-        };
-        let points: Vec<usize> = (0..weight.points.len()).filter(has).collect();
-        let zero = weight.zero_points.as_ref().map_or(0, |z| z[pick(z.len())]);
-        let mut by_choice = vec![0.0];
-        for &p in &points {
-            let scales = &weight.points[p].scales;
-            let scale = f64::from(scales[pick(scales.len())]);
-            let of_code = |l: &i32| scale * f64::from(l - zero);
-            let with = |l: &i32| {
-                by_choice
-                    .iter()
-                    .map(move |sum| sum + of_code(l))
-                    .collect::<Vec<f64>>()
-            };
-            by_choice = weight.levels.iter().flat_map(with).collect();
-        }
-        let mut sorted: Vec<(f64, u32)> = by_choice.iter().copied().zip(0..).collect();
-        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-        // Codes that a grid does not use stand for 0, which has code 0 before them.
-        sorted.dedup_by(|later, kept| later.0 == kept.0);
-        Levels {
-            sorted,
-            by_choice,
-            points,
-            bits: weight.bits,
-        }
-    }
-
-    /// What the weights of a channel have chosen.
-    fn chosen(&self, weight: &WeightAnnotation, channel: usize) -> Vec<u32> {
-        let dim = weight.len() / weight.shape[0];
-        let code = |p: usize, i: usize| u32::from(weight.points[p].codes[channel * dim + i]);
-        let places = || self.points.iter().zip(0..);
-        let one = |i: usize| {
-            places()
-                .map(|(&p, place)| code(p, i) << (place * self.bits))
-                .sum()
-        };
-        (0..dim).map(one).collect()
-    }
-
-    /// Writes a channel's choices into the points' codes.
-    fn store(&self, choices: &[u32], weight: &mut WeightAnnotation, channel: usize) {
-        let all = channel * choices.len()..(channel + 1) * choices.len();
-        for (&p, place) in self.points.iter().zip(0..) {
-            for (code, choice) in weight.points[p].codes[all.clone()].iter_mut().zip(choices) {
-                *code = (choice >> (place * self.bits) & ((1 << self.bits) - 1)) as u8;
-            }
-        }
-    }
-
-    /// Weights that are all 0, as near as the levels come.
-    fn zeros(&self, dim: usize) -> Vec<u32> {
-        vec![self.nearest(0.0).1; dim]
-    }
-
-    fn nearest(&self, x: f64) -> (f64, u32) {
-        let above = self.sorted.partition_point(|(v, _)| *v < x);
-        let (low, high) = (
-            self.sorted[above.saturating_sub(1)],
-            self.sorted[above.min(self.sorted.len() - 1)],
-        );
-        if x - low.0 <= high.0 - x { low } else { high }
-    }
-
-    fn rounded(&self, w: &[f32], root: &[f64], order: &[usize]) -> Vec<u32> {
-        let d = w.len();
-        let mut choices = vec![0; d];
-        let mut errors = vec![0.0; d];
-        for j in (0..d).rev() {
-            let row = &root[j * d..(j + 1) * d];
-            let carried: f64 = row[j + 1..]
-                .iter()
-                .zip(&errors[j + 1..])
-                .map(|(r, e)| r * e)
-                .sum();
-            let x = f64::from(w[order[j]]);
-            let (value, choice) = self.nearest(x + carried / row[j]);
-            errors[j] = x - value;
-            choices[order[j]] = choice;
-        }
-        choices
-    }
-
-    /// ‖R (w − ŵ)‖².
-    fn error(&self, w: &[f32], choices: &[u32], root: &[f64], order: &[usize]) -> f64 {
-        let d = w.len();
-        let errors: Vec<f64> = order
-            .iter()
-            .map(|&i| f64::from(w[i]) - self.by_choice[choices[i] as usize])
-            .collect();
-        (0..d)
-            .map(|j| {
-                let row = &root[j * d + j..(j + 1) * d];
-                row.iter()
-                    .zip(&errors[j..])
-                    .map(|(r, e)| r * e)
-                    .sum::<f64>()
-                    .powi(2)
-            })
-            .sum()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{ProjectOptions, project_weight};
+
+    pub(super) const ALONE: Workers<'static> = &|count, work| (0..count).for_each(work);
 
     /// Uniform in −1 … 1.
     pub(super) fn random(seed: u64, count: usize) -> Vec<f32> {
@@ -249,8 +158,9 @@ mod tests {
     fn moments(x: &[f32], float: &[f32], dim: usize) -> Halves {
         let mut m = [(); 2].map(|()| Moments::new(dim, float.len() / dim));
         for (k, x) in x.chunks(dim).enumerate() {
-            m[k % 2].add(x, x, float);
+            m[k % 2].add(x, x, &product);
         }
+        m.iter_mut().for_each(|m| m.weighted(float, &product));
         m
     }
 
@@ -300,7 +210,7 @@ mod tests {
             let moments = moments(&x, &float, 12);
             let error = |w: &WeightAnnotation| (0..8).map(|c| output_error(&float, w, &x, c)).sum::<f64>();
             let before = error(&weight);
-            round(&mut weight, &float, &[moments]);
+            round(&mut weight, &float, &[moments], Scales::Kept, ALONE);
             assert!(weight.check().is_ok());
             assert!(
                 error(&weight) < 0.7 * before,
@@ -330,10 +240,40 @@ mod tests {
                 })
                 .fold(f64::INFINITY, f64::min);
             nearest += output_error(&float, &weight, &x, 0) / best / 20.0;
-            round(&mut weight, &float, &[moments]);
+            round(&mut weight, &float, &[moments], Scales::Kept, ALONE);
             ratio += output_error(&float, &weight, &x, 0) / best / 20.0;
         }
         assert!(ratio < 2.0 && nearest > 2.0 * ratio, "{ratio} {nearest}");
+    }
+
+    #[test]
+    fn a_searched_scale_does_better_than_the_grids_own_and_is_stored() {
+        for (seed, grid) in ["int4", "lbw4", "pow2-4", "ternary", "int7", "int3x2"]
+            .iter()
+            .enumerate()
+        {
+            let float = random(seed as u64, 8 * 12);
+            let x = inputs(seed as u64 + 99, 700, 12);
+            let kept = projected(grid, &float, &[8, 3, 2, 2]);
+            let error = |scales: Scales| {
+                let mut weight = kept.clone();
+                let told = round(&mut weight, &float, &[moments(&x, &float, 12)], scales, ALONE);
+                assert!(weight.check().is_ok());
+                let all = (0..8).map(|c| output_error(&float, &weight, &x, c));
+                // What is told is what the stored codes and scales do, damping aside.
+                for (c, (error, told)) in all.clone().zip(&told).enumerate() {
+                    assert!(
+                        error <= 1.01 * told.error + 1e-9 * told.energy,
+                        "{grid} {c}: {error} {told:?}"
+                    );
+                }
+                (all.sum::<f64>(), weight.points[0].scales.clone())
+            };
+            let ((before, same), (after, scales)) = (error(Scales::Kept), error(Scales::Searched));
+            assert_eq!(same, kept.points[0].scales);
+            assert_ne!(scales, same);
+            assert!(after < 0.9 * before, "{grid}: {after} {before}");
+        }
     }
 
     #[test]
@@ -352,8 +292,14 @@ mod tests {
         assert_eq!(extended.check(), Ok(()));
         let x = inputs(77, 700, 12);
         let mut one = plain.clone();
-        let single = round(&mut one, &float, &[moments(&x, &float, 12)]);
-        let both = round(&mut extended, &float, &[moments(&x, &float, 12)]);
+        let single = round(&mut one, &float, &[moments(&x, &float, 12)], Scales::Kept, ALONE);
+        let both = round(
+            &mut extended,
+            &float,
+            &[moments(&x, &float, 12)],
+            Scales::Kept,
+            ALONE,
+        );
         assert_eq!(extended.check(), Ok(()));
         assert_eq!((single[0], single[2]), (both[0], both[2]));
         for c in [1, 3] {
@@ -381,7 +327,7 @@ mod tests {
                 _ => moments(&[], &float[..9], 9),
             })
             .collect();
-        round(&mut weight, &float, &groups);
+        round(&mut weight, &float, &groups, Scales::Kept, ALONE);
         let ones = |w: &WeightAnnotation, c: usize| {
             w.points[0].codes[c * 9..][..9]
                 .iter()
@@ -392,7 +338,7 @@ mod tests {
         assert!((3..=4).contains(&ones(&weight, 2)));
         // A layer that does not fit is left alone.
         let before = weight.clone();
-        round(&mut weight, &float[1..], &groups);
+        round(&mut weight, &float[1..], &groups, Scales::Kept, ALONE);
         assert_eq!(weight, before);
     }
 
@@ -446,7 +392,7 @@ mod tests {
             spread_only.iter_mut().for_each(Moments::centre);
             for (sum, moments) in [(&mut whole, moments), (&mut centred, spread_only)] {
                 let mut weight = weight.clone();
-                round(&mut weight, &float, &[moments]);
+                round(&mut weight, &float, &[moments], Scales::Kept, ALONE);
                 *sum += spread(&float, &weight, &x);
             }
         }

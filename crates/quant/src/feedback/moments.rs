@@ -3,8 +3,24 @@
 /// Added to the diagonal of H, relative to its mean: directions that few inputs point to are not believed.
 const DAMPING: f64 = 0.01;
 
-/// Rows that are multiplied at a time: their columns stay in the cache.
-const BLOCK: usize = 256;
+/// Inputs that are handed over at a time.
+const BLOCK: usize = 4096;
+
+/// `Σ_r a[r][i] b[r][k]` as `[i][k]`, for `[rows, columns of a, columns of b]`: the products that take the time, by whoever has fast kernels.
+pub type Product<'a> = &'a (dyn Fn([usize; 3], &[f32], &[f32]) -> Vec<f32> + Sync);
+
+/// A [`Product`] for small sizes.
+pub fn product([rows, m, n]: [usize; 3], a: &[f32], b: &[f32]) -> Vec<f32> {
+    let mut out = vec![0f64; m * n];
+    for r in 0..rows {
+        let b = &b[r * n..(r + 1) * n];
+        for (a, out) in a[r * m..(r + 1) * m].iter().zip(out.chunks_exact_mut(n.max(1))) {
+            let a = f64::from(*a);
+            out.iter_mut().zip(b).for_each(|(o, b)| *o += a * f64::from(*b));
+        }
+    }
+    out.into_iter().map(|x| x as f32).collect()
+}
 
 /// H = Σ x xᵀ over the inputs x of one group of a layer, and Σ x (wᵀ(y − x)) for each of its output channels w, y the same input in the float
 /// network: what errors that are in the input already do to the output.
@@ -14,12 +30,15 @@ pub struct Moments {
     pub(super) channels: usize,
     /// Row-major, the upper triangle.
     pub(super) squares: Vec<f64>,
-    /// One row of `dim` for each channel.
+    /// One row of `dim` for each channel, by [`Moments::weighted`].
     pub(super) cross: Vec<f64>,
+    /// Σ x (y − x)ᵀ, until then.
+    drift: Vec<f64>,
     /// The means that [`Moments::centre`] took away.
     means: Vec<f64>,
-    /// Σ x, Σ wᵀ(y − x), and their number.
+    /// Σ x, Σ (y − x), Σ wᵀ(y − x), and their number.
     totals: Vec<f64>,
+    gaps: Vec<f64>,
     missing: Vec<f64>,
     count: usize,
 }
@@ -32,8 +51,10 @@ impl Moments {
             channels,
             squares: vec![0.0; dim * dim],
             cross: vec![0.0; channels * dim],
+            drift: vec![0.0; dim * dim],
             means: vec![0.0; dim],
             totals: vec![0.0; dim],
+            gaps: vec![0.0; dim],
             missing: vec![0.0; channels],
             count: 0,
         }
@@ -41,48 +62,81 @@ impl Moments {
 
     /// Bytes of one of them, if that is a number.
     pub fn bytes(dim: usize, channels: usize) -> Option<usize> {
-        dim.checked_add(channels)?
+        dim.checked_mul(2)?
+            .checked_add(channels)?
             .checked_mul(dim)?
             .checked_mul(size_of::<f64>())
     }
 
-    /// Adds inputs that lie one after the other, the same of the float network, whose weights are one row of `dim` for each channel. What is left
-    /// behind the last whole input is ignored.
-    pub fn add(&mut self, inputs: &[f32], float: &[f32], weights: &[f32]) {
-        if self.dim == 0 {
-            return;
-        }
-        let block = BLOCK * self.dim;
+    /// Adds inputs that lie one after the other, and the same of the float network. What is left behind the last whole input is ignored.
+    pub fn add(&mut self, inputs: &[f32], float: &[f32], product: Product<'_>) {
+        let block = BLOCK * self.dim.max(1);
         for (inputs, float) in inputs.chunks(block).zip(float.chunks(block)) {
-            let column = |of: &dyn Fn(usize) -> f32, rows: usize| -> Vec<f32> { (0..rows).map(of).collect() };
-            let rows = inputs.len().min(float.len()) / self.dim;
-            let columns: Vec<Vec<f32>> = (0..self.dim)
-                .map(|i| column(&|r| inputs[r * self.dim + i], rows))
-                .collect();
-            self.count += rows;
-            for (i, a) in columns.iter().enumerate() {
-                self.totals[i] += sum(a);
-                if a.iter().all(|x| *x == 0.0) {
-                    continue;
-                }
-                for (j, b) in columns.iter().enumerate().skip(i) {
-                    self.squares[i * self.dim + j] += f64::from(dot(a, b));
-                }
-            }
-            let mut difference = float[..rows * self.dim].to_vec();
-            difference.iter_mut().zip(inputs).for_each(|(y, x)| *y -= x);
-            for (c, w) in weights.chunks_exact(self.dim).enumerate() {
-                let missing = column(&|r| dot(&difference[r * self.dim..][..self.dim], w), rows);
-                self.missing[c] += sum(&missing);
-                let row = &mut self.cross[c * self.dim..][..self.dim];
-                for (cross, a) in row.iter_mut().zip(&columns) {
-                    *cross += f64::from(dot(a, &missing));
-                }
-            }
+            self.add_block(inputs, float, product);
         }
     }
 
-    /// The sums of both.
+    fn add_block(&mut self, inputs: &[f32], float: &[f32], product: Product<'_>) {
+        let d = self.dim;
+        let rows = inputs.len().min(float.len()) / d.max(1);
+        if rows == 0 {
+            return;
+        }
+        let (inputs, float) = (&inputs[..rows * d], &float[..rows * d]);
+        let gaps: Vec<f32> = float.iter().zip(inputs).map(|(y, x)| y - x).collect();
+        self.count += rows;
+        for (x, gap) in inputs.chunks_exact(d).zip(gaps.chunks_exact(d)) {
+            let add =
+                |sums: &mut [f64], x: &[f32]| sums.iter_mut().zip(x).for_each(|(s, x)| *s += f64::from(*x));
+            add(&mut self.totals, x);
+            add(&mut self.gaps, gap);
+        }
+        let squares = product([rows, d, d], inputs, inputs);
+        for (i, (sums, more)) in self
+            .squares
+            .chunks_exact_mut(d)
+            .zip(squares.chunks_exact(d))
+            .enumerate()
+        {
+            sums[i..]
+                .iter_mut()
+                .zip(&more[i..])
+                .for_each(|(s, x)| *s += f64::from(*x));
+        }
+        if gaps.iter().any(|g| *g != 0.0) {
+            let drift = product([rows, d, d], inputs, &gaps);
+            self.drift
+                .iter_mut()
+                .zip(drift)
+                .for_each(|(s, x)| *s += f64::from(x));
+        }
+    }
+
+    /// What the errors do to the outputs of these weights, one row of `dim` for each channel; all inputs are there, and are not centred.
+    pub fn weighted(&mut self, weights: &[f32], product: Product<'_>) {
+        let (d, channels) = (self.dim, self.channels);
+        if weights.len() != d * channels || d == 0 {
+            return;
+        }
+        let turned = |rows: usize, columns: usize, of: &dyn Fn(usize, usize) -> f32| -> Vec<f32> {
+            (0..rows * columns)
+                .map(|i| of(i / columns, i % columns))
+                .collect()
+        };
+        let by_input = turned(d, channels, &|k, c| weights[c * d + k]);
+        let drift = turned(d, d, &|k, i| self.drift[i * d + k] as f32);
+        let cross = product([d, channels, d], &by_input, &drift);
+        self.cross
+            .iter_mut()
+            .zip(cross)
+            .for_each(|(s, x)| *s = f64::from(x));
+        for (missing, w) in self.missing.iter_mut().zip(weights.chunks_exact(d)) {
+            *missing = w.iter().zip(&self.gaps).map(|(w, gap)| f64::from(*w) * gap).sum();
+        }
+        self.drift = Vec::new();
+    }
+
+    /// The sums of both, which have met their weights.
     #[must_use]
     pub fn plus(mut self, other: &Moments) -> Self {
         let share = other.count as f64 / (self.count + other.count).max(1) as f64;
@@ -135,8 +189,7 @@ impl Moments {
     /// H in the order given, with a share of its mean diagonal added to the diagonal.
     pub(super) fn ordered(&self, order: &[usize], damping: f64) -> Vec<f64> {
         let d = self.dim;
-        let mean = (0..d).map(|i| self.energy(i)).sum::<f64>() / d as f64;
-        let damp = if mean > 0.0 { damping * mean } else { 1.0 };
+        let damp = self.damp(damping);
         let mut h = vec![0.0; d * d];
         for (i, &a) in order.iter().enumerate() {
             for (j, &b) in order.iter().enumerate().skip(i) {
@@ -147,31 +200,29 @@ impl Moments {
         h
     }
 
+    /// H, damped, all of it.
+    pub(super) fn into_damped(mut self) -> Vec<f64> {
+        let d = self.dim;
+        let damp = self.damp(DAMPING);
+        for i in 0..d {
+            self.squares[i * d + i] += damp;
+            for j in 0..i {
+                self.squares[i * d + j] = self.squares[j * d + i];
+            }
+        }
+        self.squares
+    }
+
+    /// What is added to the diagonal: a share of its mean.
+    fn damp(&self, share: f64) -> f64 {
+        let mean = (0..self.dim).map(|i| self.energy(i)).sum::<f64>() / self.dim as f64;
+        if mean > 0.0 { share * mean } else { 1.0 }
+    }
+
     /// R with H = RᵀR, H damped and in the order given.
     pub(super) fn root(&self, order: &[usize]) -> Option<Vec<f64>> {
         cholesky(self.ordered(order, DAMPING), self.dim)
     }
-}
-
-fn sum(x: &[f32]) -> f64 {
-    x.iter().map(|x| f64::from(*x)).sum()
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; 16];
-    let (left, right) = (a.chunks_exact(16), b.chunks_exact(16));
-    let rest: f32 = left
-        .remainder()
-        .iter()
-        .zip(right.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    for (x, y) in left.zip(right) {
-        for (s, (x, y)) in sums.iter_mut().zip(x.iter().zip(y)) {
-            *s += x * y;
-        }
-    }
-    sums.iter().sum::<f32>() + rest
 }
 
 /// Rows of a root that are found before the rows below take them into account: each of those is then read once for all of them.
@@ -241,7 +292,8 @@ mod tests {
     fn the_root_gives_the_moments_back_and_solves() {
         let x = inputs(7, 50, 5);
         let mut moments = Moments::new(5, 1);
-        moments.add(&x, &x, &[1.0; 5]);
+        moments.add(&x, &x, &product);
+        moments.weighted(&[1.0; 5], &product);
         assert!(moments.cross.iter().all(|c| *c == 0.0));
         let order = [0, 1, 2, 3, 4];
         let h = moments.ordered(&order, DAMPING);
@@ -265,7 +317,7 @@ mod tests {
         let dim = 2 * PANEL + 7;
         let x = inputs(3, 4 * dim, dim);
         let mut moments = Moments::new(dim, 1);
-        moments.add(&x, &x, &vec![1.0; dim]);
+        moments.add(&x, &x, &product);
         let order: Vec<usize> = (0..dim).rev().collect();
         let h = moments.ordered(&order, DAMPING);
         let r = moments.root(&order).unwrap();
@@ -286,7 +338,8 @@ mod tests {
         );
         let sums = |from: usize, to: usize| {
             let mut m = Moments::new(4, 2);
-            m.add(&x[from * 4..to * 4], &y[from * 4..to * 4], &w);
+            m.add(&x[from * 4..to * 4], &y[from * 4..to * 4], &product);
+            m.weighted(&w, &product);
             m
         };
         let (mut whole, mut halves) = (sums(0, 300), sums(0, 100).plus(&sums(100, 300)));
@@ -311,7 +364,7 @@ mod tests {
     fn inputs_that_never_change_have_no_spread() {
         let mut moments = Moments::new(3, 1);
         let x = [0.1, 7.3, -5.0].repeat(1000);
-        moments.add(&x, &x, &[1.0; 3]);
+        moments.add(&x, &x, &product);
         moments.centre();
         assert!(moments.squares.iter().all(|s| s.abs() < 1e-2));
         assert!((0..3).all(|i| moments.energy(i) >= 0.0));
