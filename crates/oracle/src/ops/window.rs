@@ -5,7 +5,11 @@ use graph::{Conv, ConvTranspose, Padding, Pool};
 use super::support::Answer;
 
 /// Longer axes, windows and paddings are those of no picture; sums of a few of them stay far from overflow.
-const LONGEST: usize = if usize::BITS > 40 { 1 << 40 } else { usize::MAX >> 4 };
+const LONGEST: usize = if usize::BITS > 40 {
+    1 << 40
+} else {
+    usize::MAX >> 4
+};
 
 /// One spatial axis of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
