@@ -67,10 +67,12 @@ pub(super) struct Eight(Mutex<BTreeMap<NodeId, Layer>>);
 impl Eight {
     fn of(&self, graph: &Graph, plan: &Plan, workers: Team<'_>) -> Result<BTreeMap<NodeId, Layer>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut missing = plan.clone();
         // How a weight is stored that several layers read depends on the whole plan.
         let stands = |t: &WeightTask| !t.shared && known.get(&t.node).is_some_and(|l| l.task == *t);
-        missing.weights.retain(|t| !stands(t));
+        let missing = Plan {
+            weights: plan.weights.iter().filter(|t| !stands(t)).cloned().collect(),
+            ..Plan::default()
+        };
         known.extend(weights::project(
             graph,
             &missing,
@@ -228,6 +230,72 @@ impl Sums {
         Trial {
             agreement: self.agreement.value(),
             output_error: relative(&self.squares),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use graph::{Conv, Op, Padding, Unary};
+    use quant::annotate::{Request, plan};
+
+    /// x → a → Relu → b → Relu → c → y, where a and b read one weight.
+    fn network() -> Graph {
+        let mut graph = Graph::new("t");
+        let shape = |dims: [usize; 4]| Some(dims.map(Some).to_vec());
+        let x = graph.add_value("x", Some(tensor::DType::F32), shape([1, 4, 5, 5]));
+        graph.inputs.push(x);
+        let weight = |graph: &mut Graph, seed: usize| {
+            let values: Vec<f32> = (0..16).map(|i| ((i * 7919 + seed) % 31) as f32 - 15.0).collect();
+            graph.add_constant("w", Tensor::new(vec![4, 4, 1, 1], values).unwrap())
+        };
+        let (shared, own) = (weight(&mut graph, 0), weight(&mut graph, 5));
+        let mut at = x;
+        for (name, weight) in [("a", shared), ("b", shared), ("c", own)] {
+            let conv = Op::Conv(Conv {
+                kernel: vec![1, 1],
+                strides: vec![1, 1],
+                dilations: vec![1, 1],
+                padding: Padding::Valid,
+                group: 1,
+            });
+            at = graph.add_node(conv, &[at, weight], name);
+            at = graph.add_node(Op::Unary(Unary::Relu), &[at], &format!("{name}_relu"));
+        }
+        graph.outputs.push(at);
+        graph
+    }
+
+    #[test]
+    fn weights_that_candidates_share_are_those_of_each_alone() {
+        let graph = network();
+        let (pool, control) = (Pool::new(2), Control::default());
+        let workers = (&pool, &control);
+        let request = |float: &[&str]| Request {
+            grid: "int8".parse().unwrap(),
+            project: ProjectOptions::default(),
+            act_bits: 8,
+            observer: quant::calibrate::ObserverKind::MinMax,
+            rules: Vec::new(),
+            float_layers: float
+                .iter()
+                .map(|name| graph.nodes.iter().position(|n| n.name == *name).unwrap())
+                .collect(),
+        };
+        // Layers go and come again; with `a` in float the weight that it shares belongs to `b` alone.
+        let plans = [&[][..], &["a"], &["c"], &["a", "c"], &[]].map(|f| plan(&graph, &request(f)).unwrap());
+        assert_eq!(plans.each_ref().map(|p| p.weights.len()), [3, 2, 2, 1, 3]);
+        let shared = Eight::default();
+        for (k, plan) in plans.iter().enumerate() {
+            let alone = weights::project(&graph, plan, &ProjectOptions::default(), workers).unwrap();
+            let found = shared.of(&graph, plan, workers).unwrap();
+            assert!(found.keys().eq(alone.keys()), "{k}");
+            for (n, layer) in &alone {
+                let found = &found[n];
+                assert_eq!(found.weight, layer.weight, "{k}, node {n}");
+                assert_eq!(found.stored_once, layer.stored_once, "{k}, node {n}");
+            }
         }
     }
 }
