@@ -40,10 +40,7 @@ fn hashes_of_models_and_recipes_are_the_manifests() {
         }
         bytes += file.len();
     }
-    assert!(
-        bytes <= 300_000,
-        "{bytes} bytes of other systems are embedded"
-    );
+    assert!(bytes <= 300_000, "{bytes} bytes of other systems are embedded");
 }
 
 /// The recipe that each file holds is the one of the repository, with no override.

@@ -31,11 +31,11 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 96 by 96 pixels in 30 bands.
+    /// 128 by 128 pixels in 30 bands.
     fn default() -> Self {
         Options {
-            rows: 96,
-            columns: 96,
+            rows: 128,
+            columns: 128,
             bands: 30,
         }
     }
@@ -179,7 +179,7 @@ mod tests {
         let one = scene(1, &options);
         assert_eq!(one, scene(1, &options));
         assert_ne!(one.labels, scene(2, &options).labels);
-        assert_eq!(one.cube.shape, [96, 96, 30]);
+        assert_eq!(one.cube.shape, [128, 128, 30]);
         assert!(one.cube.values.iter().all(|v| v.is_finite()));
         for part in [Part::Train, Part::Validation, Part::Test] {
             let mut seen = [0; NAMES.len()];

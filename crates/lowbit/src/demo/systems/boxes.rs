@@ -11,8 +11,9 @@ use crate::pictures::input_of_picture;
 use crate::report::page::Jpeg;
 use crate::{Model, Result, inspect, text};
 
-/// Scenes of which the page shows boxes.
-const SHOWN: usize = 3;
+/// Scenes of which the page shows boxes, and how many of them in a row.
+const SHOWN: usize = 4;
+const ABREAST: usize = 2;
 
 pub(super) fn judge(
     system: &System,
@@ -36,15 +37,15 @@ pub(super) fn judge(
     let faster = by_turns(&[float, model], &given.bench(), progress)?[1].1;
     let classes = &model.head()?.classes;
     let mut pictures = Vec::new();
-    for scene in given.scenes.iter().take(SHOWN.min(given.options.shown)) {
+    for scenes in given.scenes[..SHOWN.min(given.options.shown)].chunks(ABREAST) {
         let mut row = Vec::new();
-        // Of the models that looked at the scene, the float one was the first and this one is the last.
-        for (name, found) in [("float", scene.found.first()), (&system.name, scene.found.last())] {
-            let found = found.map_or(&[][..], Vec::as_slice);
-            row.push((
-                name.to_string(),
-                Jpeg::of(&annotated(&scene.picture, found, classes))?,
-            ));
+        for scene in scenes {
+            // Of the models that looked at the scene, the float one was the first and this one is the last.
+            for (name, found) in [("float", scene.found.first()), (&system.name, scene.found.last())] {
+                let found = found.map_or(&[][..], Vec::as_slice);
+                let picture = annotated(&scene.picture, found, classes);
+                row.push((name.to_string(), Jpeg::of(&picture)?));
+            }
         }
         pictures.push(row);
     }

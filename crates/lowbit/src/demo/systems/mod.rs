@@ -123,7 +123,7 @@ impl SystemRow {
             } => {
                 let loss = against_float.map_or_else(String::new, |i| {
                     let (least, most) = (-100.0 * i.high, -100.0 * i.low);
-                    format!("; {least:.1} to {most:.1} points below float (95 %)")
+                    format!("; loss against float {least:.1}…{most:.1} points (95 %)")
                 });
                 format!(
                     "{:.0} % of {} groups of weights are zeros, the rest is ternary{loss}; {faster:.2} × as fast as float",

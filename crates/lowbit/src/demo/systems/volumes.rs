@@ -14,8 +14,9 @@ use crate::{Error, Model, Result, text};
 /// There is a volume for so many of the detectors' scenes.
 const SCENES: usize = 8;
 
-/// Volumes of which the page shows a slice.
-const SHOWN: usize = 3;
+/// Volumes of which the page shows a slice, and how many of them in a row.
+const SHOWN: usize = 4;
+const ABREAST: usize = 2;
 
 pub(super) fn judge(
     system: &System,
@@ -42,7 +43,10 @@ pub(super) fn judge(
         if i < SHOWN.min(given.options.shown) {
             let index = overlay::fullest(case.shape, &case.labels, 0);
             let nothing = vec![0; mask.len()];
-            let mut row = Vec::new();
+            let mut row: Vec<(String, Jpeg)> = match i % ABREAST {
+                0 => Vec::new(),
+                _ => pictures.pop().unwrap_or_default(),
+            };
             for (caption, over) in [("scan", &nothing), ("truth", &case.labels), ("found", &mask)] {
                 let slice = overlay::slice(case.shape, &case.voxels, over, 0, index)?;
                 row.push((caption.to_string(), Jpeg::of(&slice)?));
