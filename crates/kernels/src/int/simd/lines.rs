@@ -82,6 +82,57 @@ pub(super) fn begin<const BITS: i32>(acc: V, bias: V, plane: usize, planes: usiz
     }
 }
 
+/// What the last digit begins with: the bias, where it is not added behind a multiplication.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn first_bias(call: &LineCall<'_>, bias: V) -> V {
+    if call.low == 0 { bias } else { zero() }
+}
+
+/// Sums of levels that were divided by 2^low, the bias and the listed levels; inputs are elements of `unit` bytes.
+///
+/// # Safety
+/// As [`line`], for MR pixels from `p` on.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn multiplied<const MR: usize, const NV: usize>(
+    acc: &[[V; NV]; MR],
+    call: &LineCall<'_>,
+    unit: usize,
+    p: usize,
+) -> [[V; NV]; MR] {
+    let mut sums = *acc;
+    let low = _mm_cvtsi32_si128(call.low as i32);
+    // SAFETY: `bias` holds a register for each of the sums'; the caller's promise covers the input of every weight, listed or not.
+    unsafe {
+        for v in 0..NV {
+            let bias = load(call.bias.add(v * LANES));
+            for m in 0..MR {
+                sums[m][v] = _mm256_add_epi32(_mm256_sll_epi32(sums[m][v], low), bias);
+            }
+        }
+        if !call.listed.is_empty() {
+            let mut listed = sums;
+            add_listed(listed.as_flattened_mut(), NV * LANES, call, unit, p);
+            sums = listed;
+        }
+    }
+    sums
+}
+
+/// Adds the listed levels to sums, `lanes` of a pixel, of pixels from `p` on.
+///
+/// # Safety
+/// As [`multiplied`].
+#[inline(never)]
+unsafe fn add_listed(sums: &mut [V], lanes: usize, call: &LineCall<'_>, unit: usize, p: usize) {
+    // SAFETY: registers of eight numbers; the caller's promise.
+    unsafe {
+        let sums = std::slice::from_raw_parts_mut(sums.as_mut_ptr().cast::<i32>(), sums.len() * LANES);
+        call.add_listed(sums, lanes, p, unit);
+    }
+}
+
 /// A dense line; NV registers of output channels.
 ///
 /// # Safety
@@ -134,7 +185,7 @@ unsafe fn tile<const MR: usize, const NV: usize, const K: u8, const E: u8>(
         let mut w = call.weights;
         for plane in 0..call.planes {
             for v in 0..NV {
-                let bias = load(call.bias.add(v * LANES));
+                let bias = first_bias(call, load(call.bias.add(v * LANES)));
                 for m in 0..MR {
                     acc[m][v] = match K {
                         PAIRS => begin::<16>(acc[m][v], bias, plane, call.planes),
@@ -207,6 +258,9 @@ unsafe fn tile<const MR: usize, const NV: usize, const K: u8, const E: u8>(
                 }
             }
         }
+        if call.low > 0 {
+            acc = multiplied(&acc, call, if K == PAIRS { 2 } else { 1 }, p);
+        }
         // Constants of the longer endings would take registers from the sums above.
         match E {
             TABLE | FUNCTION => end_apart::<MR, NV, E>(&copied(&acc), call, finish, p),
@@ -254,7 +308,7 @@ unsafe fn depthwise_tiles<const E: u8>(call: &LineCall<'_>) {
 unsafe fn depthwise_tile<const P: usize, const E: u8>(call: &LineCall<'_>, finish: &Finish<'_>, p: usize) {
     // SAFETY: constants are 16 values, weights 64 bytes per pair; each pixel plus shift has 32 readable bytes.
     unsafe {
-        let bias = [load(call.bias), load(call.bias.add(LANES))];
+        let bias = [load(call.bias), load(call.bias.add(LANES))].map(|bias| first_bias(call, bias));
         let mut acc = [[zero(); 2]; P];
         let first = call.x.add(p * call.step);
         let mut w = call.weights;
@@ -274,6 +328,9 @@ unsafe fn depthwise_tile<const P: usize, const E: u8>(call: &LineCall<'_>, finis
                 }
                 w = w.add(64);
             }
+        }
+        if call.low > 0 {
+            acc = multiplied(&acc, call, 2, p);
         }
         match E {
             TABLE | FUNCTION => depthwise_end_apart::<P, E>(&copied(&acc), call, finish, p),

@@ -91,7 +91,7 @@ unsafe fn tile<const MR: usize, const P: usize, const LISTED: bool, const E: u8>
         let quads = if LISTED { 1 } else { call.quads };
         for plane in 0..call.planes {
             for n in 0..P {
-                let bias = load(call.bias.add(n * LANES));
+                let bias = first_bias(call, load(call.bias.add(n * LANES)));
                 for m in 0..MR {
                     acc[m][n] = begin(acc[m][n], bias, plane, call.planes);
                 }
@@ -114,6 +114,19 @@ unsafe fn tile<const MR: usize, const P: usize, const LISTED: bool, const E: u8>
                     }
                     w = w.add(64);
                 }
+            }
+        }
+        if call.low > 0 {
+            for n in 0..P {
+                let bias = load(call.bias.add(n * LANES));
+                for m in 0..MR {
+                    acc[m][n] = multiplied(acc[m][n], call.low, bias);
+                }
+            }
+            if !call.listed.is_empty() {
+                let mut sums = acc;
+                listed(call, sums.as_flattened_mut(), P * LANES, p);
+                acc = sums;
             }
         }
         let each = 4 / P;
@@ -141,6 +154,33 @@ fn begin(acc: V, bias: V, plane: usize, planes: usize) -> V {
         _mm512_add_epi32(above, bias)
     } else {
         above
+    }
+}
+
+/// What the last digit begins with: the bias, where it is not added behind a multiplication.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn first_bias(call: &LineCall<'_>, bias: V) -> V {
+    if call.low == 0 { bias } else { zero() }
+}
+
+/// Sums of levels that were divided by 2^low, and the bias.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn multiplied(acc: V, low: u32, bias: V) -> V {
+    _mm512_add_epi32(_mm512_sll_epi32(acc, _mm_cvtsi32_si128(low as i32)), bias)
+}
+
+/// Adds the listed levels to sums, `lanes` of a pixel, of pixels from `p` on.
+///
+/// # Safety
+/// As [`line`].
+#[inline(never)]
+unsafe fn listed(call: &LineCall<'_>, sums: &mut [V], lanes: usize, p: usize) {
+    // SAFETY: registers of 16 numbers; the caller's promise covers the input of every weight, listed or not.
+    unsafe {
+        let sums = std::slice::from_raw_parts_mut(sums.as_mut_ptr().cast::<i32>(), sums.len() * LANES);
+        call.add_listed(sums, lanes, p, 1);
     }
 }
 
@@ -187,7 +227,7 @@ unsafe fn narrow_tile<const MR: usize, const E: u8>(call: &LineCall<'_>, finish:
         let mut w = call.weights;
         for plane in 0..call.planes {
             for m in 0..MR {
-                acc[m] = begin(acc[m], bias, plane, call.planes);
+                acc[m] = begin(acc[m], first_bias(call, bias), plane, call.planes);
             }
             for &shift in call.shifts {
                 // Behind the last pixel, that one again.
@@ -204,6 +244,16 @@ unsafe fn narrow_tile<const MR: usize, const E: u8>(call: &LineCall<'_>, finish:
                     }
                     w = w.add(64);
                 }
+            }
+        }
+        if call.low > 0 {
+            for m in 0..MR {
+                acc[m] = multiplied(acc[m], call.low, bias);
+            }
+            if !call.listed.is_empty() {
+                let mut sums = acc;
+                listed(call, &mut sums, LANES / 2, p);
+                acc = sums;
             }
         }
         for m in (0..MR).step_by(4) {

@@ -102,7 +102,7 @@ macro_rules! vnni256 {
                     let quads = if LISTED { 1 } else { call.quads };
                     for plane in 0..call.planes {
                         for v in 0..NV {
-                            let bias = load(call.bias.add(v * LANES));
+                            let bias = lines::first_bias(call, load(call.bias.add(v * LANES)));
                             for m in 0..MR {
                                 acc[m][v] = lines::begin::<8>(acc[m][v], bias, plane, call.planes);
                             }
@@ -122,6 +122,9 @@ macro_rules! vnni256 {
                                 w = w.add(64);
                             }
                         }
+                    }
+                    if call.low > 0 {
+                        acc = lines::multiplied(&acc, call, 1, p);
                     }
                     match E {
                         TABLE | FUNCTION => end_apart::<MR, NV, E>(&copied(&acc), call, finish, p),

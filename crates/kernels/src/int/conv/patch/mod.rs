@@ -12,11 +12,13 @@ use crate::split::Parts;
 use crate::{ConvShape, Out, Pixels, Pool};
 
 mod lay;
+mod low;
 mod pack;
 mod row;
 mod skip;
 
 use lay::Lay;
+use low::Low;
 use pack::Line;
 pub(crate) use row::{Ending, Function, LineCall, Listed, PatchRow, Tiles};
 use skip::Kept;
@@ -37,6 +39,7 @@ pub(crate) struct Patched {
     body: Body,
     /// Digits of a level.
     planes: usize,
+    low: Low,
     weights: Vec<Line>,
     /// Which lines of weights there are, where lines of zeros are left out.
     kept: Option<Kept>,
@@ -82,7 +85,10 @@ impl std::fmt::Debug for Patched {
 }
 impl Patched {
     pub(crate) fn packed_bytes(&self) -> usize {
-        self.weights.len() * 64 + self.bias.len() * 8 + self.kept.as_ref().map_or(0, Kept::bytes)
+        self.weights.len() * 64
+            + self.bias.len() * 8
+            + self.low.bytes()
+            + self.kept.as_ref().map_or(0, Kept::bytes)
     }
 
     /// Lines and pixels of a line of a task.
@@ -270,6 +276,7 @@ impl Patched {
                 }
             })
             .collect();
+        let segments_at = &shifts[..];
         let each = self.planes * segments * quads;
         let lines = self.kept.as_ref().map(|kept| (kept, kept.shifts(&shifts)));
         let kernels = self.row.listed.filter(|_| lines.is_some()).unwrap_or(Listed {
@@ -290,6 +297,10 @@ impl Patched {
             } else {
                 kernels.half
             });
+            let unit_panels = width.div_ceil(PANEL);
+            let listed = self
+                .low
+                .entries(unit..unit + unit_panels, segments_at, self.row.unit());
             let (first, shifts, quads, panel_lines) = match &lines {
                 Some((kept, shifts)) => {
                     let (first, shifts) = kept.block(unit, shifts);
@@ -304,6 +315,8 @@ impl Patched {
                     shifts,
                     quads,
                     planes: self.planes,
+                    low: self.low.bits,
+                    listed: &listed,
                     panel: panel_lines * size_of::<Line>(),
                     weights: self.weights[first..].as_ptr().cast(),
                     bias: self.bias[unit * PANEL..].as_ptr(),
@@ -320,7 +333,7 @@ impl Patched {
                 // `width` per pixel.
                 unsafe { kernel(&call) };
             }
-            unit += width.div_ceil(PANEL);
+            unit += unit_panels;
         }
     }
 
@@ -464,6 +477,8 @@ impl Patched {
             shifts,
             quads: 0,
             planes: self.planes,
+            low: self.low.bits,
+            listed: &[],
             panel: 0,
             weights: self.weights[block * lines..].as_ptr().cast(),
             bias: self.bias[block * size..].as_ptr(),

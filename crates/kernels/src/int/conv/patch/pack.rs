@@ -1,6 +1,8 @@
 //! Weights of a layer in the order in which a row reads them.
 
-use super::{Body, PANEL, PatchRow, Patched};
+use std::borrow::Cow;
+
+use super::{Body, Low, PANEL, PatchRow, Patched};
 use crate::ConvShape;
 use crate::int::conv::digits::digit;
 use crate::int::conv::{Epilogue, Output, most};
@@ -87,7 +89,7 @@ impl Patched {
         row: &'static PatchRow,
         shape: ConvShape,
         body: Body,
-        planes: u32,
+        (planes, low): (u32, Low),
         lines: usize,
         channels: usize,
     ) -> Patched {
@@ -96,6 +98,7 @@ impl Patched {
             shape,
             body,
             planes: planes as usize,
+            low,
             weights: vec![Line([0; 64]); planes as usize * lines],
             kept: None,
             bias: vec![0; channels],
@@ -123,9 +126,18 @@ impl Patched {
             joined,
         };
         let all = groups * panels;
-        let planes = row.planes(most(levels));
+        let low = Low::of(row, levels, all * segments * quads, false);
+        let bits = low.bits;
+        let planes = row.planes(most(levels) >> bits);
         let each_panel = planes as usize * segments * quads;
-        let mut packed = Patched::zeroed(row, shape, body, planes, all * segments * quads, all * PANEL);
+        let mut packed = Patched::zeroed(
+            row,
+            shape,
+            body,
+            (planes, low),
+            all * segments * quads,
+            all * PANEL,
+        );
         let each = kd * kh * kw * cin;
         for o in 0..channels {
             let (panel, n) = (o / cout * panels + o % cout / PANEL, o % cout % PANEL);
@@ -137,6 +149,10 @@ impl Patched {
             // The bound of i32 covers the bias, with the zero point's share too.
             packed.bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
             packed.multiplier[panel * PANEL + n] = epilogue.multiplier[o];
+            let levels = &match bits {
+                0 => Cow::Borrowed(levels),
+                _ => Cow::Owned(packed.low.divide(levels, len.max(1), (panel, n))),
+            }[..];
             for plane in 0..planes {
                 let digits: Vec<i32>;
                 let levels = match planes {
@@ -188,8 +204,10 @@ impl Patched {
         let blocks = if flat { period } else { channels.div_ceil(block) };
         let body = Body::Depthwise { blocks, flat, paired };
         let all = blocks * products * outputs * lines;
-        let planes = row.planes(most(levels));
-        let mut packed = Patched::zeroed(row, shape, body, planes, all, blocks * block);
+        let low = Low::of(row, levels, all, true);
+        let bits = low.bits;
+        let planes = row.planes(most(levels) >> bits);
+        let mut packed = Patched::zeroed(row, shape, body, (planes, low), all, blocks * block);
         for at in 0..blocks * block {
             let element = at / block * block + row.channel(at % block);
             let c = if flat { element % channels } else { element };
@@ -201,10 +219,11 @@ impl Patched {
                 };
                 packed.bias[at] = (epilogue.bias[c] - shift) as i32;
                 packed.multiplier[at] = epilogue.multiplier[c];
+                let levels: Vec<i32> = levels.iter().map(|l| l >> bits).collect();
                 for plane in 0..planes as usize {
                     let digits = match planes {
-                        1 => levels.to_vec(),
-                        _ => digits_of(levels, planes - 1 - plane as u32, row),
+                        1 => levels.clone(),
+                        _ => digits_of(&levels, planes - 1 - plane as u32, row),
                     };
                     for (&level, places) in digits.iter().zip(&places) {
                         for &[product, output, tap] in places {

@@ -1,5 +1,6 @@
 //! What a registry row does: a line of output pixels from a patch.
 
+use super::low::Entry;
 use crate::float::Activation;
 use crate::int::Edge;
 use crate::int::conv::digits;
@@ -124,6 +125,9 @@ pub(crate) struct LineCall<'a> {
     /// Digits of a level, of 8 bits where elements are bytes and of 16 where they are twice as wide: the weights are there for each of them, the highest
     /// first, and what it gave counts as many times more as a digit has values.
     pub(crate) planes: usize,
+    /// Sums of all digits count 2^low times as much before the bias is added, and then the listed levels times their inputs: dense alone has such.
+    pub(crate) low: u32,
+    pub(crate) listed: &'a [Entry],
     /// Dense: bytes from a panel's weights to the next one's.
     pub(crate) panel: usize,
     /// Lines of 64 bytes, for each digit. Dense: [segment][quad][channel][4 bytes]. Depthwise: [product][channel][taps], channels as below.
@@ -188,6 +192,30 @@ pub(crate) struct Tiles {
     /// Bytes of a pixel, and pixels, that are read at a time, whatever their number.
     pub(crate) depth: usize,
     pub(crate) pixels: usize,
+}
+
+impl LineCall<'_> {
+    /// Adds the listed levels to sums, `lanes` of each pixel from `p` on.
+    ///
+    /// # Safety
+    /// Each of those pixels plus each shift has a readable element of `unit` bytes: a code, or a difference of 16 bits.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    pub(crate) unsafe fn add_listed(&self, sums: &mut [i32], lanes: usize, p: usize, unit: usize) {
+        let pixels = self.pixels.saturating_sub(p).min(sums.len() / lanes);
+        for entry in self.listed {
+            for m in 0..pixels {
+                // SAFETY: the caller's promise.
+                let x = unsafe {
+                    let x = self.x.add((p + m) * self.step + entry.shift);
+                    match unit {
+                        1 => i32::from(*x),
+                        _ => i32::from(x.cast::<i16>().read_unaligned()),
+                    }
+                };
+                sums[m * lanes + entry.lane] += entry.level * x;
+            }
+        }
+    }
 }
 
 impl PatchRow {
