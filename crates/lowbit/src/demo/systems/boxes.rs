@@ -50,8 +50,9 @@ pub(super) fn judge(
         pictures.push(row);
     }
     let layers = inspected.layers.iter().filter_map(|l| {
-        let pruned = l.pruned.as_ref()?;
-        Some(vec![l.name.clone(), format!("{:.0} %", 100.0 * pruned.share)])
+        let p = l.pruned.as_ref()?;
+        let zeros = p.share + (1.0 - p.share) * p.zeros;
+        Some(vec![l.name.clone(), format!("{:.0} %", 100.0 * zeros)])
     });
     let resamples = 1000;
     Ok(Outcome {
@@ -82,7 +83,7 @@ pub(super) fn judge(
                 crate::demo::DRAWN
             ),
             pictures,
-            columns: ["layer", "groups of zeros"],
+            columns: ["layer", "zeros, in groups and single"],
             rows: layers.collect(),
         },
     })
