@@ -92,7 +92,7 @@ fn elements(input: &Input) -> Result<usize, PrepareError> {
     let (width, height) = (input.width, input.height);
     match tensor::numel(&[3, height, width]) {
         // The bytes must fit too; 2^40 elements are beyond any machine this runs on.
-        Ok(n) if n > 0 && n < 1 << 40 => Ok(n),
+        Ok(n) if n > 0 && (n as u64) < 1 << 40 => Ok(n),
         _ => Err(PrepareError::Size { width, height }),
     }
 }

@@ -7,6 +7,10 @@ use std::sync::OnceLock;
 #[allow(missing_docs)]
 pub enum Isa {
     Scalar,
+    Simd128,
+    Neon,
+    DotProd,
+    I8mm,
     Avx2,
     AvxVnni,
     Avx512Vnni,
@@ -14,13 +18,24 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// All, worst to best.
-    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni, Isa::Amx];
+    /// All of this architecture, worst to best.
+    #[cfg(target_arch = "x86_64")]
+    pub const ALL: &[Isa] = &[Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni, Isa::Amx];
+    /// All of this architecture, worst to best.
+    #[cfg(target_arch = "aarch64")]
+    pub const ALL: &[Isa] = &[Isa::Scalar, Isa::Neon, Isa::DotProd, Isa::I8mm];
+    /// All of this architecture, worst to best.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub const ALL: &[Isa] = &[Isa::Scalar, Isa::Simd128];
 
     /// Name as in `LOWBIT_ISA`, flags and tables.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
+            Isa::Simd128 => "simd128",
+            Isa::Neon => "neon",
+            Isa::DotProd => "dotprod",
+            Isa::I8mm => "i8mm",
             Isa::Avx2 => "avx2",
             Isa::AvxVnni => "avxvnni",
             Isa::Avx512Vnni => "avx512vnni",
@@ -30,16 +45,18 @@ impl Isa {
 
     /// The instruction set of that name.
     pub fn parse(name: &str) -> Option<Isa> {
-        Isa::ALL.into_iter().find(|isa| isa.name() == name)
+        Isa::ALL.iter().copied().find(|isa| isa.name() == name)
     }
 
-    /// Whether this CPU runs it. AVX2 implies FMA; AVX-512 means F, BW, VL, DQ, VBMI and VNNI; AMX means its INT8 tiles beside all of these.
+    /// Whether this CPU runs it. AVX2 implies FMA; AVX-512 means F, BW, VL, DQ, VBMI and VNNI; AMX means its INT8 tiles beside all of these,
+    /// I8MM dot products of signed bytes, too.
     pub fn is_available(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             match self {
                 Isa::Scalar => true,
+                Isa::Simd128 | Isa::Neon | Isa::DotProd | Isa::I8mm => false,
                 Isa::Avx2 => avx2,
                 Isa::AvxVnni => avx2 && is_x86_feature_detected!("avxvnni"),
                 Isa::Avx512Vnni => {
@@ -53,15 +70,30 @@ impl Isa {
                 Isa::Amx => Isa::Avx512Vnni.is_available() && crate::int::amx::allowed(),
             }
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
         {
-            self == Isa::Scalar
+            let dot = std::arch::is_aarch64_feature_detected!("dotprod");
+            match self {
+                Isa::Scalar | Isa::Neon => true,
+                Isa::DotProd => dot,
+                Isa::I8mm => dot && std::arch::is_aarch64_feature_detected!("i8mm"),
+                _ => false,
+            }
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        {
+            // A build for WebAssembly has it or has not.
+            self == Isa::Scalar || self == Isa::Simd128 && cfg!(target_feature = "simd128")
         }
     }
 
     /// Those this CPU runs, worst to best; never empty.
     pub fn usable() -> Vec<Isa> {
-        Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+        Isa::ALL
+            .iter()
+            .copied()
+            .filter(|isa| isa.is_available())
+            .collect()
     }
 
     /// The best one, or the one that `LOWBIT_ISA` names where this CPU has it.

@@ -4,6 +4,9 @@
 //! pictures have leading spatial axes of 1. Weights come in ONNX order and are packed when a kernel object is made:
 //! packed formats are private to this crate.
 
+// Most rows are of x86-64; what only they use is left over elsewhere.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_imports))]
+
 mod broadcast;
 #[cfg(feature = "cuda")]
 pub mod cuda;

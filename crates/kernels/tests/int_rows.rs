@@ -86,7 +86,7 @@ fn check_rows(shape: &ConvShape, transposed: bool, levels: &[i32], epilogue: &Ep
 
 #[test]
 fn every_required_instruction_set_ran() {
-    for isa in Isa::ALL.into_iter().filter(|isa| !isa.is_available()) {
+    for isa in Isa::ALL.iter().filter(|isa| !isa.is_available()) {
         println!("SKIPPED {}: this CPU lacks it", isa.name());
         assert!(
             !testing::required(isa.name()),

@@ -6,7 +6,7 @@ use kernels::{Isa, Pool};
 #[test]
 fn every_arithmetic_of_this_cpu_has_a_rate_and_no_other() {
     let pool = Pool::new(2);
-    for isa in Isa::ALL {
+    for isa in Isa::ALL.iter().copied() {
         for arithmetic in Arithmetic::ALL {
             let first = match arithmetic {
                 Arithmetic::Dot => Isa::AvxVnni,

@@ -70,7 +70,7 @@ pub fn doctor(threads: usize) -> Result<Doctor> {
     check_isa()?;
     let onnx = graph::onnx::Limits::default();
     let chosen = Isa::best();
-    let isas = Isa::ALL.map(|isa| IsaState {
+    let isas = Isa::ALL.iter().map(|&isa| IsaState {
         name: isa.name(),
         usable: isa.is_available(),
         chosen: isa == chosen,
@@ -82,7 +82,7 @@ pub fn doctor(threads: usize) -> Result<Doctor> {
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         cores,
         features: features(),
-        isas: isas.to_vec(),
+        isas: isas.collect(),
         kernels: kernels::int::registry()
             .map(|k| (k.name, k.is_available()))
             .collect(),

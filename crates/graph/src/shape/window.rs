@@ -261,7 +261,11 @@ pub(super) fn wrong_rank(have: usize, want: usize) -> ShapeFault {
 }
 
 /// Longer axes, windows and paddings are those of no picture; sums of a few of them stay far from overflow.
-pub(super) const LONGEST: usize = 1 << 40;
+pub(super) const LONGEST: usize = if usize::BITS > 40 {
+    1 << 40
+} else {
+    usize::MAX >> 4
+};
 
 pub(super) fn too_large() -> ShapeFault {
     ShapeFault::bad("kernel, stride, dilation and padding give a size beyond what a machine can address")

@@ -102,6 +102,7 @@ impl Kernel {
                 Some("w4acc16") => Arithmetic::ShortSums,
                 _ => Arithmetic::Words,
             }),
+            (Isa::Neon | Isa::Simd128, KernelOp::Conv) => Some(Arithmetic::Words),
             (Isa::Amx, KernelOp::Conv) => Some(Arithmetic::Tiles),
             (_, KernelOp::Conv) => Some(Arithmetic::Dot),
             _ => None,
@@ -333,9 +334,27 @@ static X86: &[Kernel] = rows! {
 #[cfg(not(target_arch = "x86_64"))]
 static X86: &[Kernel] = &[];
 
+#[cfg(target_arch = "aarch64")]
+static ARM: &[Kernel] = rows! {
+    "conv_u8s16_neon_m4n16_nhwc_patch" Neon Conv Entry::Patch(&simd::lines128::PATCH), |f| f.digits();
+    "dwconv_u8s16_neon_m4n16_nhwc_patch" Neon Conv Entry::Patch(&simd::lines128::PATCH), |f| f.patches() && f.depthwise;
+    "conv_u8s8_dotprod_m4n16_nhwc_w8_patch" DotProd Conv Entry::Patch(&simd::neon::DOTPROD), |f| f.digits();
+    "conv_u8s8_i8mm_m4n16_nhwc_w8_patch" I8mm Conv Entry::Patch(&simd::neon::I8MM), |f| f.digits();
+};
+#[cfg(not(target_arch = "aarch64"))]
+static ARM: &[Kernel] = &[];
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+static WASM: &[Kernel] = rows! {
+    "conv_u8s16_simd128_m4n16_nhwc_patch" Simd128 Conv Entry::Patch(&simd::lines128::PATCH), |f| f.digits();
+    "dwconv_u8s16_simd128_m4n16_nhwc_patch" Simd128 Conv Entry::Patch(&simd::lines128::PATCH), |f| f.patches() && f.depthwise;
+};
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+static WASM: &[Kernel] = &[];
+
 /// All integer kernels of this build, whether this CPU runs them or not.
 pub fn registry() -> impl Iterator<Item = &'static Kernel> {
-    KERNELS.iter().chain(X86)
+    KERNELS.iter().chain(X86).chain(ARM).chain(WASM)
 }
 
 /// The last row of an operator up to an instruction set that this CPU runs and whose predicate holds.

@@ -77,7 +77,12 @@ pub fn rescale_table(from: Edge, to: Edge) -> [u8; 256] {
 
 /// 1.12 for one value. NaN survives the clamp and becomes 0 in the cast, which is the zero point.
 pub(crate) fn quantize_one(edge: Edge, x: f32) -> u8 {
-    let r = (x / edge.scale).round_ties_even().clamp(-65_536.0, 65_536.0) as i32;
+    quotient_to_code(edge, x / edge.scale)
+}
+
+/// … and of x divided by the step.
+pub(crate) fn quotient_to_code(edge: Edge, quotient: f32) -> u8 {
+    let r = quotient.round_ties_even().clamp(-65_536.0, 65_536.0) as i32;
     (r + i32::from(edge.zero)).clamp(0, i32::from(edge.hi)) as u8
 }
 

@@ -114,7 +114,7 @@ fn rate<S: Send>(pool: &Pool, make: impl Fn(usize) -> S, run: impl Fn(&mut S, us
         start.elapsed()
     };
     let mut rounds = 1;
-    while burst(rounds) < BURST && rounds < 1 << 40 {
+    while burst(rounds) < BURST && rounds < usize::MAX / 4 {
         rounds *= 2;
     }
     let best = (0..BURSTS).map(|_| burst(rounds)).min().unwrap_or(BURST);

@@ -4,6 +4,13 @@ use graph::{Conv, ConvTranspose, Padding, Pool};
 
 use super::support::Answer;
 
+/// Longer axes, windows and paddings are those of no picture; sums of a few of them stay far from overflow.
+const LONGEST: usize = if usize::BITS > 40 {
+    1 << 40
+} else {
+    usize::MAX >> 4
+};
+
 /// One spatial axis of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Axis {
@@ -93,7 +100,7 @@ impl Attributes<'_> {
     fn span(&self, i: usize) -> Answer<usize> {
         let span = (self.kernel[i] - 1).checked_mul(self.dilations[i]);
         span.and_then(|s| s.checked_add(1))
-            .filter(|&s| s < 1 << 40)
+            .filter(|&s| s < LONGEST)
             .ok_or_else(too_large)
     }
 
@@ -101,7 +108,7 @@ impl Attributes<'_> {
         match self.padding {
             Padding::Explicit(p) => {
                 let (begin, end) = (p[i], p[i + self.kernel.len()]);
-                if begin.max(end) >= 1 << 40 {
+                if begin.max(end) >= LONGEST {
                     return Err(too_large());
                 }
                 Ok((begin, end))
@@ -126,7 +133,7 @@ impl Attributes<'_> {
         self.check(spatial)?;
         let one = |(i, &input): (usize, &usize)| {
             let (span, stride) = (self.span(i)?, self.strides[i]);
-            if input >= 1 << 40 {
+            if input >= LONGEST {
                 return Err(too_large());
             }
             if matches!(self.padding, Padding::SameUpper | Padding::SameLower) {
@@ -215,7 +222,7 @@ pub(crate) fn of_transposed(op: &ConvTranspose, spatial: &[usize]) -> Answer<Vec
             .checked_mul(stride)
             .and_then(|l| l.checked_add(extra))
             .and_then(|l| l.checked_add(span))
-            .filter(|&l| l < 1 << 40)
+            .filter(|&l| l < LONGEST)
             .ok_or_else(too_large)?;
         let same = matches!(a.padding, Padding::SameUpper | Padding::SameLower);
         let wanted = match &op.output_shape {
@@ -223,7 +230,7 @@ pub(crate) fn of_transposed(op: &ConvTranspose, spatial: &[usize]) -> Answer<Vec
             None if same => Some(input.checked_mul(stride).ok_or_else(too_large)?),
             None => None,
         };
-        if let Some(output) = wanted.filter(|&o| o < 1 << 40) {
+        if let Some(output) = wanted.filter(|&o| o < LONGEST) {
             let (begin, end) = a.halves(full.saturating_sub(output));
             return Ok(a.axis(i, input, output, begin, end));
         }

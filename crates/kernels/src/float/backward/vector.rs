@@ -26,7 +26,7 @@ macro_rules! vectorized {
                     crate::Isa::Avx512Vnni | crate::Isa::Amx => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
                     crate::Isa::Avx2 | crate::Isa::AvxVnni => return unsafe { avx2($($arg),*) },
-                    crate::Isa::Scalar => {}
+                    _ => {}
                 }
             }
             let _ = isa;

@@ -14,6 +14,7 @@ use crate::int::conv::{Ending, Function, LineCall, Listed, PatchRow};
 /// Any i16 weight.
 pub(crate) static PATCH: PatchRow = PatchRow {
     widen: Some(widen),
+    minus: 0,
     half: line::<1, PAIRS>,
     whole: line::<2, PAIRS>,
     pair: None,
@@ -129,7 +130,7 @@ unsafe fn add_listed(sums: &mut [V], lanes: usize, call: &LineCall<'_>, unit: us
     // SAFETY: registers of eight numbers; the caller's promise.
     unsafe {
         let sums = std::slice::from_raw_parts_mut(sums.as_mut_ptr().cast::<i32>(), sums.len() * LANES);
-        call.add_listed(sums, lanes, p, unit);
+        call.add_listed(sums, lanes, p, unit, 0);
     }
 }
 
@@ -330,7 +331,14 @@ unsafe fn depthwise_tile<const P: usize, const E: u8>(call: &LineCall<'_>, finis
             }
         }
         if call.low > 0 {
-            acc = multiplied(&acc, call, 2, p);
+            // Depthwise layers have no list.
+            let low = _mm_cvtsi32_si128(call.low as i32);
+            let bias = [load(call.bias), load(call.bias.add(LANES))];
+            for m in 0..P {
+                for v in 0..2 {
+                    acc[m][v] = _mm256_add_epi32(_mm256_sll_epi32(acc[m][v], low), bias[v]);
+                }
+            }
         }
         match E {
             TABLE | FUNCTION => depthwise_end_apart::<P, E>(&copied(&acc), call, finish, p),

@@ -180,7 +180,7 @@ unsafe fn listed(call: &LineCall<'_>, sums: &mut [V], lanes: usize, p: usize) {
     // SAFETY: registers of 16 numbers; the caller's promise covers the input of every weight, listed or not.
     unsafe {
         let sums = std::slice::from_raw_parts_mut(sums.as_mut_ptr().cast::<i32>(), sums.len() * LANES);
-        call.add_listed(sums, lanes, p, 1);
+        call.add_listed(sums, lanes, p, 1, 0);
     }
 }
 

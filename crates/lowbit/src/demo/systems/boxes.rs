@@ -37,7 +37,8 @@ pub(super) fn judge(
     let faster = by_turns(&[float, model], &given.bench(), progress)?[1].1;
     let classes = &model.head()?.classes;
     let mut pictures = Vec::new();
-    for scenes in given.scenes[..SHOWN.min(given.options.shown)].chunks(ABREAST) {
+    let shown = SHOWN.min(given.options.shown).min(given.scenes.len());
+    for scenes in given.scenes[..shown].chunks(ABREAST) {
         let mut row = Vec::new();
         for scene in scenes {
             // Of the models that looked at the scene, the float one was the first and this one is the last.

@@ -135,7 +135,10 @@ mod tests {
     fn lbw_6_takes_a_digit_less_and_what_does_not_pay_stays() {
         let bytes = &simd::lines512::PATCH;
         let powers = |few: i32, each: usize| -> Vec<i32> {
-            let level = |i: usize| if i % each == 0 { few } else { -32_768 >> (i % 15) };
+            let level = |i: usize| match i % each {
+                0 => few,
+                _ => -32_768 >> (i % 15),
+            };
             (0..10_000).map(level).collect()
         };
         // Levels of 2 … 2¹⁵, a few of them 1: three digits of a byte without dividing, two of 16 bits.

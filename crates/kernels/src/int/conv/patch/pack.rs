@@ -144,7 +144,10 @@ impl Patched {
             let levels = &levels[o * each..(o + 1) * each];
             let shift: i64 = match row.widen {
                 Some(_) => 0,
-                None => levels.iter().map(|&l| i64::from(l)).sum::<i64>() * i64::from(epilogue.zero_in),
+                None => {
+                    levels.iter().map(|&l| i64::from(l)).sum::<i64>()
+                        * (i64::from(epilogue.zero_in) - i64::from(row.minus))
+                }
             };
             // The bound of i32 covers the bias, with the zero point's share too.
             packed.bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
@@ -215,7 +218,10 @@ impl Patched {
                 let levels = &levels[c * taps..(c + 1) * taps];
                 let shift: i64 = match row.widen {
                     Some(_) => 0,
-                    None => levels.iter().map(|&l| i64::from(l)).sum::<i64>() * i64::from(epilogue.zero_in),
+                    None => {
+                        levels.iter().map(|&l| i64::from(l)).sum::<i64>()
+                            * (i64::from(epilogue.zero_in) - i64::from(row.minus))
+                    }
                 };
                 packed.bias[at] = (epilogue.bias[c] - shift) as i32;
                 packed.multiplier[at] = epilogue.multiplier[c];

@@ -156,6 +156,8 @@ pub(crate) type LineKernel = unsafe fn(&LineCall<'_>);
 pub(crate) struct PatchRow {
     /// Codes to 16-bit differences from a zero point; without it patches hold codes, and the zero point is part of the bias.
     pub(crate) widen: Option<Widen>,
+    /// What codes are multiplied less of.
+    pub(crate) minus: u8,
     /// Panels of which up to half, and of which more is used.
     pub(crate) half: LineKernel,
     pub(crate) whole: LineKernel,
@@ -195,12 +197,12 @@ pub(crate) struct Tiles {
 }
 
 impl LineCall<'_> {
-    /// Adds the listed levels to sums, `lanes` of each pixel from `p` on.
+    /// Adds the listed levels to sums, `lanes` of each pixel from `p` on; codes count less `minus`.
     ///
     /// # Safety
     /// Each of those pixels plus each shift has a readable element of `unit` bytes: a code, or a difference of 16 bits.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-    pub(crate) unsafe fn add_listed(&self, sums: &mut [i32], lanes: usize, p: usize, unit: usize) {
+    #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
+    pub(crate) unsafe fn add_listed(&self, sums: &mut [i32], lanes: usize, p: usize, unit: usize, minus: u8) {
         let pixels = self.pixels.saturating_sub(p).min(sums.len() / lanes);
         for entry in self.listed {
             for m in 0..pixels {
@@ -208,11 +210,12 @@ impl LineCall<'_> {
                 let x = unsafe {
                     let x = self.x.add((p + m) * self.step + entry.shift);
                     match unit {
-                        1 => i32::from(*x),
+                        1 => i32::from(*x) - i32::from(minus),
                         _ => i32::from(x.cast::<i16>().read_unaligned()),
                     }
                 };
-                sums[m * lanes + entry.lane] += entry.level * x;
+                let sum = &mut sums[m * lanes + entry.lane];
+                *sum = sum.wrapping_add(entry.level.wrapping_mul(x));
             }
         }
     }
