@@ -86,7 +86,7 @@ keys! {
     "loss.feature_gain" = "3.0": "distill: factor of the features' loss",
     "loss.label_gain" = "0.0": "distill: factor of the loss against labels, where there are any",
     "loss.smoothing" = "0.0": "label smoothing",
-    "method.name" = "'lbw'": "float, lbw (projected descent on any grid), bcgd, binary-relax, lsq, apot, affine (codes with a trained affine map: grids affine2 … affine8), symmetric (grids int2 … int8, scaled by the largest weight)",
+    "method.name" = "'lbw'": "float, lbw (projected descent on any grid), bcgd, binary-relax, lsq, apot, affine (codes with a trained affine map: grids affine2 … affine8), symmetric (grids int2 … int8, scaled by the largest weight), ternary-threshold (grid ternary, a threshold that is learned)",
     "method.grid" = "'lbw4'": "grid of every layer without a rule",
     "method.rules" = "[]": "overrides as in quantize: [\"depthwise=int8\", \"first=float\"]",
     "method.granularity" = "'channel'": "channel or tensor: which weights share a scale",
@@ -294,6 +294,7 @@ impl Recipe {
                 "apot",
                 "affine",
                 "symmetric",
+                "ternary-threshold",
             ],
         )?;
         self.one_of("method.start", &["float", "corrected"])?;

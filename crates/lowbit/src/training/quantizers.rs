@@ -19,6 +19,7 @@ use train::method::lsq::Lsq;
 use train::method::progressive::Progressive;
 use train::method::pruned::{Pruned, Pruning};
 use train::method::symmetric::Symmetric;
+use train::method::ternary_threshold::TernaryThreshold;
 use train::method::{Layout, WeightMethod, activation};
 use train::program::{FakeQuantizer, Parameter, QuantizerGradient, Rounding};
 use train::recipe::Recipe;
@@ -254,7 +255,10 @@ impl Layer {
             "apot" if self.grid.has_zero() && !self.grid.is_affine() => {
                 Box::new(Apot::new(self.grid, options.granularity, layout()))
             }
-            name @ ("lsq" | "apot" | "affine") => {
+            "ternary-threshold" if self.grid.to_string() == "ternary" => {
+                Box::new(TernaryThreshold::new(options.granularity, layout()))
+            }
+            name @ ("lsq" | "apot" | "affine" | "ternary-threshold") => {
                 return Err(Error::usage(format!("method {name} has no grid {}", self.grid))
                     .at("recipe key \"method.grid\""));
             }

@@ -16,6 +16,7 @@
 //! | BCGD: blending, its weight quantizers | [`bcgd`] | arXiv 1808.05240 |
 //! | BinaryRelax | [`binary_relax`] | arXiv 1801.06313 |
 //! | LSQ: learned steps | [`lsq`] | arXiv 1902.08153 |
+//! | ternary with a learned threshold | [`ternary_threshold`] | arXiv 1810.01018 |
 //! | affine maps with learned ranges | [`affine`] | ACM JETC 18(2), 2022 |
 //! | APoT with a learned clipping threshold | [`apot`] | arXiv 1909.13144 |
 //! | uniform, by the largest weight | [`symmetric`] | Frontiers in Neuroscience 16, 2022 |
@@ -41,6 +42,7 @@ pub mod offset;
 pub mod progressive;
 pub mod pruned;
 pub mod symmetric;
+pub mod ternary_threshold;
 
 use graph::WeightAnnotation;
 use quant::ProjectError;
