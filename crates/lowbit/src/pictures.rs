@@ -156,9 +156,13 @@ pub(crate) fn is_of_the_picture(e: &Error) -> bool {
 
 /// The network's input made from a picture.
 pub(crate) fn input_of(model: &Model, reader: &mut Reader, path: &Path) -> Result<(String, Tensor)> {
+    input_of_picture(model, &reader.read(path)?)
+}
+
+/// The same of a picture that is at hand.
+pub(crate) fn input_of_picture(model: &Model, picture: &Picture) -> Result<(String, Tensor)> {
     let head = model.head()?;
-    let picture = reader.read(path)?;
-    let (tensor, _) = data::prepare(&picture, &head.input)?;
+    let (tensor, _) = data::prepare(picture, &head.input)?;
     let dtype = model
         .inputs()?
         .into_iter()

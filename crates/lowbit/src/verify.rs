@@ -79,10 +79,20 @@ pub struct Verified {
 /// # Errors
 /// What either program refuses; cancellation and the deadline. A difference is a result, not an error.
 pub fn verify(model: &Model, options: &VerifyOptions, progress: &mut dyn Progress) -> Result<Verified> {
+    verify_on(model, &inputs(model, options)?, &options.run, progress)
+}
+
+/// The same on inputs that are at hand, each with what it is called.
+pub(crate) fn verify_on(
+    model: &Model,
+    inputs: &[(String, Outputs)],
+    run: &RunOptions,
+    progress: &mut dyn Progress,
+) -> Result<Verified> {
     let graph = model.graph();
     let program = oracle::Program::new(graph)?;
-    let pool = std::sync::Arc::new(kernels::Pool::new(options.run.threads));
-    let runner = Runner::on_graph(graph, pool, &options.run, true)?;
+    let pool = std::sync::Arc::new(kernels::Pool::new(run.threads));
+    let runner = Runner::on_graph(graph, pool, run, true)?;
     let mut layers: Vec<VerifiedLayer> = graph
         .nodes
         .iter()
@@ -95,10 +105,9 @@ pub fn verify(model: &Model, options: &VerifyOptions, progress: &mut dyn Progres
             differing: 0,
         })
         .collect();
-    let inputs = inputs(model, options)?;
     let mut difference: Option<(usize, Difference)> = None;
     let mut hash = crate::provenance::DataHash::default();
-    let control = &options.run.control;
+    let control = &run.control;
     let total = inputs.len() * graph.nodes.len();
     for (nth, (name, input)) in inputs.iter().enumerate() {
         progress.at("verify", nth * graph.nodes.len(), total);

@@ -50,24 +50,24 @@ keys! {
     "zoo.size" = "96": "side of its input in pixels",
     "zoo.height" = "0": "height of its input, where it is not square",
     "zoo.depth" = "0": "first side of the input of a network for volumes, where it is not zoo.size",
-    "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10), synth (drawn scenes), volumes (.npz with image and label, folder with images/ and labels/) or cube (a hyperspectral scene)",
+    "data.kind" = "'folder'": "folder (VOC, COCO, YOLO), classes (class folders, zip, CIFAR-10), synth (drawn scenes), volumes (.npz with image and label, folder with images/ and labels/), synth-volumes (drawn ones, as large as the network's input), cube (a hyperspectral scene) or synth-cube (a drawn one)",
     "data.path" = "''": "where it is",
     "data.split" = "''": "name of the list; several, with + between them, are read one after the other; of a cube the file beside it of 1 training, 2 validation, 3 test",
     "data.labels" = "''": "cube: file beside it with the classes 1, 2, … of its pixels, 0 for none",
     "data.more" = "[]": "further folders, read after the first: [\"VOC2012\", \"cells:train\"], with :NAME of a list of their own",
-    "data.seed" = "1": "synth: seed of the scenes, below 2^32: the demo's begin there; else of data.hold_out",
-    "data.first" = "0": "synth: index of the first scene",
-    "data.count" = "2000": "synth: scenes of an epoch",
+    "data.seed" = "1": "synth…: seed of what is drawn, below 2^32: the demo's begin there; else of data.hold_out",
+    "data.first" = "0": "synth, synth-volumes: index of the first one",
+    "data.count" = "2000": "synth, synth-volumes: how many make an epoch",
     "data.max_objects" = "6": "synth: most objects of a scene",
     "data.classes" = "[]": "volumes: names of the labels 0, 1, …, the background first; cube: names of the labels 1, 2, …",
     "data.patch" = "[0.0, 0.0, 0.0]": "volumes: voxels of a training crop along each axis; zeros: those of the network's input",
     "data.hold_out" = "0.0": "part of the list that nothing trains on, drawn by data.seed: what eval.kind = 'held-out' evaluates",
     "data.cache" = "0": "MiB of decoded or drawn pictures that are kept for the next epochs",
-    "eval.kind" = "''": "as data.kind, or held-out: the part of the training list that data.hold_out keeps back, of a cube its validation pixels; empty: no evaluation",
+    "eval.kind" = "''": "as data.kind, or held-out: the part of the training list that data.hold_out keeps back, of a cube, drawn or not, cube (its test pixels) or held-out (its validation pixels); empty: no evaluation",
     "eval.path" = "''": "where the evaluation data are",
     "eval.split" = "''": "name of the list",
-    "eval.seed" = "1": "synth: seed of the scenes",
-    "eval.first" = "1000000": "synth: index of the first scene, beyond those of training",
+    "eval.seed" = "1": "synth, synth-volumes: seed of what is drawn",
+    "eval.first" = "1000000": "synth, synth-volumes: index of the first one, beyond those of training",
     "eval.count" = "100": "at most this many pictures; of a cube all pixels",
     "eval.every" = "0": "evaluate every so many steps; 0: at the end only",
     "augment.flip" = "0.5": "chance of a mirrored picture",
@@ -246,10 +246,30 @@ impl Recipe {
         self.within("activation.bits", 0.0, 8.0)?;
         self.within("activation.factor", 0.0, 1.0)?;
         self.within("optimizer.rate", 0.0, 1e3)?;
-        self.one_of("data.kind", &["folder", "classes", "synth", "volumes", "cube"])?;
+        self.one_of(
+            "data.kind",
+            &[
+                "folder",
+                "classes",
+                "synth",
+                "volumes",
+                "synth-volumes",
+                "cube",
+                "synth-cube",
+            ],
+        )?;
         self.one_of(
             "eval.kind",
-            &["", "folder", "classes", "synth", "volumes", "cube", "held-out"],
+            &[
+                "",
+                "folder",
+                "classes",
+                "synth",
+                "volumes",
+                "synth-volumes",
+                "cube",
+                "held-out",
+            ],
         )?;
         self.within("spiking.steps", 0.0, kernels::float::spiking::MOST_STEPS as f64)?;
         self.within("spiking.percentile", 0.0, 100.0)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lowbit::DemoOptions;
-use lowbit::demo::{HEADER, cells, write_models};
+use lowbit::demo::{Demo, HEADER, SYSTEM_HEADER, SystemRow, cells, write_models};
 use lowbit::text::{counted, printable, table};
 
 use crate::context::{Common, Context, Outcome};
@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// Timed runs of each model
     #[arg(long, default_value_t = 60, value_parser = values::count(1, 60))]
     runs: usize,
+    /// Show the other systems, too: a pruned ternary detector, a 3D U-Net in affine integers, a spiking network
+    #[arg(long)]
+    all: bool,
     /// Write into a folder that holds files; files of the same name are replaced
     #[arg(long)]
     exist_ok: bool,
@@ -53,6 +56,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         count: a.count,
         shown: a.shown,
         runs: a.runs,
+        all: a.all,
         exist_ok: a.exist_ok || a.output.is_none(),
         run: lowbit::RunOptions {
             threads: context.threads,
@@ -65,7 +69,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     let p = context.provenance(None, None);
     let rows: Vec<Vec<String>> = made.rows.iter().map(cells).collect();
     let text = format!(
-        "{} of {}x{} pixels, {}, seed {}: no training saw them\n{}, {}, times with one thread\n\n{}\n\
+        "{} of {}x{} pixels, {}, seed {}: no training saw them\n{}, {}, times with one thread\n\n{}{}\n\
          report, float and low-bit side by side: {}\n",
         counted(made.scenes, "scene"),
         made.side,
@@ -75,14 +79,29 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         printable(&p.cpu),
         p.isa,
         table(&HEADER, &rows),
+        systems(&made),
         printable(&made.report.to_string_lossy()),
     );
     let mut outcome = Outcome::new(text, &p, &made);
-    if let Some(d) = made.rows.iter().find_map(|r| r.difference.as_ref()) {
+    let detectors = made.rows.iter().map(|r| &r.difference);
+    let systems = made.systems.iter().map(|s| &s.difference);
+    if let Some(d) = detectors.chain(systems).find_map(Option::as_ref) {
         outcome.gate = Some(format!(
             "gate: layer \"{}\" differs from the scalar program",
             d.layer
         ));
     }
     Ok(outcome)
+}
+
+/// The table of the other systems, and a sentence for each; nothing where they were not asked for.
+fn systems(made: &Demo) -> String {
+    if made.systems.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = made.systems.iter().map(SystemRow::cells).collect();
+    let details: String = (made.systems.iter())
+        .map(|s| format!("{}: {}\n", s.system, s.detail()))
+        .collect();
+    format!("\n{}\n{details}", table(&SYSTEM_HEADER, &rows))
 }

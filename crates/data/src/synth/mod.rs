@@ -1,16 +1,18 @@
 //! Seeded scenes of textured shapes on cluttered ground, with their boxes: something to train and test on that may be
-//! given away.
+//! given away. Volumes with masks are in [`volume`], hyperspectral scenes in [`cube`].
 //!
 //! Picture `index` of a `seed` is the same whatever else is made, and has the same bytes on every platform: numbers
 //! are drawn by counter, arithmetic is IEEE f32 without fused operations, `sin` and `cos` are those of `libm`.
 
 mod canvas;
+pub mod cube;
 mod ground;
 mod light;
 mod noise;
 mod objects;
 mod shape;
 mod texture;
+pub mod volume;
 
 use tasks::detect::Object;
 

@@ -26,6 +26,17 @@ impl Noise {
         top + (bottom - top) * ty
     }
 
+    /// The same in a volume.
+    pub(super) fn within(self, [z, y, x]: [f32; 3]) -> f32 {
+        let floor = z.floor();
+        // A lattice of its own for each plane of corners.
+        let plane = |k: i64| Noise(mix(self.0.wrapping_add((floor as i64 + k) as u64))).at(x, y);
+        let t = z - floor;
+        let ease = t * t * t * (t * (t * 6.0 - 15.0) + 10.0);
+        let (near, far) = (plane(0), plane(1));
+        near + (far - near) * ease
+    }
+
     /// Several octaves, each of half the size and a weight of `keep` of the one before; 0…1.
     pub(super) fn octaves(self, x: f32, y: f32, count: u32, keep: f32) -> f32 {
         let (mut sum, mut total, mut weight, mut scale) = (0.0, 0.0, 1.0, 1.0);

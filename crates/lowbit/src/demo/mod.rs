@@ -5,6 +5,7 @@
 
 mod models;
 mod page;
+mod systems;
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +15,12 @@ use serde::Serialize;
 use tasks::detect::eval::{Evaluation, Interval, Kind, Metric, Protocol, Scene, evaluate, paired_interval};
 use tasks::detect::{Detection, NmsOptions, Object};
 
-pub use models::{Entry, MANIFEST, Manifest, files, manifest, models, write as write_models};
+pub use models::{
+    Entry, MANIFEST, Manifest, System, Task, files, manifest, models, system_files, systems,
+    write as write_models,
+};
 pub use page::{HEADER, cells};
+pub use systems::{Own, SYSTEM_HEADER, SystemRow};
 
 use crate::bench::{BenchOptions, by_turns};
 use crate::control::Progress;
@@ -47,6 +52,8 @@ pub struct DemoOptions {
     pub shown: usize,
     /// Timed runs of each model.
     pub runs: usize,
+    /// The other systems, too: a pruned ternary detector, a 3D U-Net in affine integers, a spiking network.
+    pub all: bool,
     /// Write into a folder that holds files already.
     pub exist_ok: bool,
     /// How detectors are run; times are taken with one thread.
@@ -60,6 +67,7 @@ impl Default for DemoOptions {
             count: 200,
             shown: 6,
             runs: 60,
+            all: false,
             exist_ok: false,
             run: RunOptions::default(),
         }
@@ -102,6 +110,9 @@ pub struct DemoRow {
 pub struct Demo {
     /// The models, float first.
     pub rows: Vec<DemoRow>,
+    /// The other systems, where they are asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub systems: Vec<SystemRow>,
     /// Seed of the scenes.
     pub scene_seed: u64,
     /// Scenes.
@@ -129,7 +140,7 @@ struct Shown {
     found: Vec<Vec<Detection>>,
 }
 
-/// Runs everything and writes into `folder`: `report.html`, `scenes/N.png`, and `pictures/N-MODEL.jpg` with boxes.
+/// Runs everything and writes into `folder`: `report.html`, `scenes/N.png`, `pictures/N-MODEL.jpg` with boxes, and pictures of the other systems into `systems/`.
 ///
 /// # Errors
 /// No scenes, a folder that cannot be written, cancellation. A value that differs is a result, not an error.
@@ -217,6 +228,19 @@ pub fn demo(folder: &Path, options: &DemoOptions, progress: &mut dyn Progress) -
             sha256: model.sha256().to_string(),
         });
     }
+    let (systems, sections) = match options.all {
+        true => {
+            let given = systems::Given {
+                options,
+                seed,
+                scenes: &mut scenes,
+                protocol: &protocol,
+                float: (&models[0].1, &evaluations[0]),
+            };
+            systems::run(given, &out, progress)?
+        }
+        false => Default::default(),
+    };
     let counted = |s: &Shown| {
         let counts = |o: &&Object| o.status == tasks::detect::Status::Counted;
         s.objects.iter().filter(counts).count()
@@ -224,6 +248,7 @@ pub fn demo(folder: &Path, options: &DemoOptions, progress: &mut dyn Progress) -
     let mut result = Demo {
         objects: scenes.iter().map(counted).sum(),
         rows,
+        systems,
         scene_seed: seed,
         scenes: scenes.len(),
         side: input.width,
@@ -244,7 +269,7 @@ pub fn demo(folder: &Path, options: &DemoOptions, progress: &mut dyn Progress) -
         }
         drawn.push(row);
     }
-    let html = page::page(&result, &drawn);
+    let html = page::page(&result, &drawn, &sections);
     result.report = out.write("report.html", html.as_bytes(), &[])?;
     Ok(result)
 }

@@ -1,4 +1,5 @@
-//! The detectors inside the program: our own small one in float and at 6, 4 and 2 bits, trained by the recipes that the manifest names.
+//! The models inside the program, trained by the recipes that the manifest names: our own small detector in float and at 6, 4 and 2 bits, and one network of each
+//! other system.
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,13 @@ const FILES: [&[u8]; 4] = [
     include_bytes!("../../models/lbw2.onnx"),
 ];
 
+/// Bytes of the files of the other systems, in the manifest's order.
+const SYSTEMS: [&[u8]; 3] = [
+    include_bytes!("../../models/wpc.onnx"),
+    include_bytes!("../../models/unet-w4a4.onnx"),
+    include_bytes!("../../models/snn.onnx"),
+];
+
 /// What the models are and how they were made.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +34,8 @@ pub struct Manifest {
     pub protocol: String,
     /// The float model first.
     pub models: Vec<Entry>,
+    /// The other systems.
+    pub systems: Vec<System>,
 }
 
 /// One model.
@@ -46,6 +56,40 @@ pub struct Entry {
     pub command: String,
     /// mAP50 by the manifest's protocol.
     pub map50: f64,
+}
+
+/// What a network is for, and with that what its inputs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// Boxes on pictures.
+    Boxes,
+    /// Masks of volumes.
+    Volumes,
+    /// Classes of a hyperspectral scene's pixels.
+    Scene,
+}
+
+/// A network of another system.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct System {
+    /// In tables.
+    pub name: String,
+    /// What it is for.
+    pub task: Task,
+    /// In `crates/lowbit/models/`.
+    pub file: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// The recipe of the float network that it starts from, and its own, in `recipes/`, each with its SHA-256.
+    pub recipes: [(String, String); 2],
+    /// What made it.
+    pub command: String,
+    /// What the run measured: mAP50, mean dice or overall accuracy.
+    pub score: f64,
+    /// On what.
+    pub protocol: String,
 }
 
 /// Reads the manifest.
@@ -82,6 +126,26 @@ pub fn models() -> Result<Vec<(Entry, Model)>> {
     files()?.into_iter().map(load).collect()
 }
 
+/// Each other system with the bytes of its file.
+///
+/// # Errors
+/// As [`manifest()`].
+pub fn system_files() -> Result<Vec<(System, &'static [u8])>> {
+    Ok(manifest()?.systems.into_iter().zip(SYSTEMS).collect())
+}
+
+/// The networks of the other systems, ready to run.
+///
+/// # Errors
+/// Never with the files as they are; a test loads them.
+pub fn systems() -> Result<Vec<(System, Model)>> {
+    let load = |(system, bytes): (System, &[u8])| {
+        let model = Model::from_bytes(bytes, &LoadOptions::default()).map_err(|e| e.at(&system.file))?;
+        Ok((system, model))
+    };
+    system_files()?.into_iter().map(load).collect()
+}
+
 /// Writes the models and their manifest into a folder; gives the files.
 ///
 /// # Errors
@@ -91,6 +155,9 @@ pub fn write(folder: &Path, exist_ok: bool) -> Result<Vec<PathBuf>> {
     let mut written = vec![folder.write("manifest.toml", MANIFEST.as_bytes(), &[])?];
     for (entry, bytes) in files()? {
         written.push(folder.write(&entry.file, bytes, &[])?);
+    }
+    for (system, bytes) in system_files()? {
+        written.push(folder.write(&system.file, bytes, &[])?);
     }
     Ok(written)
 }

@@ -2,13 +2,18 @@
 
 use std::fmt::Write as _;
 
-use super::{DRAWN, Demo, DemoRow, ENLARGED};
+use super::systems::Section;
+use super::{DRAWN, Demo, DemoRow, ENLARGED, SYSTEM_HEADER, SystemRow};
 use crate::report::page::{Jpeg, Page, escape};
 use crate::text;
+use crate::verify::Difference;
 
 /// The report; `drawn` holds for each scene the picture of each model with its name.
-pub(super) fn page(demo: &Demo, drawn: &[Vec<(&str, Jpeg)>]) -> String {
-    let mut page = Page::new("lowbit: one detector in float and at 6, 4 and 2 bits");
+pub(super) fn page(demo: &Demo, drawn: &[Vec<(&str, Jpeg)>], sections: &[Section]) -> String {
+    let mut page = Page::new(match sections {
+        [] => "lowbit: one detector in float and at 6, 4 and 2 bits",
+        _ => "lowbit: one detector in float and at 6, 4 and 2 bits, and three other systems",
+    });
     page.paragraph(&format!(
         "The same small detector, trained four times, on {} with {} that no training saw. The float model computes in \
          32-bit floating point, the others in integers: weights are powers of two or zero, activations have 8 bits.",
@@ -29,6 +34,9 @@ pub(super) fn page(demo: &Demo, drawn: &[Vec<(&str, Jpeg)>]) -> String {
     for row in drawn {
         page.pictures(row.len(), row);
     }
+    if !sections.is_empty() {
+        systems(&mut page, demo, sections);
+    }
     page.heading("Where this comes from");
     page.note(&format!(
         "lowbit {} ({}), {}, {}. Scene seed {}, {} by {} pixels, enlarged {ENLARGED} times.",
@@ -42,6 +50,9 @@ pub(super) fn page(demo: &Demo, drawn: &[Vec<(&str, Jpeg)>]) -> String {
     ));
     for row in &demo.rows {
         page.note(&format!("{}: SHA-256 {}", row.model, row.sha256));
+    }
+    for row in &demo.systems {
+        page.note(&format!("{}: SHA-256 {}", row.system, row.sha256));
     }
     page.finish()
 }
@@ -81,11 +92,37 @@ pub fn cells(row: &DemoRow) -> Vec<String> {
         format!("{:.2}", row.faster),
         format!("{low:.0}–{high:.0}"),
         format!("{:.1} %", 100.0 * row.integer_mac_share),
-        match &row.difference {
-            None => format!("{} values", text::count(row.verified as u64)),
-            Some(d) => format!("differs at {}", d.layer),
-        },
+        compared(row.verified, row.difference.as_ref()),
     ]
+}
+
+/// What came of the comparison with the scalar program.
+pub(super) fn compared(elements: usize, difference: Option<&Difference>) -> String {
+    match difference {
+        None => format!("{} values", text::count(elements as u64)),
+        Some(d) => format!("differs at {}", d.layer),
+    }
+}
+
+/// The other systems: a table of all, then one part for each.
+fn systems(page: &mut Page, demo: &Demo, sections: &[Section]) {
+    page.heading("Other systems").paragraph(
+        "Three more kinds of networks by the same graph, trainer, file format and engine, each on inputs that no training saw.",
+    );
+    let rows: Vec<Vec<String>> = demo.systems.iter().map(SystemRow::cells).collect();
+    page.table(&SYSTEM_HEADER, &rows);
+    page.note(
+        "Accuracy in percent. × smaller: 32 bits for every weight and bias, divided by all bits that are stored for them. Time: median of the network for one \
+         picture, volume or pixel, one thread. Verified: as above.",
+    );
+    for (section, row) in sections.iter().zip(&demo.systems) {
+        page.heading(&section.heading).paragraph(&section.paragraph);
+        page.paragraph(&format!("{}: {}.", row.system, row.detail()));
+        for pictures in &section.pictures {
+            page.pictures(pictures.len(), pictures);
+        }
+        page.table(&section.columns, &section.rows);
+    }
 }
 
 /// mAP with its interval, a line each.

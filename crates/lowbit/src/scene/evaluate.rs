@@ -117,22 +117,39 @@ pub fn evaluate_scene(
         let at = files.split.as_ref().unwrap_or(labels_file);
         return Err(Error::bad("no labelled pixel is a test pixel").at(at.display()));
     }
+    let (evaluated, _) = judge(model, &scene, &pixels, constants, options, progress)?;
+    Ok(SceneEvaluated {
+        data_sha256: hash.finish(),
+        ..evaluated
+    })
+}
+
+/// The same of some pixels of a standardized scene that is at hand, and the class that each was called.
+pub(crate) fn judge(
+    model: &Model,
+    scene: &Scene,
+    pixels: &[usize],
+    constants: &Constants,
+    options: &RunOptions,
+    progress: &mut dyn Progress,
+) -> Result<(SceneEvaluated, Vec<usize>)> {
     let classifier = Classifier::new(model, options, true)?;
+    let head = classifier.head();
     let begin = Instant::now();
-    let (said, counted) = classifier.classes(&scene, &pixels, progress)?;
+    let (said, counted) = classifier.classes(scene, pixels, progress)?;
     let milliseconds = 1e3 * begin.elapsed().as_secs_f64();
-    let mut confusion = Confusion::new(classes);
+    let mut confusion = Confusion::new(head.classes.len());
     pixels
         .iter()
-        .zip(said)
-        .for_each(|(&p, class)| confusion.add(scene.class(p), class));
+        .zip(&said)
+        .for_each(|(&p, &class)| confusion.add(scene.class(p), class));
     let class = |(name, (row, accuracy)): (&String, (&Vec<u64>, Option<f64>))| ClassAccuracy {
         class: name.clone(),
         pixels: row.iter().sum(),
         accuracy,
     };
     let rows = confusion.counts.iter().zip(confusion.by_class());
-    Ok(SceneEvaluated {
+    let evaluated = SceneEvaluated {
         pixels: confusion.total(),
         overall: confusion.overall(),
         average: confusion.average(),
@@ -142,8 +159,9 @@ pub fn evaluate_scene(
         confusion,
         integer_mac_share: classifier.runner().integer_mac_share(),
         milliseconds,
-        data_sha256: hash.finish(),
-    })
+        data_sha256: String::new(),
+    };
+    Ok((evaluated, said))
 }
 
 /// The energy model over a chain of layers with neurons between them; `None` for any other network.

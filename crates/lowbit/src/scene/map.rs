@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use data::Picture;
-use data::cube::{Cube, Scene};
+use data::cube::Scene;
 use data::volume::{self, Format};
 use serde::Serialize;
 
@@ -86,9 +86,8 @@ pub fn map_scene(
             let labels: Vec<u8> = said.iter().map(|&c| c as u8 + 1).collect();
             volume::encode(format, &[rows, columns], &labels, None).map_err(|e| fault(output, &e))?
         }
-        None => {
-            encode_png(&drawn(&scene.cube, &said, &head.classes)?).map_err(|e| Error::bad(e.to_string()))?
-        }
+        None => encode_png(&drawn([rows, columns], &said, &head.classes)?)
+            .map_err(|e| Error::bad(e.to_string()))?,
     };
     crate::output::file(output, &bytes, &inputs)?;
     let count = |(c, name): (usize, &String)| (name.clone(), said.iter().filter(|&&s| s == c).count() as u64);
@@ -104,8 +103,7 @@ pub fn map_scene(
 }
 
 /// The map, enlarged, and the name of each class on its colour below.
-fn drawn(cube: &Cube, said: &[usize], classes: &[String]) -> Result<Picture> {
-    let [rows, columns, _] = cube.shape;
+pub(crate) fn drawn([rows, columns]: [usize; 2], said: &[usize], classes: &[String]) -> Result<Picture> {
     let scale = SIDE.div_ceil(rows.max(columns)).max(1);
     let (width, height) = (columns * scale, rows * scale);
     let mut picture = Picture::filled(width.max(SIDE), height + LINE * classes.len(), [255; 3]);
@@ -133,12 +131,8 @@ mod tests {
 
     #[test]
     fn a_map_shows_each_pixel_and_each_class() {
-        let cube = Cube {
-            shape: [2, 3, 1],
-            values: vec![0.0; 6],
-        };
         let classes = ["corn", "oats"].map(String::from);
-        let picture = drawn(&cube, &[0, 1, 0, 1, 1, 0], &classes).unwrap();
+        let picture = drawn([2, 3], &[0, 1, 0, 1, 1, 0], &classes).unwrap();
         assert_eq!((picture.width(), picture.height()), (480, 320 + 2 * LINE));
         let at = |x, y| picture.pixel(x, y);
         assert_eq!(

@@ -5,7 +5,9 @@ mod map;
 
 use std::path::Path;
 
+pub(crate) use evaluate::judge;
 pub use evaluate::{ClassAccuracy, SceneEvaluated, SceneFiles, evaluate_scene};
+pub(crate) use map::drawn;
 pub use map::{MapOptions, Mapped, map_scene};
 
 use data::cube::{Cube, Scene, Standard};

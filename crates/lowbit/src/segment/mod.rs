@@ -1,7 +1,7 @@
 //! Masks of volumes: a whole volume of any size through a network of one input size, by overlapping patches.
 
 mod files;
-mod overlay;
+pub(crate) mod overlay;
 
 use data::volume::set::crop;
 use graph::Graph;

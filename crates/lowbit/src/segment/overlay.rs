@@ -11,7 +11,7 @@ const COLOR: u32 = 45;
 const SIDE: usize = 320;
 
 /// The slice across `axis` in which the mask covers most, the middle one where it is empty.
-pub(super) fn fullest(shape: [usize; 3], mask: &[u8], axis: usize) -> usize {
+pub(crate) fn fullest(shape: [usize; 3], mask: &[u8], axis: usize) -> usize {
     let mut counts = vec![0usize; shape[axis]];
     for (i, _) in mask.iter().enumerate().filter(|(_, l)| **l > 0) {
         let at = [i / (shape[1] * shape[2]), i / shape[2] % shape[1], i % shape[2]];
@@ -22,7 +22,7 @@ pub(super) fn fullest(shape: [usize; 3], mask: &[u8], axis: usize) -> usize {
 }
 
 /// Slice `index` across `axis`: grey intensities, classes above 0 in colours.
-pub(super) fn slice(
+pub(crate) fn slice(
     shape: [usize; 3],
     voxels: &[u8],
     mask: &[u8],

@@ -70,7 +70,7 @@ fn whole(recipe: &Recipe, section: &str, input: &Input) -> Result<Set> {
     match recipe.text(&key("kind")) {
         "synth" => Ok(Set {
             source: Arc::new(Synthetic {
-                seed: training_seed(recipe.count(&key("seed")), &key("seed"))?,
+                seed: training_seed(recipe, section)?,
                 first: recipe.count(&key("first")),
                 count: recipe.count(&key("count")).max(1) as usize,
                 options: synth::Options {
@@ -139,8 +139,10 @@ fn lists(path: &Path, split: Option<&str>) -> Result<data::read::Dataset> {
     Ok(set)
 }
 
-/// Scenes that nothing trains on, so that the demo's are fresh for every model.
-fn training_seed(seed: u64, key: &str) -> Result<u64> {
+/// The seed of a section, of scenes that the demo does not show: its own are fresh for every model.
+pub(super) fn training_seed(recipe: &Recipe, section: &str) -> Result<u64> {
+    let key = format!("{section}.seed");
+    let seed = recipe.count(&key);
     if seed < synth::DEMO_SEEDS {
         return Ok(seed);
     }

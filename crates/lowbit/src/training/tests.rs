@@ -38,7 +38,7 @@ fn shortened(path: &Path, data: Option<&Path>, scratch: &Path) -> Option<Recipe>
         model = Recipe::parse(&other, &[]).unwrap().text("model").to_string();
         set("model", &model);
     }
-    if whole.text("data.kind") == "volumes" {
+    if whole.text("data.kind").ends_with("volumes") {
         for (key, value) in [
             ("zoo.depth", "8"),
             ("zoo.height", "12"),

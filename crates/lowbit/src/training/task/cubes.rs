@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ::data::augment::order;
 use ::data::cube::{Part, Scene, read_labels, standardize};
+use ::data::synth::cube;
 use ::data::volume::Limits;
 use tasks::scene::{Confusion, SceneHead};
 use tensor::Tensor;
@@ -16,6 +17,7 @@ use train::recipe::Recipe;
 use train::trainer::TrainError;
 use train::zoo::Bands;
 
+use super::super::data::training_seed;
 use super::{Samples, Score, Task, run_options};
 use crate::scene::{Classifier, fault, read_cube, standardized};
 use crate::{Control, Error, Model, Result};
@@ -45,8 +47,17 @@ fn beside(recipe: &Recipe, key: &str) -> Result<PathBuf> {
     }
 }
 
-/// The scene of a recipe as it is in its files.
+/// What `data.kind` calls a drawn scene.
+const DRAWN: &str = "synth-cube";
+
+/// The scene of a recipe: drawn, or as it is in its files.
 fn read(recipe: &Recipe) -> Result<Scene> {
+    if recipe.text("data.kind") == DRAWN {
+        return Ok(cube::scene(
+            training_seed(recipe, "data")?,
+            &cube::Options::default(),
+        ));
+    }
     let path = recipe.text("data.path");
     if path.is_empty() {
         return Err(
@@ -64,11 +75,11 @@ fn read(recipe: &Recipe) -> Result<Scene> {
 
 /// Names of the classes, and mean and deviation of the bands over the training pixels.
 pub(in super::super) fn bands(recipe: &Recipe) -> Result<(Vec<String>, Bands)> {
-    let names: Vec<String> = recipe
-        .texts("data.classes")
-        .into_iter()
-        .map(String::from)
-        .collect();
+    let names = match recipe.text("data.kind") {
+        DRAWN => cube::NAMES.to_vec(),
+        _ => recipe.texts("data.classes"),
+    };
+    let names: Vec<String> = names.into_iter().map(String::from).collect();
     if !(2..=255).contains(&names.len()) {
         return Err(
             Error::usage("a run on a cube needs the names of its labels 1, 2, …")

@@ -93,8 +93,8 @@ pub(super) trait Task {
 /// The task of a recipe; `source` is the float model.
 pub(super) fn open(recipe: &Recipe, source: &Model, ranks: &Ranks) -> Result<Box<dyn Task>> {
     Ok(match recipe.text("data.kind") {
-        "cube" => Box::new(cubes::Cubes::open(recipe, source, ranks)?),
-        "volumes" => Box::new(volumes::Volumes::open(recipe, source, ranks)?),
+        "cube" | "synth-cube" => Box::new(cubes::Cubes::open(recipe, source, ranks)?),
+        "volumes" | "synth-volumes" => Box::new(volumes::Volumes::open(recipe, source, ranks)?),
         _ => Box::new(pictures::Pictures::open(recipe, source, ranks)?),
     })
 }

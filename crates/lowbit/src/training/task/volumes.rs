@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ::data::synth::volume;
 use ::data::volume::Limits;
 use ::data::volume::set::{self, Batch, Case, Plan, crop};
 use tasks::segment::{SegmentHead, dice, mean_dice};
@@ -14,6 +15,7 @@ use train::program::Port;
 use train::recipe::Recipe;
 use train::trainer::TrainError;
 
+use super::super::data::training_seed;
 use super::{Samples, Score, Task, run_options};
 use crate::segment::{OVERLAP, Segmenter, fault};
 use crate::{Control, Error, Model, Result};
@@ -31,8 +33,14 @@ pub(super) struct Volumes {
     size: [usize; 3],
 }
 
-/// Names of the classes: those of the recipe.
+/// What `data.kind` and `eval.kind` call drawn volumes.
+const DRAWN: &str = "synth-volumes";
+
+/// Names of the classes: those of drawn volumes, or of the recipe.
 pub(in super::super) fn classes(recipe: &Recipe) -> Result<Vec<String>> {
+    if recipe.text("data.kind") == DRAWN {
+        return Ok(volume::NAMES.map(String::from).to_vec());
+    }
     let names: Vec<String> = recipe
         .texts("data.classes")
         .into_iter()
@@ -46,8 +54,17 @@ pub(in super::super) fn classes(recipe: &Recipe) -> Result<Vec<String>> {
     }
 }
 
-fn cases(recipe: &Recipe, key: &str, classes: usize) -> Result<Vec<Case>> {
-    let path = recipe.text(key);
+/// Volumes of a section; drawn ones have the size of the network's input.
+fn cases(recipe: &Recipe, section: &str, classes: usize, size: [usize; 3]) -> Result<Vec<Case>> {
+    let key = |name: &str| format!("{section}.{name}");
+    if recipe.text(&key("kind")) == DRAWN {
+        let seed = training_seed(recipe, section)?;
+        let first = recipe.count(&key("first"));
+        let all = first..first + recipe.count(&key("count")).max(1);
+        return Ok(all.map(|index| volume::volume(seed, index, size)).collect());
+    }
+    let key = key("path");
+    let path = recipe.text(&key);
     if path.is_empty() {
         return Err(Error::usage(format!("the recipe says no {key}"))
             .help(format!("give it with --set {key}=FILE.npz")));
@@ -65,7 +82,8 @@ impl Volumes {
             );
         }
         let classes = head.classes.len();
-        let mut all = cases(recipe, "data.path", classes)?;
+        let size = source.volume_size()?;
+        let mut all = cases(recipe, "data", classes, size)?;
         let part = recipe.number("data.hold_out");
         let mut held_out = Vec::new();
         if part > 0.0 {
@@ -84,16 +102,17 @@ impl Volumes {
                 );
             }
             "held-out" => Some(held_out),
-            "volumes" => Some(cases(recipe, "eval.path", classes)?),
+            "volumes" | DRAWN => Some(cases(recipe, "eval", classes, size)?),
             _ => {
-                return Err(Error::usage("volumes are evaluated on volumes or held-out")
-                    .at("recipe key \"eval.kind\""));
+                return Err(
+                    Error::usage("volumes are evaluated on volumes, synth-volumes or held-out")
+                        .at("recipe key \"eval.kind\""),
+                );
             }
         };
         if all.is_empty() {
             return Err(Error::usage(format!("data.hold_out = {part} leaves no volumes")));
         }
-        let size = source.volume_size()?;
         let mut patch = size;
         for (side, asked) in patch.iter_mut().zip(recipe.numbers("data.patch")) {
             if asked > 0.0 {
