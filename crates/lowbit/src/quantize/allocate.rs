@@ -233,12 +233,13 @@ impl<'a> Market<'a> {
             };
             let sum = costs.fixed + best.cost;
             let last = rounds >= costs.choices() || fits + 1 >= FITS;
-            let unfitted = costs.before_fit(self, budget, &best.chosen)?;
-            let predicted = unfitted.unwrap_or(sum);
-            if !last && predicted > costs.limit {
-                costs.fixed += predicted.saturating_sub(sum).max(1);
+            let unfitted = costs.before_fit(self, budget, &best.chosen)?.unwrap_or(sum);
+            if !last && unfitted > costs.limit {
+                costs.fixed += unfitted.saturating_sub(sum).max(1);
                 continue;
             }
+            // Times are taken again and again, and are another each time: the sum is what was chosen by.
+            let predicted = if costs.repeats() { unfitted } else { sum };
             let way = self.way(budget, &best.chosen);
             let mut quantized = self.prepared.fit(way, progress)?;
             fits += 1;

@@ -143,7 +143,7 @@ pub struct Spent {
     pub limit: f64,
     /// The least that any choice of grids takes, predicted.
     pub least: f64,
-    /// What the choice takes before its weights are fitted: the whole model, where it can be measured by then, else the sum over its layers.
+    /// What the choice takes before its weights are fitted: of bytes, those of the whole file; else the sum over its layers.
     pub predicted: f64,
     /// What the whole model takes.
     pub measured: f64,
