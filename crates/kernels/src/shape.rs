@@ -54,6 +54,22 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
+    /// A product of matrices: the rows of one as the pixels of a picture.
+    pub fn matrix(rows: usize, in_channels: usize, out_channels: usize) -> ConvShape {
+        ConvShape {
+            batch: 1,
+            in_channels,
+            out_channels,
+            groups: 1,
+            input: [1, 1, rows],
+            output: [1, 1, rows],
+            kernel: [1; 3],
+            stride: [1; 3],
+            dilation: [1; 3],
+            pad: [0; 3],
+        }
+    }
+
     /// A convolution from ONNX shape `x` to `y`; of a transposed one, `pad` is what is cut off.
     ///
     /// # Errors

@@ -51,18 +51,7 @@ pub(super) fn product(pool: &Pool, [rows, m, n]: [usize; 3], a: &[f32], b: &[f32
     if m * n < SMALL {
         return feedback::product([rows, m, n], a, b);
     }
-    let shape = ConvShape {
-        batch: 1,
-        in_channels: n,
-        out_channels: m,
-        groups: 1,
-        input: [1, 1, rows],
-        output: [1, 1, rows],
-        kernel: [1; 3],
-        stride: [1; 3],
-        dilation: [1; 3],
-        pad: [0; 3],
-    };
+    let shape = ConvShape::matrix(rows, n, m);
     let gradient = WeightGradient::new(&shape, Isa::best());
     let (mut scratch, mut out) = (vec![0.0; gradient.scratch()], vec![0.0; m * n]);
     gradient.run(pool, b, a, &mut scratch, &mut out);

@@ -25,22 +25,6 @@ pub(super) fn transposed(b: &mut Builder<'_>, n: NodeId, op: &ConvTranspose) -> 
     product(b, n, shape, true, from, Order::Last)
 }
 
-/// Rows of a matrix as the pixels of one picture.
-fn matrix(rows: usize, in_channels: usize, out_channels: usize) -> ConvShape {
-    ConvShape {
-        batch: 1,
-        in_channels,
-        out_channels,
-        groups: 1,
-        input: [1, 1, rows],
-        output: [1, 1, rows],
-        kernel: [1; 3],
-        stride: [1; 3],
-        dilation: [1; 3],
-        pad: [0; 3],
-    }
-}
-
 pub(super) fn gemm(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
     let Op::Gemm {
         alpha,
@@ -61,7 +45,7 @@ pub(super) fn gemm(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
     if !b.graph.is_constant(b.input(n, 1)?) {
         return Err("its weight is computed".into());
     }
-    let shape = matrix(rows, inputs, if trans_b { first } else { second });
+    let shape = ConvShape::matrix(rows, inputs, if trans_b { first } else { second });
     let from = b.form(b.input(n, 0)?, Order::Onnx)?;
     product(b, n, shape, !trans_b, from, Order::Onnx)
 }
@@ -72,7 +56,14 @@ pub(super) fn mat_mul(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
     if let (true, &[inputs, outputs]) = (b.graph.is_constant(c), w.as_slice()) {
         let rows = x.iter().product::<usize>() / inputs.max(1);
         let from = b.form(a, Order::Onnx)?;
-        return product(b, n, matrix(rows, inputs, outputs), true, from, Order::Onnx);
+        return product(
+            b,
+            n,
+            ConvShape::matrix(rows, inputs, outputs),
+            true,
+            from,
+            Order::Onnx,
+        );
     }
     let ([batch @ .., m, k], [other @ .., _, columns]) = (x.as_slice(), w.as_slice()) else {
         return Err("its inputs have less than two axes".into());

@@ -43,6 +43,17 @@ fn digits_of(levels: &[i32], place: u32, row: &PatchRow) -> Vec<i32> {
         .collect()
 }
 
+/// What a sum of products with codes has too much of the zero point: nothing where differences are multiplied.
+fn zero_share(row: &PatchRow, levels: &[i32], zero_in: u8) -> i64 {
+    match row.widen {
+        Some(_) => 0,
+        None => {
+            let sum: i64 = levels.iter().map(|&l| i64::from(l)).sum();
+            sum * (i64::from(zero_in) - i64::from(row.minus))
+        }
+    }
+}
+
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
@@ -142,13 +153,7 @@ impl Patched {
         for o in 0..channels {
             let (panel, n) = (o / cout * panels + o % cout / PANEL, o % cout % PANEL);
             let levels = &levels[o * each..(o + 1) * each];
-            let shift: i64 = match row.widen {
-                Some(_) => 0,
-                None => {
-                    levels.iter().map(|&l| i64::from(l)).sum::<i64>()
-                        * (i64::from(epilogue.zero_in) - i64::from(row.minus))
-                }
-            };
+            let shift = zero_share(row, levels, epilogue.zero_in);
             // The bound of i32 covers the bias, with the zero point's share too.
             packed.bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
             packed.multiplier[panel * PANEL + n] = epilogue.multiplier[o];
@@ -216,13 +221,7 @@ impl Patched {
             let c = if flat { element % channels } else { element };
             if c < channels {
                 let levels = &levels[c * taps..(c + 1) * taps];
-                let shift: i64 = match row.widen {
-                    Some(_) => 0,
-                    None => {
-                        levels.iter().map(|&l| i64::from(l)).sum::<i64>()
-                            * (i64::from(epilogue.zero_in) - i64::from(row.minus))
-                    }
-                };
+                let shift = zero_share(row, levels, epilogue.zero_in);
                 packed.bias[at] = (epilogue.bias[c] - shift) as i32;
                 packed.multiplier[at] = epilogue.multiplier[c];
                 let levels: Vec<i32> = levels.iter().map(|l| l >> bits).collect();

@@ -201,7 +201,6 @@ impl LineCall<'_> {
     ///
     /// # Safety
     /// Each of those pixels plus each shift has a readable element of `unit` bytes: a code, or a difference of 16 bits.
-    #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
     pub(crate) unsafe fn add_listed(&self, sums: &mut [i32], lanes: usize, p: usize, unit: usize, minus: u8) {
         let pixels = self.pixels.saturating_sub(p).min(sums.len() / lanes);
         for entry in self.listed {
