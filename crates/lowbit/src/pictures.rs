@@ -161,15 +161,18 @@ pub(crate) fn is_of_the_picture(e: &Error) -> bool {
     e.kind() != ErrorKind::Interrupted && !e.place().is_empty()
 }
 
-/// Pixels from which pictures are decoded one after the other, whatever the number of threads.
+/// Pixels, or bytes of a file, beyond which pictures are read one after the other, whatever the number of threads.
 const LARGE: usize = 1 << 20;
 
 /// The network's input made from a picture.
 pub(crate) fn input_of(model: &Model, reader: &mut Reader, path: &Path) -> Result<(String, Tensor)> {
-    let (control, bytes) = (reader.control.clone(), reader.bytes(path)?);
+    let control = reader.control.clone();
+    let file = std::fs::metadata(path).is_ok_and(|m| m.len() > LARGE as u64);
+    let of_file = file.then(|| control.turn());
+    let bytes = reader.bytes(path)?;
     let size = data::picture::size(&bytes, &reader.limits());
     let large = size.is_ok_and(|(width, height)| width.saturating_mul(height) > LARGE);
-    let _turn = large.then(|| control.turn());
+    let _turn = of_file.or_else(|| large.then(|| control.turn()));
     input_of_picture(model, &reader.picture(path, &bytes)?)
 }
 

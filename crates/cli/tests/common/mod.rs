@@ -89,7 +89,8 @@ pub fn pictures(folder: &Path, count: usize) -> PathBuf {
     out
 }
 
-fn bmp(width: usize, height: usize, seed: u32) -> Vec<u8> {
+/// A picture of noise over stripes.
+pub fn bmp(width: usize, height: usize, seed: u32) -> Vec<u8> {
     let row = (3 * width).div_ceil(4) * 4;
     let size = 54 + row * height;
     let mut out = Vec::with_capacity(size);
