@@ -275,6 +275,10 @@ impl<'a> Builder<'a, '_> {
             outputs,
         };
         if let Some(call) = functions::try_inline(self, call, scope)? {
+            let packed = version_of(scope.opsets, packed::DOMAIN).is_some();
+            if packed && packed::halves::fold(self, &call)? {
+                return Ok(());
+            }
             self.standard(call, opset, node_name(node, scope))?;
         }
         Ok(())
