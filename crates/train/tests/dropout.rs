@@ -108,54 +108,58 @@ fn the_layer_sees_the_masked_input_forward_and_backward() {
     assert_eq!(dx, back);
 }
 
-/// The steps lie outermost: a sample's mask is the same in all of them.
+/// Neurons over four steps, a layer, neurons that count: simulated with one mask a sample in all steps, which lie outermost.
 #[test]
 fn neurons_see_one_mask_in_all_steps() {
     const STEPS: usize = 4;
+    const THRESHOLD: f32 = 0.2;
     let (mut graph, x) = input(5);
-    let currents = gemm(&mut graph, x, "one", [5, 6]);
-    let number = |graph: &mut Graph, name: &str, v: f32| graph.add_constant(name, Tensor::scalar(v));
-    let (threshold, leak) = (
-        number(&mut graph, "threshold", 0.2),
-        number(&mut graph, "leak", 1.0),
-    );
-    let op = Op::IntegrateFire(IntegrateFire {
-        steps: STEPS,
-        constant: true,
-        count: false,
-    });
-    let spikes = graph.add_node(op, &[currents, threshold, leak], "neurons");
-    let y = gemm(&mut graph, spikes, "two", [6, 2]);
-    let graph = finished(graph, y);
-    let spikes_of = {
-        let mut outputs = ProgramOptions::new(BATCH);
-        outputs.outputs = vec!["neurons".into()];
-        let mut cpu = common::cpu(&graph, &outputs, 1);
-        let mut all = Vec::new();
-        cpu.forward(&[&pattern(BATCH * 5)], Mode::Evaluate, &mut all)
-            .unwrap();
-        all.remove(0)
+    let threshold = graph.add_constant("threshold", Tensor::scalar(THRESHOLD));
+    let leak = graph.add_constant("leak", Tensor::scalar(1f32));
+    let fire = |graph: &mut Graph, x: ValueId, name: &str, constant: bool| {
+        let op = Op::IntegrateFire(IntegrateFire {
+            steps: STEPS,
+            constant,
+            count: !constant,
+        });
+        graph.add_node(op, &[x, threshold, leak], name)
     };
-    let mut cpu = common::cpu(&graph, &options(true), 1);
+    let currents = gemm(&mut graph, x, "one", [5, 6]);
+    let spikes = fire(&mut graph, currents, "spikes", true);
+    let currents = gemm(&mut graph, spikes, "two", [6, 2]);
+    let counts = fire(&mut graph, currents, "counts", false);
+    let mut cpu = common::cpu(&finished(graph, counts), &options(true), 1);
     let names: Vec<&str> = cpu.program().masks().iter().map(|m| m.name.as_str()).collect();
     assert_eq!(names, ["mask of one", "mask of two"]);
-    // All ones for the first layer, so that the spikes are those above.
-    let second = masks(&cpu, 0.5, 3, 0).remove(1);
+    let [first, second] = <[_; 2]>::try_from(masks(&cpu, 0.5, 3, 0)).unwrap();
+    let x = pattern(BATCH * 5);
     let mut have = Vec::new();
-    let ones = vec![1.0; BATCH * 5];
-    cpu.forward(&[&pattern(BATCH * 5), &ones, &second], Mode::Train, &mut have)
+    cpu.forward(&[&x, &first, &second], Mode::Train, &mut have)
         .unwrap();
-    let weight: Vec<f32> = pattern(12).iter().map(|v| v - 0.3).collect();
-    for step in 0..STEPS {
-        for sample in 0..BATCH {
-            for output in 0..2 {
-                let at = |i: usize| (step * BATCH + sample) * 6 + i;
-                let terms =
-                    (0..6).map(|i| weight[output * 6 + i] * spikes_of[at(i)] * second[sample * 6 + i]);
-                let want: f32 = terms.sum();
-                let got = have[0][(step * BATCH + sample) * 2 + output];
-                assert!((got - want).abs() < 1e-5, "step {step}: {got} instead of {want}");
+
+    let weight = |n: usize| pattern(n).into_iter().map(|v| v - 0.3).collect::<Vec<f32>>();
+    let (one, two) = (weight(30), weight(12));
+    let dot =
+        |w: &[f32], x: &[f32], mask: &[f32]| -> f32 { (0..w.len()).map(|i| w[i] * x[i] * mask[i]).sum() };
+    let step = |u: &mut f32, current: f32| {
+        *u += current;
+        let fired = *u > THRESHOLD;
+        *u -= if fired { THRESHOLD } else { 0.0 };
+        f32::from(fired)
+    };
+    for sample in 0..BATCH {
+        let part = |values: &[f32], n: usize| values[sample * n..(sample + 1) * n].to_vec();
+        let (x, first, second) = (part(&x, 5), part(&first, 5), part(&second, 6));
+        let (mut inner, mut outer, mut counts) = ([0f32; 6], [0f32; 2], [0f32; 2]);
+        for _ in 0..STEPS {
+            let spikes: Vec<f32> = (0..6)
+                .map(|j| step(&mut inner[j], dot(&one[j * 5..j * 5 + 5], &x, &first)))
+                .collect();
+            for k in 0..2 {
+                counts[k] += step(&mut outer[k], dot(&two[k * 6..k * 6 + 6], &spikes, &second));
             }
         }
+        assert_eq!(have[0][sample * 2..sample * 2 + 2], counts, "sample {sample}");
     }
+    assert!(have[0].iter().any(|&n| n > 0.0));
 }

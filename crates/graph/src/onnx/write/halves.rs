@@ -26,16 +26,15 @@ impl Draft<'_> {
         let graph = self.graph;
         let mut all: BTreeMap<(usize, usize), Together> = BTreeMap::new();
         for &v in read.iter().filter(|v| graph.halves.contains(v)) {
-            let name = graph.value(v).name.clone();
-            let (name, shape, values) = if let Some(w) = graph.weights.get(&v) {
+            let (shape, values) = if let Some(w) = graph.weights.get(&v) {
                 let [point] = &w.points[..] else { continue };
                 let mut shape = scale_shape(w);
                 if Planes::of(w).is_none() {
                     shape.insert(0, 1);
                 }
-                (self.fresh(&format!("{name}/scale")), shape, &point.scales[..])
+                (shape, &point.scales[..])
             } else if let Some((t, values)) = graph.constants.get(&v).and_then(|t| Some((t, t.as_f32()?))) {
-                (name, t.shape().to_vec(), values)
+                (t.shape().to_vec(), values)
             } else {
                 continue;
             };
@@ -43,6 +42,10 @@ impl Draft<'_> {
             if shape.is_empty() || long().count() > 1 || !exact(values) {
                 continue;
             }
+            let name = match (&graph.value(v).name, graph.weights.contains_key(&v)) {
+                (name, true) => self.fresh(&format!("{name}/scale")),
+                (name, false) => name.clone(),
+            };
             let axis = long().next().map_or(0, |(axis, _)| axis);
             let part = all.entry((shape.len(), axis)).or_default();
             part.values.extend(values);
@@ -66,7 +69,7 @@ impl Draft<'_> {
             let sizes = self.named("halves/sizes", &Tensor::vector(part.sizes));
             let outputs: Vec<&str> = part.names.iter().map(String::as_str).collect();
             let op = Op::Split { axis: axis as i64 };
-            self.node("halves/parts", &op, &[&floats, &sizes], &outputs);
+            self.node(&format!("{halves}/parts"), &op, &[&floats, &sizes], &outputs);
         }
         Ok(())
     }
