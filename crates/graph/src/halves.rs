@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(scale(&[1.0, 1e-6]), None);
         assert_eq!(scale(&[1e5]), None);
         assert_eq!(scale(&[f32::NAN]), None);
-        assert_eq!(bias(&[1.0, 1e-6]), Some(vec![1.0, 1.013_278_96e-6]));
+        assert_eq!(bias(&[1.0, 1e-6]), Some(vec![1.0, 17.0 * 2f32.powi(-24)]));
         assert_eq!(bias(&[0.0, -0.0]), Some(vec![0.0, -0.0]));
         assert!(exact(&[0.5, -0.0, 65504.0]) && !exact(&[0.1]));
     }

@@ -9,10 +9,17 @@ use super::super::io::type_code;
 use super::super::read::Builder;
 use crate::graph::ValueId;
 
-/// Takes a Cast of a float constant, or a Split along the one axis on which such a constant is longer than 1, as the constants that it gives; `false` for any
-/// other node.
+/// Takes a Cast to float of a constant of 16 bits, or a Split of that along the one axis on which it is longer than 1, as the constants that it gives; `false` for
+/// any other node.
 pub(in super::super) fn fold(builder: &mut Builder<'_, '_>, call: &Call<'_, '_>) -> Load<bool> {
     let constant = |i: usize| builder.graph.constants.get(&(*call.inputs.get(i)?)?);
+    if !call
+        .inputs
+        .first()
+        .is_some_and(|x| x.is_some_and(|x| builder.halves.contains(&x)))
+    {
+        return Ok(false);
+    }
     let Some((shape, values)) = constant(0).and_then(|t| Some((t.shape(), t.as_f32()?))) else {
         return Ok(false);
     };
@@ -57,9 +64,10 @@ pub(in super::super) fn fold(builder: &mut Builder<'_, '_>, call: &Call<'_, '_>)
             return Ok(false);
         };
         builder.set_constant(output, value, 32);
-        if call.node.op_type == "Split" {
-            builder.graph.halves.insert(output);
-        }
+        match call.node.op_type {
+            "Cast" => builder.halves.insert(output),
+            _ => builder.graph.halves.insert(output),
+        };
     }
     Ok(true)
 }
