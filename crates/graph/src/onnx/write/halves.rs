@@ -6,7 +6,7 @@ use half::f16;
 use tensor::{DType, Tensor};
 
 use super::packed::scale_shape;
-use super::{Draft, WriteError, node};
+use super::{Draft, node};
 use crate::graph::ValueId;
 use crate::halves::exact;
 use crate::op::Op;
@@ -22,7 +22,7 @@ struct Together {
 
 impl Draft<'_> {
     /// Writes what [`Graph::halves`](crate::Graph::halves) marks of `read`, for each axis a tensor, a Cast and a Split.
-    pub(super) fn halves(&mut self, read: &[ValueId]) -> Result<(), WriteError> {
+    pub(super) fn halves(&mut self, read: &[ValueId]) {
         let graph = self.graph;
         let mut all: BTreeMap<(usize, usize), Together> = BTreeMap::new();
         for &v in read.iter().filter(|v| graph.halves.contains(v)) {
@@ -71,6 +71,5 @@ impl Draft<'_> {
             let op = Op::Split { axis: axis as i64 };
             self.node(&format!("{halves}/parts"), &op, &[&floats, &sizes], &outputs);
         }
-        Ok(())
     }
 }

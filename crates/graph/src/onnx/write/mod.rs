@@ -240,7 +240,7 @@ impl<'g> Draft<'g> {
         let mut seen = HashSet::new();
         read.retain(|&v| seen.insert(v));
         if self.form == Form::Packed {
-            self.halves(&read)?;
+            self.halves(&read);
         }
         for v in read {
             let name = &graph.value(v).name;

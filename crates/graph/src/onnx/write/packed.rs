@@ -209,6 +209,6 @@ pub(super) fn scale_shape(w: &WeightAnnotation) -> Vec<usize> {
     along
 }
 
-pub(super) fn shaped(shape: Vec<usize>, data: impl Into<Data>) -> Result<Tensor, String> {
+fn shaped(shape: Vec<usize>, data: impl Into<Data>) -> Result<Tensor, String> {
     Tensor::new(shape, data).map_err(|e| e.to_string())
 }
