@@ -15,6 +15,7 @@ mod geometry;
 pub mod int;
 mod isa;
 pub mod layout;
+mod memory;
 pub mod peak;
 mod pick;
 mod pool;
@@ -25,6 +26,7 @@ mod window;
 
 pub use broadcast::Broadcast;
 pub use isa::Isa;
+pub use memory::return_large_blocks;
 pub use pick::{Picks, pick};
 pub use pool::Pool;
 pub use shape::{ConvShape, PoolShape, picture, three};

@@ -1,7 +1,7 @@
 //! Stopping: a flag set from outside, a deadline, a cap of memory.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::{Error, ErrorKind, Result};
@@ -19,6 +19,7 @@ pub struct Control {
     cancel: Arc<AtomicBool>,
     deadline: Option<(Instant, Duration)>,
     memory: Option<usize>,
+    large: Arc<Mutex<()>>,
 }
 
 impl Control {
@@ -51,6 +52,11 @@ impl Control {
     /// When to stop, where there is a limit.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline.map(|(at, _)| at)
+    }
+
+    /// Waits until no other thread holds a picture that is large.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.large.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The cap of memory.

@@ -108,16 +108,23 @@ impl Reader {
 
     /// The picture of a file.
     pub(crate) fn read(&mut self, path: &Path) -> Result<Picture> {
+        let bytes = self.bytes(path)?;
+        self.picture(path, &bytes)
+    }
+
+    fn bytes(&self, path: &Path) -> Result<Vec<u8>> {
         self.control.check()?;
-        let bytes = read_capped(path, self.limits().file_bytes, &self.control)?;
+        read_capped(path, self.limits().file_bytes, &self.control)
+    }
+
+    fn picture(&mut self, path: &Path, bytes: &[u8]) -> Result<Picture> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        self.decode(&name, &bytes).map_err(|e| e.at(path.display()))
+        self.decode(&name, bytes).map_err(|e| e.at(path.display()))
     }
 
     /// Whether a file is a picture that can be decoded, as far as its structure tells: nothing is decoded or hashed.
     pub(crate) fn check(&self, path: &Path) -> Result<()> {
-        self.control.check()?;
-        let bytes = read_capped(path, self.limits().file_bytes, &self.control)?;
+        let bytes = self.bytes(path)?;
         match data::picture::size(&bytes, &self.limits()) {
             Ok(_) => Ok(()),
             Err(e) => Err(Error::from(e).at(path.display())),
@@ -154,9 +161,16 @@ pub(crate) fn is_of_the_picture(e: &Error) -> bool {
     e.kind() != ErrorKind::Interrupted && !e.place().is_empty()
 }
 
+/// Pixels from which pictures are decoded one after the other, whatever the number of threads.
+const LARGE: usize = 1 << 20;
+
 /// The network's input made from a picture.
 pub(crate) fn input_of(model: &Model, reader: &mut Reader, path: &Path) -> Result<(String, Tensor)> {
-    input_of_picture(model, &reader.read(path)?)
+    let (control, bytes) = (reader.control.clone(), reader.bytes(path)?);
+    let size = data::picture::size(&bytes, &reader.limits());
+    let large = size.is_ok_and(|(width, height)| width.saturating_mul(height) > LARGE);
+    let _turn = large.then(|| control.turn());
+    input_of_picture(model, &reader.picture(path, &bytes)?)
 }
 
 /// The same of a picture that is at hand.

@@ -12,6 +12,8 @@ use tensor::{DType, Data, Tensor};
 use crate::tuning::Entry;
 use crate::{Control, Error, ErrorKind, Model, Result};
 
+pub use kernels::return_large_blocks;
+
 /// How a model is run.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {

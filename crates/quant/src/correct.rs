@@ -4,7 +4,9 @@
 //! minimize over g, b :  Σ (y_float − g·y_quant − b)²        over pictures and positions
 //! g = cov(y_float, y_quant) / var(y_quant),   b = mean(y_float) − g·mean(y_quant)
 //! ```
-//! g multiplies the channel's weight scale and bias, b adds to the bias: nothing is left to do at run time.
+//! g multiplies the channel's weight scale and bias, b adds to the bias: nothing is left to do at run time. With g = 1 this is bias correction (Nagel et al.,
+//! ICCV 2019). Where BatchNormalization is folded into the weights, which it is wherever a convolution stands before it, it is that layer's re-estimation:
+//! mean and spread of each channel, which rounding has moved, are measured again and brought back.
 
 /// The correction of one channel: y ← gain·y + shift.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -82,11 +82,11 @@ pub(super) fn run(
         Ok(found)
     };
     let mut all = Accumulated::new();
-    let part = side_by_side::at_a_time(pool, control);
+    let part = side_by_side::at_a_time(pool, control, 0);
     for first in (0..pictures.len()).step_by(part) {
         progress.at("both networks", first, pictures.len());
         let count = part.min(pictures.len() - first);
-        for found in side_by_side::map(pool, control, count, &|i| picture(first + i))? {
+        for found in side_by_side::map(pool, control, 0, count, &|i| picture(first + i))? {
             for (v, sums) in found {
                 let mine = all.entry(v).or_default();
                 mine.iter_mut().zip(sums).for_each(|(m, s)| *m += s);

@@ -114,11 +114,11 @@ pub(super) fn measure(
             .collect()
     };
     // A part at a time, so that readings of few pictures lie in memory.
-    let part = side_by_side::at_a_time(pool, control);
+    let part = side_by_side::at_a_time(pool, control, 0);
     for first in (0..pictures.len()).step_by(part) {
         progress.at("own errors", first, pictures.len());
         let count = part.min(pictures.len() - first);
-        for more in side_by_side::map(pool, control, count, &|i| picture(first + i))? {
+        for more in side_by_side::map(pool, control, 0, count, &|i| picture(first + i))? {
             readings
                 .iter_mut()
                 .zip(&more)

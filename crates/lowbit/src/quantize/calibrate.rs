@@ -67,8 +67,9 @@ pub(super) fn run(
     let runner = Runner::on_graph(graph, pool.clone(), &options, true)?;
     let mut reader = Reader::new(control);
     let mut observers = fresh();
+    let each = runner.memory().activations + counts;
     // Pictures that are in work together have observers of their own: what they saw adds up to the same in any order.
-    let together = side_by_side::at_a_time(pool, control);
+    let together = side_by_side::at_a_time(pool, control, each);
     let mut sets: Vec<Vec<Observer>> = (0..together).map(|_| fresh()).collect();
     for start in (0..pictures.len()).step_by(together) {
         progress.at("calibrate", start, pictures.len());
@@ -90,7 +91,7 @@ pub(super) fn run(
             run.map(drop).map_err(|e| e.at(path.display()))
         };
         let count = inputs.len();
-        side_by_side::change(pool, control, &mut sets[..count], &one)?;
+        side_by_side::change(pool, control, each, &mut sets[..count], &one)?;
     }
     for set in &sets {
         observers

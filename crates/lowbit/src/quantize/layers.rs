@@ -25,7 +25,7 @@ use crate::{Control, Error, Model, Result};
 mod lifetime;
 mod shelf;
 
-use lifetime::{peak_bytes, release, step_bytes, uses};
+use lifetime::{node_bytes, peak_bytes, release, step_bytes, uses};
 use shelf::{Kept, Shelf};
 
 /// Bytes that the values of all pictures may take together in memory where no limit is given; the others go to a file.
@@ -34,8 +34,8 @@ const VALUES_IN_MEMORY: usize = 24 << 20;
 /// Copies of the weights at a time: the file's, equalized, rounded, with their codes and errors, packed for a step.
 const NETWORKS: usize = 5;
 
-/// Copies of one step's inputs and outputs: of both networks, and those of its working memory.
-const STEP_COPIES: usize = 3;
+/// Copies of one step's inputs and outputs in both networks: those on the shelf's way, and its working memory.
+const STEP_COPIES: usize = 2;
 
 /// What all runs over the layers share.
 pub(crate) struct Stage<'a> {
@@ -192,23 +192,25 @@ impl<'a> Stage<'a> {
                     reads.push(*v);
                 }
             }
+            let each = node_bytes(graph, node).saturating_mul(STEP_COPIES);
             let is_layer = layers.contains_key(&n);
             let step = |picture: usize| -> Result<(Vec<Pair>, Option<AffineFit>)> {
                 self.control.check()?;
-                let (mut float, mut quant) = (Vec::new(), Vec::new());
-                for v in &reads {
-                    let pair = values.get(v).and_then(|all| all.get(picture));
-                    let pair = pair.ok_or_else(|| at(Error::bad("an input was never computed")))?;
-                    float.push(look(&shelf, &pair.float)?);
-                    quant.push(look(&shelf, &pair.quant)?);
-                }
-                let run = |step: &Step, inputs: &[Cow<'_, Tensor>]| {
+                let run = |step: &Step, of: fn(&Pair) -> &Kept| {
+                    let input = |v: &ValueId| {
+                        let pair = values.get(v).and_then(|all| all.get(picture));
+                        let pair = pair.ok_or_else(|| at(Error::bad("an input was never computed")))?;
+                        look(&shelf, of(pair))
+                    };
+                    let inputs = reads
+                        .iter()
+                        .map(input)
+                        .collect::<Result<Vec<Cow<'_, Tensor>>>>()?;
                     let inputs: Vec<&Tensor> = inputs.iter().map(|t| &**t).collect();
                     step.run(self.pool, &inputs).map_err(Error::from).map_err(at)
                 };
-                let floats = run(&plain, &float)?;
-                let quants = run(quantized.as_ref().unwrap_or(&plain), &quant)?;
-                drop((float, quant));
+                let floats = run(&plain, |pair| &pair.float)?;
+                let quants = run(quantized.as_ref().unwrap_or(&plain), |pair| &pair.quant)?;
                 let (mut pairs, mut fit) = (Vec::new(), None);
                 for (o, (float, mut quant)) in floats.into_iter().zip(quants).enumerate() {
                     match is_layer && o == 0 {
@@ -227,7 +229,7 @@ impl<'a> Stage<'a> {
             };
             let mut outputs: Vec<Vec<Pair>> = node.outputs.iter().map(|_| Vec::new()).collect();
             let mut fit: Option<AffineFit> = None;
-            for (pairs, of_picture) in side_by_side::map(self.pool, self.control, pictures, &step)? {
+            for (pairs, of_picture) in side_by_side::map(self.pool, self.control, each, pictures, &step)? {
                 outputs
                     .iter_mut()
                     .zip(pairs)
@@ -255,7 +257,7 @@ impl<'a> Stage<'a> {
                     pair.quant = lock(&shelf).keep(quant)?;
                     Ok(squares)
                 };
-                let squares = side_by_side::change(self.pool, self.control, pairs, &finish)?;
+                let squares = side_by_side::change(self.pool, self.control, each, pairs, &finish)?;
                 let sum = squares.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
                 fitted.sqnr_db.insert(n, sqnr(sum));
             }
@@ -314,8 +316,9 @@ impl<'a> Stage<'a> {
             Ok(())
         };
         let (a, b): (Vec<Moments>, Vec<Moments>) = groups.into_iter().map(|[a, b]| (a, b)).unzip();
+        let each = node_bytes(self.model.graph(), node);
         let mut halves = [a, b];
-        side_by_side::change(self.pool, self.control, &mut halves, &add)?;
+        side_by_side::change(self.pool, self.control, each, &mut halves, &add)?;
         let [a, b] = halves;
         let groups: Vec<Halves> = a.into_iter().zip(b).map(|(a, b)| [a, b]).collect();
         let workers: feedback::Workers<'_> = &|count, work| self.pool.run(count, work);
@@ -335,7 +338,7 @@ impl<'a> Stage<'a> {
             })
         };
         let one = |i: usize| Ok(other(&self.others[i]));
-        let others = side_by_side::map(self.pool, self.control, self.others.len(), &one)?;
+        let others = side_by_side::map(self.pool, self.control, 0, self.others.len(), &one)?;
         Ok(Some(Survey { own, others }))
     }
 

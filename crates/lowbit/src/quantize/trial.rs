@@ -102,7 +102,7 @@ impl Network for Candidate<'_> {
 }
 
 /// Bytes that networks in one run take together, beside the float one's weights, where no limit is given.
-const ROOM: usize = 96 << 20;
+const ROOM: usize = 32 << 20;
 
 /// Pictures between two reports of progress.
 const PART: usize = 8;
@@ -158,6 +158,12 @@ impl Ground<'_> {
             .iter()
             .map(|n| compile(&n.graph((self.pool, self.control))?))
             .collect::<Result<_>>()?;
+        // A network keeps the memory of its runs.
+        let each = networks
+            .iter()
+            .chain([&float])
+            .map(|n| n.memory().activations)
+            .sum();
         let mut sums = vec![Sums::default(); networks.len()];
         let picture = |i: usize| -> Result<Vec<Sums>> {
             let path = &self.pictures[i];
@@ -177,7 +183,7 @@ impl Ground<'_> {
         for first in (0..self.pictures.len()).step_by(PART) {
             progress.at(what, first, self.pictures.len());
             let count = PART.min(self.pictures.len() - first);
-            for parts in side_by_side::map(self.pool, self.control, count, &|i| picture(first + i))? {
+            for parts in side_by_side::map(self.pool, self.control, each, count, &|i| picture(first + i))? {
                 sums.iter_mut().zip(&parts).for_each(|(sum, part)| sum.add(part));
             }
         }

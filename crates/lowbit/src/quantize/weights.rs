@@ -68,7 +68,7 @@ pub(crate) fn project(
         let stored_once = task.shared && readers.get(&task.weight).is_some_and(|all| all.iter().all(same));
         project_one(graph, task, stored_once, options)
     };
-    let layers = side_by_side::map(pool, control, plan.weights.len(), &one)?;
+    let layers = side_by_side::map(pool, control, 0, plan.weights.len(), &one)?;
     Ok(layers.into_iter().map(|layer| (layer.task.node, layer)).collect())
 }
 

@@ -6,7 +6,7 @@
 //! from the last weight to the first:  ŵ_j = nearest level to  w_j + Σ_{k>j} R_jk (w_k − ŵ_k) / R_jj
 //! ```
 //! This is Babai's nearest plane, which GPTQ equals (Chen et al., arXiv 2507.18553). Weights whose inputs are largest are rounded first. Then weights
-//! take their best level one by one, and where scales are free, all of that is done at several. What earlier
+//! take their best level one by one (learned rounding by least squares, without a relaxation), and where scales are free, all of that is done at several. What earlier
 //! layers left wrong in the inputs is answered for before, by least squares against the float network's output.
 
 use std::sync::OnceLock;

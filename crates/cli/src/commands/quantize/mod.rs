@@ -187,6 +187,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     if a.list {
         return Ok(list(context));
     }
+    lowbit::runtime::return_large_blocks();
     let usage = |message: &str| Error::new(ErrorKind::Usage, message);
     let path = a.model.as_ref().ok_or_else(|| usage("MODEL is missing"))?;
     let choice = match (a.grid, a.bits, budget(a)) {

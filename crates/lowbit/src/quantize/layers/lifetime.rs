@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use graph::{Graph, NodeId, ValueId};
+use graph::{Graph, Node, NodeId, ValueId};
 
 /// How many nodes still read each value.
 pub(super) fn uses(graph: &Graph) -> HashMap<ValueId, usize> {
@@ -36,17 +36,20 @@ fn value_bytes(graph: &Graph, v: ValueId) -> usize {
     tensor::numel(&shape).unwrap_or(usize::MAX / 64).saturating_mul(8)
 }
 
-/// Most bytes that a node reads and writes for one picture, in both networks.
-pub(super) fn step_bytes(graph: &Graph) -> usize {
+/// Bytes that a node reads and writes for one picture, in both networks.
+pub(super) fn node_bytes(graph: &Graph, node: &Node) -> usize {
     let bytes = |v: &ValueId| match graph.is_constant(*v) {
         true => 0,
         false => value_bytes(graph, *v),
     };
-    let one = |n: &graph::Node| {
-        let all = n.inputs.iter().flatten().chain(&n.outputs).map(bytes);
-        all.fold(0usize, usize::saturating_add)
-    };
-    graph.nodes.iter().map(one).max().unwrap_or(0)
+    let all = node.inputs.iter().flatten().chain(&node.outputs).map(bytes);
+    all.fold(0usize, usize::saturating_add)
+}
+
+/// The most of a node.
+pub(super) fn step_bytes(graph: &Graph) -> usize {
+    let nodes = graph.nodes.iter();
+    nodes.map(|n| node_bytes(graph, n)).max().unwrap_or(0)
 }
 
 /// Most bytes that one picture's values take at a time, in both networks.
