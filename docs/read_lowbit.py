@@ -28,7 +28,7 @@ def all_of(message, number):
     return [value for n, value in fields(message) if n == number]
 
 
-def tensor(message, kinds={1: "<f4", 2: "u1", 6: "<i4"}):
+def tensor(message, kinds={1: "<f4", 2: "u1", 6: "<i4", 7: "<i8", 10: "<f2"}):
     return np.frombuffer(all_of(message, 9)[0], kinds[all_of(message, 2)[0]]).reshape(all_of(message, 1))
 
 
@@ -37,21 +37,28 @@ def weights(data):
     digest = next(dict(fields(e))[2] for e in all_of(data, 14) if dict(fields(e))[1] == b"lowbit.digest")
     assert hashlib.sha256(data.replace(digest, b"0" * 64)).hexdigest() == digest.decode(), "damaged"
     (graph,) = all_of(data, 7)
-    constants, made = {all_of(t, 8)[0]: t for t in all_of(graph, 5)}, {}
-    for node in (n for n in all_of(graph, 1) if all_of(n, 7) == [b"ai.lowbit"]):
+    constants, made = {all_of(t, 8)[0]: tensor(t) for t in all_of(graph, 5)}, {}
+    for node in all_of(graph, 1):
         attributes = {all_of(a, 1)[0]: a for a in all_of(node, 5)}
         number = lambda name: all_of(attributes[name], 3)[0]
-        assert number(b"version") == 1, "unknown version"
         inputs, output = all_of(node, 1), all_of(node, 2)[0]
+        if all_of(node, 4) == [b"Cast"] and inputs[0] in constants:  # numbers of 16 bits
+            constants[output] = constants[inputs[0]].astype(np.float32)
+        if all_of(node, 4) == [b"Split"] and inputs[0] in constants:
+            ends = np.cumsum(constants[inputs[1]])[:-1]
+            constants.update(zip(all_of(node, 2), np.split(constants[inputs[0]], ends, number(b"axis"))))
+        if all_of(node, 7) != [b"ai.lowbit"]:
+            continue
+        assert number(b"version") == 1, "unknown version"
         if all_of(node, 4) == [b"AddRows"]:
             (grid, points, w), rows = made.pop(inputs[0]), made.pop(inputs[1])[2]
-            np.moveaxis(w, number(b"axis"), 0)[tensor(constants[inputs[2]])] += np.moveaxis(rows, number(b"axis"), 0)
+            np.moveaxis(w, number(b"axis"), 0)[constants[inputs[2]]] += np.moveaxis(rows, number(b"axis"), 0)
             made[output] = grid, points + 1, w
             continue
         grid, shape = all_of(attributes[b"grid"], 4)[0].decode(), all_of(attributes[b"shape"], 8)
         stream = lambda codes: np.unpackbits(codes, axis=-1, bitorder="little")
         if all_of(node, 4) == [b"DecodePlanes"]:
-            mask, planes, scale = (tensor(constants[name]) for name in inputs)
+            mask, planes, scale = (constants[name] for name in inputs)
             extent, group = (*shape[:2], int(np.prod(shape[2:]))), all_of(attributes[b"group"], 8)
             count = [-(-n // size) for n, size in zip(extent, group)]
             kept = np.kron(stream(mask)[: np.prod(count)].reshape(count), np.ones(group, int))[tuple(map(slice, extent))] == 1
@@ -60,7 +67,7 @@ def weights(data):
             made[output] = grid, 1, w.reshape(shape) * scale
             continue
         bits = number(b"bits")
-        codes, levels, scale, zero_point = (tensor(constants[name]) for name in inputs)
+        codes, levels, scale, zero_point = (constants[name] for name in inputs)
         digits = stream(codes)[:, : np.prod(shape) * bits].reshape(len(codes), -1, bits)
         terms = (levels[digits @ (1 << np.arange(bits))].reshape(-1, *shape) - zero_point).astype(np.float32) * scale
         made[output] = grid, len(codes), sum(terms[1:], terms[0])

@@ -9,7 +9,8 @@ checkpoint, one that FOLDER holds complete is only measured, its file written ag
 
 columns: network, penalty (wpc or lasso), share of the groups to prune, seed, steps, batch, passes over the training list, float top-1 at the start, top-1 of the
 packed model, of the rounded one before training, groups and those of zeros alone (pruned, or all their codes 0), share of zeros among kept weights, times smaller than f32:
-everything counted (groups, scales, biases), and as papers count (weights and groups of pruned layers alone), bytes of all that, of the file, seconds, commit, model.
+everything counted (groups, scales, biases), and as papers count (weights and groups of pruned layers alone), bytes of all that, of the file, test pictures of which the engine
+says another class than the f32 training forward, and their number, seconds, commit, model.
 
 --time: one thread; each network by turns with the dense ternary one of its seed; time of the network and of the layers that are pruned, medians.
 """
@@ -22,7 +23,7 @@ import subprocess
 HERE = os.path.dirname(os.path.abspath(__file__))
 RECIPE = os.path.join(HERE, "..", "..", "recipes", "cifar10-wpc.toml")
 COLUMNS = ["network", "penalty", "share", "seed", "steps", "batch", "passes", "float_start", "score", "ptq", "groups", "empty", "kept_zeros",
-           "compression", "compression_papers", "stored_bytes", "file_bytes", "seconds", "commit", "model_sha256"]
+           "compression", "compression_papers", "stored_bytes", "file_bytes", "differing", "pictures", "seconds", "commit", "model_sha256"]
 PICTURES = 10000
 NETWORKS = [
     ("ternary", "", 0.0, ["prune.groups=''"]),
@@ -55,6 +56,7 @@ def row(a, name, penalty, share, settings, seed):
     with open(finished, encoding="utf-8") as f:
         made = json.load(f)
     run, pruned = made["run"], made["run"].get("pruned") or {"groups": 0, "empty": 0}
+    agreement = run.get("agreement") or {}
     call([a.lowbit, "export", model, "--as", "packed", "-o", model + ".new"], log)
     os.replace(model + ".new", model)
     inspected = json.loads(call([a.lowbit, "inspect", model, "--json"], log))
@@ -69,7 +71,7 @@ def row(a, name, penalty, share, settings, seed):
         "ptq": number(run["rounded_score"]), "groups": pruned["groups"], "empty": pruned["empty"],
         "kept_zeros": number(sum(n * z for n, z in kept) / total) if total else "", "compression": "%.2f" % size["all"],
         "compression_papers": "%.2f" % size["pruned_layers"] if "pruned_layers" in size else "", "stored_bytes": size["bytes"],
-        "file_bytes": os.path.getsize(model), "seconds": round(run["seconds"]), "commit": str(made["provenance"].get("git", ""))[:7],
+        "file_bytes": os.path.getsize(model), "differing": agreement.get("differing", ""), "pictures": agreement.get("voxels", ""), "seconds": round(run["seconds"]), "commit": str(made["provenance"].get("git", ""))[:7],
         "model_sha256": inspected["model_sha256"][:12],
     }
 

@@ -21,7 +21,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 RECIPES = os.path.join(HERE, "..", "..", "recipes")
 COLUMNS = ["network", "seed", "steps", "dice", "anterior", "posterior", "before_training", "differing_voxels", "voxels", "bytes", "seconds", "commit", "model_sha256"]
-TUNED = ["steps=80", "optimizer.rate=0.001"]
+TUNED = ["steps=80", "optimizer.rate=0.003"]
 NETWORKS = [("float", "hippocampus-unet-float", []), ("float+", "hippocampus-unet-float", TUNED)] + [
     ("W%dA%d" % (bits, bits), "hippocampus-unet-w4a4", ["method.grid=affine%d" % bits, "activation.bits=%d" % bits, "method.level_bits=%d" % span])
     for bits, span in [(2, 15), (4, 15), (8, 8)]

@@ -11,12 +11,13 @@ import argparse
 import csv
 import json
 import os
+import re
 import subprocess
 
 RECIPES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "recipes")
 SCENES = {"salinas-a": ("salinas_a", "salinas_a_b34.npy"), "indian-pines": ("indian_pines", "indian_pines_b40.npy")}
 COLUMNS = [
-    "scene", "split", "network", "seed", "steps", "pixels", "oa", "aa", "kappa", "converted_oa", "training_forward_oa", "differing", "activity", "first_share",
+    "scene", "split", "network", "seed", "dropout", "steps", "pixels", "oa", "aa", "kappa", "converted_oa", "training_forward_oa", "differing", "activity", "first_share",
     "ratio_float32", "ratio_int32", "ratio_6bit", "float32_to_6bit", "bytes", "seconds", "commit", "model_sha256",
 ]
 
@@ -27,6 +28,12 @@ def lowbit(a, arguments, log):
     if made.returncode != 0:
         raise SystemExit("%s failed, see %s" % (" ".join(arguments), log))
     return json.loads(made.stdout)
+
+
+def dropout(recipe):
+    """The rate of a recipe as it ran."""
+    found = re.search(r"^dropout\.rate = ([0-9.]+)$", recipe, re.M)
+    return "%g" % float(found.group(1)) if found else "0"
 
 
 def row(a, scene, split, network, seed):
@@ -50,7 +57,7 @@ def row(a, scene, split, network, seed):
     energy, agreement = judged.get("energy") or {}, run.get("agreement") or {}
     number = lambda x, digits=4: "" if x is None else "%.*f" % (digits, x)
     return {
-        "scene": scene, "split": split, "network": network, "seed": seed, "steps": run["steps"], "pixels": judged["pixels"], "oa": number(judged["overall"]),
+        "scene": scene, "split": split, "network": network, "seed": seed, "dropout": dropout(run["recipe"]), "steps": run["steps"], "pixels": judged["pixels"], "oa": number(judged["overall"]),
         "aa": number(judged["average"]), "kappa": number(judged["kappa"]), "converted_oa": number(run.get("rounded_score")),
         "training_forward_oa": number(agreement.get("trained_score")), "differing": agreement.get("differing", ""),
         "activity": " ".join("%.3f" % l["activity"] for l in energy.get("layers", []) if l["activity"] is not None),
@@ -73,7 +80,8 @@ def main():
     if os.path.exists(a.csv):
         with open(a.csv, encoding="utf-8", newline="") as f:
             rows = list(csv.DictReader(f))
-    have = {(r["scene"], r["split"], r["network"], int(r["seed"])) for r in rows}
+    # Rows of runs before there was dropout stay beside those of the recipes.
+    have = {(r["scene"], r["split"], r["network"], int(r["seed"])) for r in rows if r["dropout"] != "0"}
     for scene in SCENES:
         for seed in range(a.seeds):
             for split in ["random", "region"]:

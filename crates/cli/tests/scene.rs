@@ -37,7 +37,7 @@ fn scene(folder: &Path) {
 const DATA: &str = "batch = 16\n[data]\nkind = 'cube'\nlabels = 'gt.npy'\nsplit = 'split.npy'\nclasses = ['rising', 'falling']\n\
      [eval]\nkind = 'cube'\n[optimizer]\nrate = 0.002\nclip = 0.0\n";
 const FLOAT: &str = "model = 'zoo:h32s'\nsteps = 30\n";
-const SPIKING: &str = "steps = 30\n[method]\nname = 'symmetric'\ngrid = 'int6'\ngranularity = 'tensor'\n[spiking]\nsteps = 5\n[activation]\ncalibration = 64\n";
+const SPIKING: &str = "steps = 30\n[method]\nname = 'symmetric'\ngrid = 'int6'\ngranularity = 'tensor'\n[spiking]\nsteps = 5\n[dropout]\nrate = 0.2\n[activation]\ncalibration = 64\n";
 
 fn train(folder: &Path, name: &str, recipe: &str, more: &[String]) -> serde_json::Value {
     let file = folder.join(format!("{name}.toml"));

@@ -209,6 +209,24 @@ fn a_pruned_run_has_empty_groups_and_verifies() {
         "{text}"
     );
     common::run("inspect --pe 16", &[&model]).code(2);
+    // Scales and biases in 16 bits, of this file or from a run that rounds them itself: the same bits are stored.
+    let half = folder.path().join("half.onnx");
+    let size = |model: &Path| common::run("inspect --json", &[model]).code(0).json()["compression"].clone();
+    common::run("export --as float --half -o", &[&half, &model]).code(2);
+    let halves = common::run("export --as packed --half --json -o", &[&half, &model])
+        .code(0)
+        .json();
+    assert!(halves["halves"].as_u64().unwrap() > 10, "{halves}");
+    common::run("verify", &[&half]).code(0);
+    let (before, after) = (size(&model), size(&half));
+    assert!(
+        after["bytes"].as_u64() < before["bytes"].as_u64() && after["all"].as_f64() > before["all"].as_f64(),
+        "{before} {after}"
+    );
+    let rounded = folder.path().join("rounded");
+    let settings = [&pruning[..], &["--set", "method.half=true"]].concat();
+    finish(start(&rounded, &settings)).code(0);
+    assert_eq!(size(&rounded.join("model.onnx")), after);
     for (wrong, about) in [
         ("prune.groups=lanes", "did you mean \"lane\"?"),
         ("prune.share=2", "prune.share"),

@@ -1,6 +1,6 @@
 //! Nodes over an arena of values.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tensor::{DType, Tensor};
 
@@ -78,6 +78,8 @@ pub struct Graph {
     pub constants: BTreeMap<ValueId, Tensor>,
     /// Quantized weights.
     pub weights: BTreeMap<ValueId, WeightAnnotation>,
+    /// Constants, and weights by their scales, that a packed file stores in 16 bits a number where these hold it exactly ([`crate::halves`]).
+    pub halves: BTreeSet<ValueId>,
     /// Quantized edges: graph inputs and node outputs.
     pub edges: BTreeMap<ValueId, EdgeQuantizer>,
     /// Metadata strings of the file: head description, class names, preprocessing, digests.

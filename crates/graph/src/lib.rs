@@ -8,6 +8,7 @@ pub mod annotation;
 mod evaluate;
 mod function;
 mod graph;
+pub mod halves;
 pub mod onnx;
 mod op;
 pub mod passes;

@@ -160,8 +160,9 @@ pub fn inspect(model: &Model) -> Result<Inspection> {
     for layer in own.layers() {
         let node = &graph.nodes[layer.node];
         let constant = |v: &ValueId| {
-            let weight = graph.weights.get(v).map(|w| (w.len(), w.stored_bits()));
-            weight.or_else(|| graph.constants.get(v).map(|t| (t.len(), t.bytes() * 8)))
+            let numbers = graph.weights.get(v).map(graph::WeightAnnotation::len);
+            let numbers = numbers.or_else(|| graph.constants.get(v).map(tensor::Tensor::len));
+            Some((numbers?, graph.stored_bits(*v)?))
         };
         let parts: Vec<(usize, usize)> = node.inputs.iter().flatten().filter_map(constant).collect();
         let annotation = node

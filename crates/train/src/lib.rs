@@ -5,6 +5,7 @@
 //! optimizers, losses and weight methods know neither layouts nor devices.
 
 pub mod checkpoint;
+pub mod dropout;
 pub mod exchange;
 pub mod exec;
 pub mod export;

@@ -97,6 +97,7 @@ keys! {
     "method.every" = "1": "steps between searches of the scale; 0: the scale of the start stays",
     "method.clip" = "true": "clip shadow weights half a gap above the top level",
     "method.level_bits" = "15": "affine: bits that integer levels span: what a code leaves of them is how finely offsets and biases are rounded; 7 fits the fastest kernels",
+    "method.half" = "false": "scales and biases of quantized layers are rounded to 16 bits when the model is exported, for a smaller file; every score is of the rounded ones",
     "method.rho" = "1e-5": "bcgd: blending",
     "method.published" = "false": "bcgd: the paper's one-pass quantizers in place of the exact ones",
     "method.from" = "[]": "falling bits: grids before method.grid, each for an equal part of the first half: [\"lbw6\", \"lbw5\"]",
@@ -114,6 +115,7 @@ keys! {
     "spiking.percentile" = "99.7": "of a layer's currents: its threshold before the first update, times spiking.scale",
     "spiking.scale" = "0.3": "factor of the thresholds before the first update",
     "spiking.range" = "6.0": "deviations to each side that the 8-bit codes of the input span",
+    "dropout.rate" = "0.0": "chance that what a full layer reads is zero in a training step",
     "optimizer.name" = "'adamw'": "adamw or sgd",
     "optimizer.rate" = "0.001": "largest rate",
     "optimizer.relative" = "false": "rates relative to each tensor's root mean square",
@@ -275,6 +277,7 @@ impl Recipe {
         self.within("spiking.percentile", 0.0, 100.0)?;
         self.within("spiking.scale", 1e-3, 1e3)?;
         self.within("spiking.range", 0.1, 1e3)?;
+        self.within("dropout.rate", 0.0, 0.99)?;
         self.within("augment.intensity", 0.0, 1.0)?;
         self.within("method.level_bits", 2.0, 16.0)?;
         if self.numbers("data.patch").len() != 3 {

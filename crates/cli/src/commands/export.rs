@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// Form of the written file
     #[arg(long = "as", value_enum, value_name = "FORM")]
     form: As,
+    /// Scales and biases of quantized layers in 16 bits, rounded where they need more; with --as packed
+    #[arg(long)]
+    half: bool,
     /// The file to write
     #[arg(long, short, value_name = "OUT.onnx")]
     output: PathBuf,
@@ -47,6 +50,8 @@ struct Exported {
     #[serde(serialize_with = "lowbit::text::path")]
     output: PathBuf,
     bytes: usize,
+    /// Tensors of scales and biases that `--half` stores in 16 bits.
+    halves: usize,
 }
 
 pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
@@ -63,7 +68,19 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     if !model.is_quantized() && a.form != As::Float {
         context.note("the model is float, and is written as it is: `lowbit quantize` makes codes");
     }
-    let written = model.to_onnx(form)?;
+    let mut halves = 0;
+    let written = match a.half {
+        false => model.to_onnx(form)?,
+        true if form != Form::Packed => {
+            let what = "only a packed file holds scales and biases in 16 bits: give --as packed, or leave --half out";
+            return Err(lowbit::Error::new(lowbit::ErrorKind::Usage, what));
+        }
+        true => {
+            let (model, rounded) = model.halved();
+            halves = rounded;
+            model.to_onnx(form)?
+        }
+    };
     context.control.check()?;
     lowbit::output::file(&a.output, &written, &inputs)?;
     let text = format!(
@@ -75,6 +92,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         form: a.form,
         output: a.output.clone(),
         bytes: written.len(),
+        halves,
     };
     let p = context.provenance(Some(model.sha256()), None);
     Ok(Outcome::new(text, &p, &exported))

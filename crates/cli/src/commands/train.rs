@@ -99,7 +99,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     }
     if let Some(agreement) = made.agreement {
         rows.push(vec![
-            "voxels or pixels that differ from the f32 training forward".into(),
+            "voxels, pixels or pictures that differ from the f32 training forward".into(),
             format!("{} of {}", agreement.differing, agreement.voxels),
         ]);
     }

@@ -109,7 +109,7 @@ pub(crate) fn type_code(dtype: DType) -> i64 {
     }
 }
 
-/// A tensor read from a file; `bits` below 8 remembers int4, uint4, int2 and uint2.
+/// A tensor read from a file; `bits` of an element there: below 8 it remembers int4, uint4, int2 and uint2.
 #[derive(Debug)]
 pub(crate) struct Loaded<'a> {
     pub name: &'a str,
@@ -196,11 +196,7 @@ fn decode<'a>(proto: TensorProto<'a>, source: &Source<'_>, limits: &Limits, left
     } else {
         from_fields(elem, count, proto)?
     };
-    let bits = if let ElemType::Narrow(_, bits) = elem {
-        bits
-    } else {
-        elem.dtype().size() as u32 * 8
-    };
+    let bits = elem.bits() as u32;
     let tensor = Tensor::new(shape, data).map_err(|e| LoadError::bad(e.to_string()))?;
     Ok(Loaded { name, tensor, bits })
 }

@@ -249,6 +249,13 @@ impl Model {
         Ok(graph::onnx::write(&graph, &options)?)
     }
 
+    /// The same model with scales and biases of quantized layers rounded to 16 bits, as [`graph::halves::round`] says, and how many tensors were.
+    pub fn halved(&self) -> (Model, usize) {
+        let mut graph = self.graph.clone();
+        let rounded = graph::halves::round(&mut graph);
+        (self.with_graph(graph), rounded)
+    }
+
     /// The same model with another graph, such as a quantized one.
     pub(crate) fn with_graph(&self, graph: Graph) -> Model {
         Model {

@@ -1,6 +1,5 @@
 //! The engine beside the training network itself: the f32 forward with fake quantizers, BatchNormalization unfolded, on the data of the evaluation.
 
-use tasks::segment::arg_max;
 use tensor::Tensor;
 use train::exec::Mode;
 use train::program::{BatchNormMode, FakeQuantizer, Program, ProgramOptions};
@@ -57,16 +56,31 @@ impl Parts<'_> {
                 .iter()
                 .find(|o| o.0 == samples.output)
                 .and_then(|o| o.1.as_f32());
-            let have = arg_max(logits.unwrap_or_default(), samples.classes);
-            let want = arg_max(&raw[0], samples.classes);
+            let have = best(logits.unwrap_or_default(), samples.classes);
+            let want = best(&raw[0], samples.classes);
             all.voxels += want.len() as u64;
             all.differing += have.iter().zip(&want).filter(|(a, b)| a != b).count() as u64;
             if let (Some(class), [said]) = (class, &want[..]) {
                 labelled += 1;
-                right += u64::from(usize::from(*said) == class);
+                right += u64::from(*said == class);
             }
         }
         all.trained_score = (labelled > 0).then(|| right as f64 / labelled as f64);
         Ok(all)
     }
+}
+
+/// The class of the largest of planes of logits, the first of equal ones, for each element.
+fn best(logits: &[f32], classes: usize) -> Vec<usize> {
+    let each = logits.len() / classes.max(1);
+    let of = |i: usize| {
+        (1..classes).fold(0, |best, c| {
+            if logits[c * each + i] > logits[best * each + i] {
+                c
+            } else {
+                best
+            }
+        })
+    };
+    (0..each).map(of).collect()
 }

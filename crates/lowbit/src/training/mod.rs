@@ -127,7 +127,7 @@ pub struct PrunedSize {
     pub compression: f64,
 }
 
-/// Voxels, or pixels of a scene, whose class differs between the engine and the training network's own f32 forward.
+/// Voxels, pixels of a scene, or pictures of a classifier, whose class differs between the engine and the training network's own f32 forward.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct Agreement {
     /// Those that differ.

@@ -7,6 +7,7 @@ use graph::onnx::Form;
 use graph::passes::{Budget, simplify};
 use kernels::Pool;
 use train::checkpoint::Checkpoint;
+use train::dropout::Dropout;
 use train::exchange::Ranks;
 use train::program::FakeQuantizer;
 use train::recipe::Recipe;
@@ -74,6 +75,9 @@ impl Run {
         )?;
         let (mut parameters, ports) = (program.parameters().to_vec(), program.outputs().to_vec());
         let methods = quantized.methods(&recipe, &begin.codes, &mut parameters)?;
+        // Every rank draws its own.
+        let seed = recipe.count("seed") ^ (ranks.rank() as u64) << 32;
+        let dropout = Dropout::new(&program, recipe.number("dropout.rate") as f32, seed);
         let sync = recipe.flag("batch_norm.sync_stats").then_some(ranks);
         let exec = executors.executor(program, sync)?;
         let teacher = match distill {
@@ -92,6 +96,7 @@ impl Run {
             methods,
             &steps,
         )
+        .dropping(dropout)
         .shared(ranks);
         Ok(Run {
             name,
@@ -255,7 +260,11 @@ impl Run {
     }
 
     fn exported(&self, deployed: &[Deployed]) -> Result<Model> {
-        export::model(&self.trained, deployed, &self.activations, &self.quantized.edges)
+        let model = export::model(&self.trained, deployed, &self.activations, &self.quantized.edges)?;
+        Ok(match self.recipe.flag("method.half") {
+            true => model.halved().0,
+            false => model,
+        })
     }
 
     pub(super) fn finish(

@@ -49,6 +49,7 @@ pub(super) fn program(
     };
     options.quantizers = quantizers;
     options.outputs = outputs;
+    options.dropout = !frozen && recipe.number("dropout.rate") > 0.0;
     Program::new(source.graph(), &options).map_err(|e| Error::unsupported(e.to_string()))
 }
 

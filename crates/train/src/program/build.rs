@@ -8,7 +8,7 @@ use kernels::float::Activation;
 use super::error::Fault;
 use super::instr::{Instr, Quantizer, Slot};
 use super::{
-    AlphaDerivative, FakeQuantizer, Parameter, ParameterKind, ProgramError, ProgramOptions,
+    AlphaDerivative, FakeQuantizer, Parameter, ParameterKind, Port, ProgramError, ProgramOptions,
     QuantizerGradient, Rounding, lower,
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Builder<'g> {
     pub(super) parameters: Vec<Parameter>,
     /// Slot of each parameter.
     pub(super) parameter_slots: Vec<Slot>,
+    /// Masks of dropout.
+    pub(super) masks: Vec<(Port, Slot)>,
     by_constant: HashMap<ValueId, Slot>,
     forms: HashMap<ValueId, Forms>,
     consumers: HashMap<ValueId, Vec<NodeId>>,
@@ -100,6 +102,7 @@ impl<'g> Builder<'g> {
             instructions: Vec::new(),
             parameters: Vec::new(),
             parameter_slots: Vec::new(),
+            masks: Vec::new(),
             by_constant: HashMap::new(),
             forms: HashMap::new(),
             consumers: graph.consumers(),

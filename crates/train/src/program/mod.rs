@@ -37,6 +37,8 @@ pub struct Program {
     pub(crate) gradient_slots: Vec<Option<Slot>>,
     inputs: Vec<Port>,
     pub(crate) input_slots: Vec<Slot>,
+    /// How many of the inputs, the last ones, are masks of dropout.
+    mask_count: usize,
     /// `None` where they are not wanted, or no output depends on an input.
     pub(crate) input_gradient_slots: Vec<Option<Slot>>,
     outputs: Vec<Port>,
@@ -78,6 +80,12 @@ impl Program {
             input_slots.push(slot);
         }
         b.nodes()?;
+        let masks = std::mem::take(&mut b.masks);
+        let mask_count = masks.len();
+        for (port, slot) in masks {
+            inputs.push(port);
+            input_slots.push(slot);
+        }
         let (mut ports, mut output_slots) = (Vec::new(), Vec::new());
         for &v in &outputs {
             ports.push(port(&b, v)?);
@@ -141,6 +149,7 @@ impl Program {
             gradient_slots,
             inputs,
             input_slots,
+            mask_count,
             input_gradient_slots: input_gradients,
             outputs: ports,
             output_slots,
@@ -156,6 +165,11 @@ impl Program {
     /// What a step takes.
     pub fn inputs(&self) -> &[Port] {
         &self.inputs
+    }
+
+    /// Which inputs, the last ones, are masks of dropout.
+    pub fn masks(&self) -> &[Port] {
+        &self.inputs[self.inputs.len() - self.mask_count..]
     }
 
     /// What a step gives.

@@ -79,6 +79,8 @@ pub struct ProgramOptions {
     pub outputs: Vec<String>,
     /// Whether backward gives the gradients of the inputs too.
     pub input_gradients: bool,
+    /// Whether what a Gemm by a weight reads is multiplied by a mask of [`Dropout`](crate::dropout::Dropout): an input of the program, behind the graph's.
+    pub dropout: bool,
 }
 
 impl ProgramOptions {
@@ -90,6 +92,7 @@ impl ProgramOptions {
             quantizers: Vec::new(),
             outputs: Vec::new(),
             input_gradients: false,
+            dropout: false,
         }
     }
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use graph::WeightAnnotation;
 
 use crate::checkpoint::CheckpointError;
+use crate::dropout::Dropout;
 use crate::exchange::{ExchangeError, Ranks};
 use crate::exec::{Exec, ExecError, Mode};
 use crate::loss::{LossError, LossParts, Output};
@@ -154,6 +155,7 @@ pub struct Deployed {
 pub struct Trainer {
     exec: Box<dyn Exec>,
     ranks: Ranks,
+    dropout: Dropout,
     outputs: Vec<Port>,
     trained: Vec<Trained>,
     /// Running statistics: index and parameter.
@@ -218,6 +220,7 @@ impl Trainer {
         Trainer {
             exec,
             ranks: Ranks::default(),
+            dropout: Dropout::default(),
             outputs: outputs.to_vec(),
             gradients: trained.iter().map(|t| vec![0.0; t.values.len()]).collect(),
             trained,
@@ -238,6 +241,12 @@ impl Trainer {
         self
     }
 
+    /// With masks behind the inputs of every step.
+    pub fn dropping(mut self, dropout: Dropout) -> Self {
+        self.dropout = dropout;
+        self
+    }
+
     /// Steps done.
     pub fn step_count(&self) -> u64 {
         self.step
@@ -246,6 +255,12 @@ impl Trainer {
     /// Whether all steps are done.
     pub fn is_done(&self) -> bool {
         self.step >= self.settings.steps
+    }
+
+    /// Raw outputs of a batch, with the masks as they are.
+    fn forward(&mut self, inputs: &[&[f32]], mode: Mode) -> Result<(), ExecError> {
+        let inputs: Vec<&[f32]> = inputs.iter().copied().chain(self.dropout.masks()).collect();
+        self.exec.forward(&inputs, mode, &mut self.raw)
     }
 
     fn progress(&self) -> Progress {
@@ -286,7 +301,8 @@ impl Trainer {
     /// A run that has diverged, with advice; what the objective says.
     pub fn step(&mut self, inputs: &[&[f32]], objective: &mut Objective) -> Result<StepReport, TrainError> {
         self.load(false)?;
-        self.exec.forward(inputs, Mode::Train, &mut self.raw)?;
+        self.dropout.draw(self.step);
+        self.forward(inputs, Mode::Train)?;
         let outputs = named(&self.outputs, &self.raw);
         let mut loss = objective(&outputs, &mut self.output_gradients)?;
         self.sum_loss(&mut loss)?;
@@ -478,8 +494,9 @@ impl Trainer {
     /// Weights that are not finite, batches that do not fit.
     pub fn deploy(&mut self, batches: &[Vec<&[f32]>]) -> Result<Vec<Deployed>, TrainError> {
         self.load(true)?;
+        self.dropout.off();
         for inputs in batches {
-            self.exec.forward(inputs, Mode::Train, &mut self.raw)?;
+            self.forward(inputs, Mode::Train)?;
         }
         if self.ranks.size() > 1 && !batches.is_empty() {
             self.share_statistics()?;
@@ -513,7 +530,8 @@ impl Trainer {
     /// As [`deploy`](Self::deploy).
     pub fn evaluate(&mut self, inputs: &[&[f32]]) -> Result<Vec<Output<'_>>, TrainError> {
         self.load(true)?;
-        self.exec.forward(inputs, Mode::Evaluate, &mut self.raw)?;
+        self.dropout.off();
+        self.forward(inputs, Mode::Evaluate)?;
         Ok(named(&self.outputs, &self.raw))
     }
 }

@@ -67,6 +67,7 @@ fn prune(graph: &mut Graph) {
         .collect();
     graph.constants.retain(|v, _| read.contains(v));
     graph.weights.retain(|v, _| read.contains(v));
+    graph.halves.retain(|v| read.contains(v));
 }
 
 /// Scale and zero point of a quantizer node, one each or one per channel.

@@ -5,6 +5,7 @@ use tensor::{Tensor, bits};
 use super::super::attributes::{Attributes, positive};
 use super::super::error::{Load, LoadError};
 use super::super::read::Builder;
+use super::halves;
 use crate::annotation::{Point, WeightAnnotation};
 use crate::graph::ValueId;
 
@@ -51,6 +52,7 @@ pub(super) fn decode(
     }
     // One stream may stand under many nodes.
     builder.count_constant(count.saturating_mul(points))?;
+    halves::inherit(builder, scale, output);
     let stream = constant(builder, codes, "codes")?.as_u8().unwrap_or_default();
     let levels = constant(builder, levels, "levels")?;
     let tensor::Data::I32(table) = levels.data() else {

@@ -5,6 +5,7 @@ mod add_rows;
 mod decode;
 mod digest;
 mod function;
+pub(super) mod halves;
 mod planes;
 mod spiking;
 mod strict;

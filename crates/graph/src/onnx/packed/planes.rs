@@ -6,6 +6,7 @@ use super::super::attributes::{Attributes, positive};
 use super::super::error::{Load, LoadError};
 use super::super::read::Builder;
 use super::decode::{check_axis, constant, wrong};
+use super::halves;
 use crate::annotation::{Point, WeightAnnotation};
 use crate::graph::ValueId;
 use crate::planes::{LEVELS, counts, extent, group_of};
@@ -66,6 +67,7 @@ pub(super) fn planes(
             _ => 0,
         };
     }
+    halves::inherit(builder, scale, output);
     let scale = constant(builder, scale, "scale")?;
     let Some(scales) = scale.as_f32() else {
         return Err(wrong("scale", "float", scale));

@@ -1,6 +1,6 @@
 //! From messages to the graph: names become values, nodes become operators.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::graph::{Graph, GraphError, Node, ValueId};
 use crate::onnx::attributes::Attributes;
@@ -42,6 +42,8 @@ pub(crate) struct Builder<'a, 'o> {
     pub options: &'o ReadOptions<'o>,
     /// Bits of constants and inputs that the file declares as int4 or int2.
     pub narrow: HashMap<ValueId, u32>,
+    /// Float constants that the file stores in 16 bits, and what a Cast made of them.
+    pub halves: HashSet<ValueId>,
     /// Which node writes a value, for [`Builder::known_rank`].
     producers: HashMap<ValueId, usize>,
     /// Shapes of values computed from constants without changing their shape.
@@ -100,6 +102,7 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions<'_>) -> Load<Graph> {
         functions,
         options,
         narrow: HashMap::new(),
+        halves: HashSet::new(),
         producers: HashMap::new(),
         shapes: HashMap::new(),
         constant_bytes: 0,
@@ -157,6 +160,9 @@ impl<'a> Builder<'a, '_> {
             let loaded = self.tensor(message)?;
             let name = self.options.limits.string(loaded.name)?;
             let id = self.define(name, scope).map_err(|e| e.at_byte(message.at))?;
+            if loaded.bits == 16 && loaded.tensor.as_f32().is_some() {
+                self.halves.insert(id);
+            }
             self.set_constant(id, loaded.tensor, loaded.bits);
         }
         let mut unused: BTreeSet<&str> = self.options.dimensions.keys().map(String::as_str).collect();
@@ -275,6 +281,10 @@ impl<'a> Builder<'a, '_> {
             outputs,
         };
         if let Some(call) = functions::try_inline(self, call, scope)? {
+            let packed = version_of(scope.opsets, packed::DOMAIN).is_some();
+            if packed && packed::halves::fold(self, &call)? {
+                return Ok(());
+            }
             self.standard(call, opset, node_name(node, scope))?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! From the graph to a file. The same graph gives the same bytes, always.
 
 mod edges;
+mod halves;
 mod node;
 mod packed;
 mod qdq;
@@ -127,6 +128,8 @@ struct Draft<'g> {
     /// Initializers that hold a table of levels.
     tables: BTreeMap<Vec<i32>, String>,
     no_zero: Option<String>,
+    /// Constants and scales of weights that were written in 16 bits, the latter with their names.
+    halved: BTreeMap<ValueId, String>,
     /// Whether a `Decode` node was written, a `DecodePlanes` node, and an `AddRows` node.
     decodes: bool,
     decodes_planes: bool,
@@ -181,6 +184,7 @@ impl<'g> Draft<'g> {
             quantizers: BTreeMap::new(),
             tables: BTreeMap::new(),
             no_zero: None,
+            halved: BTreeMap::new(),
             decodes: false,
             decodes_planes: false,
             adds_rows: false,
@@ -233,13 +237,19 @@ impl<'g> Draft<'g> {
             );
         }
         read.extend(&graph.outputs);
-        let mut written = HashSet::new();
-        for v in read.into_iter().filter(|&v| written.insert(v)) {
+        let mut seen = HashSet::new();
+        read.retain(|&v| seen.insert(v));
+        if self.form == Form::Packed {
+            self.halves(&read);
+        }
+        for v in read {
             let name = &graph.value(v).name;
             if let Some(value) = graph.constants.get(&v) {
-                self.initializer(name, value);
+                if !self.halved.contains_key(&v) {
+                    self.initializer(name, value);
+                }
             } else if let Some(w) = graph.weights.get(&v) {
-                self.weight(name, w).map_err(|why| WriteError::Annotation {
+                self.weight(v, w).map_err(|why| WriteError::Annotation {
                     form: self.form,
                     name: name.clone(),
                     why,
@@ -249,9 +259,10 @@ impl<'g> Draft<'g> {
         Ok(())
     }
 
-    fn weight(&mut self, name: &str, w: &WeightAnnotation) -> Result<(), String> {
+    fn weight(&mut self, v: ValueId, w: &WeightAnnotation) -> Result<(), String> {
+        let name = &self.graph.value(v).name;
         match (self.form, self.form.narrowest(), qdq::bytes(w)) {
-            (Form::Packed, ..) => self.packed_weight(name, w),
+            (Form::Packed, ..) => self.packed_weight(v, w),
             (_, Some(narrowest), Some(bytes)) => self.qdq_weight(name, w, bytes, narrowest),
             _ => {
                 let value = Tensor::new(w.shape.clone(), w.decode()).map_err(|e| e.to_string())?;

@@ -5,6 +5,9 @@ use tensor::{DType, Tensor};
 use super::super::io::{raw_bytes, type_code};
 use super::super::wire::Writer;
 
+/// ONNX's code of binary16, which no [`DType`] is.
+pub(crate) const FLOAT16: i64 = 10;
+
 /// A `NodeProto` being written.
 #[derive(Debug)]
 pub(crate) struct NodeWriter<'o> {

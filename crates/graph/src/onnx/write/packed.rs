@@ -5,12 +5,15 @@ use tensor::{Data, Tensor, bits};
 use super::super::packed::{ADD_ROWS, DECODE, DECODE_PLANES, DOMAIN, VERSION};
 use super::{Draft, NodeWriter};
 use crate::annotation::{Point, WeightAnnotation};
+use crate::graph::ValueId;
 use crate::planes::Planes;
 
 impl Draft<'_> {
-    pub(super) fn packed_weight(&mut self, name: &str, w: &WeightAnnotation) -> Result<(), String> {
+    pub(super) fn packed_weight(&mut self, v: ValueId, w: &WeightAnnotation) -> Result<(), String> {
+        let name = &self.graph.value(v).name;
+        let halved = self.halved.get(&v).cloned();
         if let Some(planes) = Planes::of(w) {
-            return self.decode_planes(name, w, &planes);
+            return self.decode_planes(name, w, &planes, halved);
         }
         let whole = w.points.iter().filter(|p| p.rows.is_none()).cloned().collect();
         let whole = WeightAnnotation {
@@ -28,14 +31,14 @@ impl Draft<'_> {
             true => name.to_string(),
             false => self.fresh(&format!("{name}/all")),
         };
-        self.decode(&sum, &whole)?;
+        self.decode(&sum, &whole, halved)?;
         for (i, (part, rows)) in parts.iter().enumerate() {
             let to = match i + 1 == parts.len() {
                 true => name.to_string(),
                 false => self.fresh(&format!("{name}/sum")),
             };
             let decoded = self.fresh(&format!("{name}/rows"));
-            self.decode(&decoded, part)?;
+            self.decode(&decoded, part, None)?;
             let numbers: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
             let channels = self.named(&format!("{name}/channels"), &Tensor::vector(numbers));
             let attributes = |a: &mut NodeWriter<'_>| {
@@ -49,8 +52,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Codes and a `Decode` node for points that all channels have.
-    fn decode(&mut self, name: &str, w: &WeightAnnotation) -> Result<(), String> {
+    /// Codes and a `Decode` node for points that all channels have; `halved` names scales that are in the file already.
+    fn decode(&mut self, name: &str, w: &WeightAnnotation, halved: Option<String>) -> Result<(), String> {
         let per_point = w.points[0].scales.len();
         if w.points.iter().any(|p| p.scales.len() != per_point) {
             return Err("its points differ in their number of scales".into());
@@ -62,10 +65,7 @@ impl Draft<'_> {
             .collect();
         let length = stream.len() / w.points.len();
         let scales: Vec<f32> = w.points.iter().flat_map(|p| p.scales.iter().copied()).collect();
-        // Along the axis of the output channel, after the points.
-        let mut along = vec![1; w.shape.len() + 1];
-        along[0] = w.points.len();
-        along[w.axis + 1] = per_point;
+        let along = [&[w.points.len()][..], &scale_shape(w)].concat();
         let codes = self.named(
             &format!("{name}/codes"),
             &shaped(vec![w.points.len(), length], stream)?,
@@ -78,7 +78,10 @@ impl Draft<'_> {
             }
             None => self.no_zero_point(),
         };
-        let scale = self.named(&format!("{name}/scale"), &shaped(along, scales)?);
+        let scale = match halved {
+            Some(name) => name,
+            None => self.named(&format!("{name}/scale"), &shaped(along, scales)?),
+        };
         let attributes = |a: &mut NodeWriter<'_>| {
             a.int("version", VERSION);
             a.string("grid", &w.grid);
@@ -92,9 +95,13 @@ impl Draft<'_> {
     }
 
     /// Mask, planes and a `DecodePlanes` node for a ternary weight.
-    fn decode_planes(&mut self, name: &str, w: &WeightAnnotation, planes: &Planes) -> Result<(), String> {
-        let mut along = vec![1; w.shape.len()];
-        along[w.axis] = w.points[0].scales.len();
+    fn decode_planes(
+        &mut self,
+        name: &str,
+        w: &WeightAnnotation,
+        planes: &Planes,
+        halved: Option<String>,
+    ) -> Result<(), String> {
         let mask = self.named(
             &format!("{name}/mask"),
             &Tensor::vector(bits::pack(&planes.mask, 1)),
@@ -102,8 +109,13 @@ impl Draft<'_> {
         let stream = [bits::pack(&planes.plus, 1), bits::pack(&planes.minus, 1)];
         let rows = shaped(vec![2, stream[0].len()], stream.concat())?;
         let rows = self.named(&format!("{name}/planes"), &rows);
-        let scale = shaped(along, w.points[0].scales.clone())?;
-        let scale = self.named(&format!("{name}/scale"), &scale);
+        let scale = match halved {
+            Some(name) => name,
+            None => {
+                let scale = shaped(scale_shape(w), w.points[0].scales.clone())?;
+                self.named(&format!("{name}/scale"), &scale)
+            }
+        };
         let attributes = |a: &mut NodeWriter<'_>| {
             a.int("version", VERSION);
             a.string("grid", &w.grid);
@@ -188,6 +200,13 @@ fn rows_alone(w: &WeightAnnotation, point: &Point, rows: &[u32]) -> WeightAnnota
         points: vec![Point::whole(codes, scales)],
         ..w.clone()
     }
+}
+
+/// Of a point's scales: along the axis of the output channel, or one.
+pub(super) fn scale_shape(w: &WeightAnnotation) -> Vec<usize> {
+    let mut along = vec![1; w.shape.len()];
+    along[w.axis] = w.points[0].scales.len();
+    along
 }
 
 fn shaped(shape: Vec<usize>, data: impl Into<Data>) -> Result<Tensor, String> {

@@ -1,7 +1,7 @@
 //! Pictures with boxes or classes.
 
 use ::data::augment::{LoadError, Loader};
-use tasks::detect::Head;
+use tasks::detect::{Channels, Family, Head};
 use tensor::Tensor;
 use train::exchange::Ranks;
 use train::exec::Exec;
@@ -13,7 +13,7 @@ use train::trainer::TrainError;
 use super::super::data::{self, Set};
 use super::super::objective::Objective;
 use super::super::{judge, setup};
-use super::{Score, Task};
+use super::{Samples, Score, Task};
 use crate::{Control, Error, Model, Result};
 
 /// A detector's or a classifier's data and loss.
@@ -136,9 +136,38 @@ impl Task for Pictures {
         Ok(Some(Score { value, classes }))
     }
 
+    /// Of a classifier: the pictures that [`score`](Task::score) takes.
+    fn samples(&self, recipe: &Recipe) -> Result<Option<Samples<'_>>> {
+        let (Some((set, classes)), Family::Classifier(output)) = (&self.judged, &self.head.family) else {
+            return Ok(None);
+        };
+        let input = &self.head.input;
+        let count = set.source.len().min(recipe.count("eval.count").max(1) as usize);
+        // Pictures that cannot be read were refused by the score.
+        let each = move |i: usize| {
+            let (picture, objects) = set.source.sample(i * set.source.len() / count).ok()?;
+            let (input, _) = ::data::prepare(&picture, input).ok()?;
+            let class = objects
+                .first()
+                .and_then(|o| classes.get(o.class).copied().flatten());
+            Some((input.as_f32()?.to_vec(), class))
+        };
+        let (channels, width, height) = (3, input.width, input.height);
+        Ok(Some(Samples {
+            input: input.name.clone(),
+            output: output.clone(),
+            classes: self.head.classes.len(),
+            shape: match input.layout {
+                Channels::Nchw => vec![1, channels, height, width],
+                Channels::Nhwc => vec![1, height, width, channels],
+            },
+            all: Box::new((0..count).filter_map(each)),
+        }))
+    }
+
     fn measure(&self) -> &'static str {
         match self.head.family {
-            tasks::detect::Family::Classifier(_) => "share of right classes",
+            Family::Classifier(_) => "share of right classes",
             _ => "mAP at IoU 0.5",
         }
     }

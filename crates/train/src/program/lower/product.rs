@@ -3,13 +3,13 @@
 use graph::shape::{conv_window, transposed_window};
 use graph::{Conv, ConvTranspose, NodeId, Op, ValueId};
 use kernels::ConvShape;
-use kernels::float::MatMul;
 use kernels::float::backward::derivative_from_output;
+use kernels::float::{BinaryOp, MatMul};
 
-use super::super::ParameterKind;
 use super::super::build::{Builder, Order};
 use super::super::error::Fault;
 use super::super::instr::{Instr, Slot};
+use super::super::{ParameterKind, Port};
 
 pub(super) fn conv(b: &mut Builder<'_>, n: NodeId, op: &Conv) -> Result<(), Fault> {
     let (x, y) = (b.shape(b.input(n, 0)?)?, b.shape(b.graph.nodes[n].outputs[0])?);
@@ -46,8 +46,33 @@ pub(super) fn gemm(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
         return Err("its weight is computed".into());
     }
     let shape = ConvShape::matrix(rows, inputs, if trans_b { first } else { second });
-    let from = b.form(b.input(n, 0)?, Order::Onnx)?;
+    let mut from = b.form(b.input(n, 0)?, Order::Onnx)?;
+    if b.options.dropout {
+        from = masked(b, n, from, [rows, inputs])?;
+    }
     product(b, n, shape, !trans_b, from, Order::Onnx)
+}
+
+/// x times a mask of dropout: one for each sample, the same in all its steps of time, which lie outermost.
+fn masked(b: &mut Builder<'_>, n: NodeId, x: Slot, [rows, columns]: [usize; 2]) -> Result<Slot, Fault> {
+    let batch = b.options.batch;
+    if !rows.is_multiple_of(batch) {
+        return Err("its rows are not those of the batch, which dropout takes".into());
+    }
+    let name = format!("mask of {}", b.graph.nodes[n].name);
+    let shape = vec![batch, columns];
+    let mask = b.slot(&name, batch * columns);
+    b.masks.push((Port { name, shape }, mask));
+    let y = b.slot("masked", rows * columns);
+    b.emit(Instr::Binary {
+        op: BinaryOp::Mul,
+        a_shape: vec![rows / batch, batch * columns],
+        b_shape: vec![1, batch * columns],
+        a: x,
+        b: mask,
+        y,
+    });
+    Ok(y)
 }
 
 pub(super) fn mat_mul(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
