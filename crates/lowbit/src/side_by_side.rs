@@ -10,7 +10,7 @@ use crate::{Control, Result};
 const MOST: usize = 8;
 
 /// Bytes that they hold together; one alone may hold more.
-const TOGETHER: usize = 24 << 20;
+const TOGETHER: usize = 28 << 20;
 
 /// Who works, and what may stop them.
 pub(crate) type Team<'a> = (&'a Pool, &'a Control);

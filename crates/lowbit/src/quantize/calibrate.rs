@@ -67,7 +67,7 @@ pub(super) fn run(
     let runner = Runner::on_graph(graph, pool.clone(), &options, true)?;
     let mut reader = Reader::new(control);
     let mut observers = fresh();
-    let each = runner.memory().activations + counts;
+    let each = runner.memory().activations + counts / 2;
     // Pictures that are in work together have observers of their own: what they saw adds up to the same in any order.
     let together = side_by_side::at_a_time(pool, control, each);
     let mut sets: Vec<Vec<Observer>> = (0..together).map(|_| fresh()).collect();

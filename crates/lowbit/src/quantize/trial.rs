@@ -150,7 +150,9 @@ impl Ground<'_> {
                 ..RunOptions::default()
             };
             let runner = Runner::on_graph(graph, self.pool.clone(), &options, false)?;
-            control = control.less(runner.memory().total(), "comparing networks")?;
+            // Activations of one network at a time: those of the next find room, or it does not compile.
+            let memory = runner.memory();
+            control = control.less(memory.total() - memory.activations, "comparing networks")?;
             Ok(runner)
         };
         let float = compile(self.float.graph())?;
@@ -158,12 +160,8 @@ impl Ground<'_> {
             .iter()
             .map(|n| compile(&n.graph((self.pool, self.control))?))
             .collect::<Result<_>>()?;
-        // A network keeps the memory of its runs.
-        let each = networks
-            .iter()
-            .chain([&float])
-            .map(|n| n.memory().activations)
-            .sum();
+        let activations = |n: &Runner| n.memory().activations;
+        let each = activations(&float) + networks.iter().map(activations).max().unwrap_or(0);
         let mut sums = vec![Sums::default(); networks.len()];
         let picture = |i: usize| -> Result<Vec<Sums>> {
             let path = &self.pictures[i];
@@ -173,6 +171,7 @@ impl Ground<'_> {
             let boxes = self.boxes(&outputs);
             let one = |network: &Runner| {
                 let low = run(network)?;
+                network.forget();
                 Ok(Sums::of(
                     (&outputs, boxes.as_deref()),
                     (&low, self.boxes(&low).as_deref()),
