@@ -187,13 +187,6 @@ impl Scratches {
         }
     }
 
-    /// Frees what waits.
-    pub(crate) fn forget(&self) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.1 -= idle.0.len();
-        idle.0 = Vec::new();
-    }
-
     /// Gives a scratch memory back.
     pub(crate) fn give(&self, scratch: Scratch) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

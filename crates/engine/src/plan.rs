@@ -136,11 +136,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Frees the activations' memory that waits for the next run.
-    pub fn forget(&self) {
-        self.scratches.forget();
-    }
-
     /// Every node in execution order.
     pub fn layers(&self) -> &[Layer] {
         &self.layers

@@ -113,11 +113,6 @@ impl Runner {
         Ok(self.plan.run_until(&self.pool, inputs, &self.run_control())?)
     }
 
-    /// Frees the activations' memory, which otherwise waits for the next run.
-    pub(crate) fn forget(&self) {
-        self.plan.forget();
-    }
-
     /// The same, showing values as they appear: those of `watch`, or all.
     pub(crate) fn watch(
         &self,

@@ -150,9 +150,7 @@ impl Ground<'_> {
                 ..RunOptions::default()
             };
             let runner = Runner::on_graph(graph, self.pool.clone(), &options, false)?;
-            // Activations of one network at a time: those of the next find room, or it does not compile.
-            let memory = runner.memory();
-            control = control.less(memory.total() - memory.activations, "comparing networks")?;
+            control = control.less(runner.memory().total(), "comparing networks")?;
             Ok(runner)
         };
         let float = compile(self.float.graph())?;
@@ -171,7 +169,6 @@ impl Ground<'_> {
             let boxes = self.boxes(&outputs);
             let one = |network: &Runner| {
                 let low = run(network)?;
-                network.forget();
                 Ok(Sums::of(
                     (&outputs, boxes.as_deref()),
                     (&low, self.boxes(&low).as_deref()),
