@@ -40,6 +40,17 @@ def call(words, log):
     return done.stdout
 
 
+def append(path, columns, made):
+    """A row more, with the head where the file is new."""
+    new = not os.path.exists(path)
+    with open(path, "a", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(made)
+    print(made, flush=True)
+
+
 def model_of(a, name, seed):
     return os.path.join(a.folder, "%s_s%d" % (name, seed), "model.onnx")
 
@@ -86,13 +97,7 @@ def table(a):
             if (name, str(seed)) in done:
                 continue
             made = row(a, name, *rest, seed)
-            new = not os.path.exists(a.csv)
-            with open(a.csv, "a", encoding="utf-8", newline="") as out:
-                writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-                if new:
-                    writer.writeheader()
-                writer.writerow(made)
-            print(made, flush=True)
+            append(a.csv, COLUMNS, made)
 
 
 def time(a):

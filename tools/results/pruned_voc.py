@@ -15,7 +15,7 @@ import csv
 import json
 import os
 
-from pruned import call
+from pruned import append, call
 
 RECIPE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "recipes", "voc-nano-wpc.toml")
 COLUMNS = ["network", "share", "seed", "steps", "batch", "val", "val_interval", "test07", "test07_interval", "groups", "empty", "compression", "compression_papers",
@@ -71,13 +71,7 @@ def main():
         if (network[0], str(a.seed)) in done:
             continue
         made = row(a, *network)
-        new = not os.path.exists(a.csv)
-        with open(a.csv, "a", encoding="utf-8", newline="") as out:
-            writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(made)
-        print(made, flush=True)
+        append(a.csv, COLUMNS, made)
 
 
 if __name__ == "__main__":
