@@ -12,7 +12,8 @@ use tensor::{Data, Tensor};
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
 use crate::runtime::{RunOptions, Runner};
-use crate::{Control, Error, Model, Result, side_by_side};
+use crate::side_by_side::{self, Share};
+use crate::{Control, Error, Model, Result};
 
 /// Of values by name in both networks as they run: Σ y², Σ ŷ², Σ (y − ŷ)², Σ y·ŷ.
 pub(super) type Accumulated = BTreeMap<ValueId, [f64; 4]>;
@@ -82,11 +83,11 @@ pub(super) fn run(
         Ok(found)
     };
     let mut all = Accumulated::new();
-    let part = side_by_side::at_a_time(pool, control, 0);
+    let part = side_by_side::at_a_time(pool, control, Share::NOTHING);
     for first in (0..pictures.len()).step_by(part) {
         progress.at("both networks", first, pictures.len());
         let count = part.min(pictures.len() - first);
-        for found in side_by_side::map(pool, control, 0, count, &|i| picture(first + i))? {
+        for found in side_by_side::map(pool, control, Share::NOTHING, count, &|i| picture(first + i))? {
             for (v, sums) in found {
                 let mine = all.entry(v).or_default();
                 mine.iter_mut().zip(sums).for_each(|(m, s)| *m += s);

@@ -16,7 +16,8 @@ use super::sums::Sums;
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
 use crate::runtime::{RunOptions, Runner};
-use crate::{Control, Error, Grid, Model, Result, side_by_side};
+use crate::side_by_side::{self, Share};
+use crate::{Control, Error, Grid, Model, Result};
 
 /// What was measured at one place.
 #[derive(Debug, Clone, Default)]
@@ -114,11 +115,11 @@ pub(super) fn measure(
             .collect()
     };
     // A part at a time, so that readings of few pictures lie in memory.
-    let part = side_by_side::at_a_time(pool, control, 0);
+    let part = side_by_side::at_a_time(pool, control, Share::NOTHING);
     for first in (0..pictures.len()).step_by(part) {
         progress.at("own errors", first, pictures.len());
         let count = part.min(pictures.len() - first);
-        for more in side_by_side::map(pool, control, 0, count, &|i| picture(first + i))? {
+        for more in side_by_side::map(pool, control, Share::NOTHING, count, &|i| picture(first + i))? {
             readings
                 .iter_mut()
                 .zip(&more)

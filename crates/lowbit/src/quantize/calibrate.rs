@@ -14,7 +14,8 @@ use tensor::Tensor;
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
 use crate::runtime::{RunOptions, Runner};
-use crate::{Control, Error, Model, Result, side_by_side};
+use crate::side_by_side::{self, Share, weight_bytes};
+use crate::{Control, Error, Model, Result};
 
 /// Quantizers of all edges that carry codes.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +59,7 @@ pub(super) fn run(
         }
     };
     // The plan shares the memory with the weights that are held beside it and with the observers.
-    let weights: usize = graph.constants.values().map(Tensor::bytes).sum();
+    let weights = weight_bytes(graph);
     let counts = 2 * first.groups.len() * OBSERVER_BYTES;
     let options = RunOptions {
         control: control.less(2 * weights + counts, "calibrating")?,
@@ -67,9 +68,9 @@ pub(super) fn run(
     let runner = Runner::on_graph(graph, pool.clone(), &options, true)?;
     let mut reader = Reader::new(control);
     let mut observers = fresh();
-    let each = runner.memory().activations + counts / 2;
+    let share = Share::of(runner.memory().activations + counts / 2, graph);
     // Pictures that are in work together have observers of their own: what they saw adds up to the same in any order.
-    let together = side_by_side::at_a_time(pool, control, each);
+    let together = side_by_side::at_a_time(pool, control, share);
     let mut sets: Vec<Vec<Observer>> = (0..together).map(|_| fresh()).collect();
     for start in (0..pictures.len()).step_by(together) {
         progress.at("calibrate", start, pictures.len());
@@ -91,7 +92,7 @@ pub(super) fn run(
             run.map(drop).map_err(|e| e.at(path.display()))
         };
         let count = inputs.len();
-        side_by_side::change(pool, control, each, &mut sets[..count], &one)?;
+        side_by_side::change(pool, control, share, &mut sets[..count], &one)?;
     }
     for set in &sets {
         observers

@@ -19,7 +19,7 @@ use super::weights::Layer;
 use super::{Rounding, agreement, patches};
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of, spread};
-use crate::side_by_side::{self, Team};
+use crate::side_by_side::{self, Share, Team, room, weight_bytes};
 use crate::{Control, Error, Model, Result};
 
 mod lifetime;
@@ -29,7 +29,7 @@ use lifetime::{node_bytes, peak_bytes, release, step_bytes, uses};
 use shelf::{Kept, Shelf};
 
 /// Bytes that the values of all pictures may take together in memory where no limit is given; the others go to a file.
-const VALUES_IN_MEMORY: usize = 24 << 20;
+const VALUES_IN_MEMORY: usize = 16 << 20;
 
 /// Copies of the weights at a time: the file's, equalized, rounded, with their codes and errors, packed for a step.
 const NETWORKS: usize = 5;
@@ -118,16 +118,16 @@ impl<'a> Stage<'a> {
     /// Memory for values, and bytes for a layer's moments, beside the two networks and what one step works with.
     fn shelf(&self) -> Result<(Shelf, usize)> {
         let graph = self.model.graph();
-        let weights: usize = graph.constants.values().map(Tensor::bytes).sum();
-        let fixed = (NETWORKS * weights).saturating_add(step_bytes(graph).saturating_mul(STEP_COPIES));
+        let fixed =
+            (NETWORKS * weight_bytes(graph)).saturating_add(step_bytes(graph).saturating_mul(STEP_COPIES));
         self.control.admit(fixed, "correcting weights")?;
         let left = self.control.memory().map(|most| most - fixed);
         let (values, moments) = match (left, self.rounding) {
-            (None, _) => (VALUES_IN_MEMORY, usize::MAX),
-            (Some(left), Rounding::Nearest) => (left.min(VALUES_IN_MEMORY), 0),
-            (Some(left), Rounding::Feedback) => ((left / 2).min(VALUES_IN_MEMORY), left / 2),
+            (None, _) => (usize::MAX, usize::MAX),
+            (Some(left), Rounding::Nearest) => (left, 0),
+            (Some(left), Rounding::Feedback) => (left / 2, left / 2),
         };
-        Ok((Shelf::new(values), moments))
+        Ok((Shelf::new(values.min(room(VALUES_IN_MEMORY, graph))), moments))
     }
 
     /// Goes through all nodes; with `correction` the layers' scales and biases are refitted on the way.
@@ -192,7 +192,7 @@ impl<'a> Stage<'a> {
                     reads.push(*v);
                 }
             }
-            let each = node_bytes(graph, node).saturating_mul(STEP_COPIES);
+            let share = Share::of(node_bytes(graph, node).saturating_mul(STEP_COPIES), graph);
             let is_layer = layers.contains_key(&n);
             let step = |picture: usize| -> Result<(Vec<Pair>, Option<AffineFit>)> {
                 self.control.check()?;
@@ -229,7 +229,7 @@ impl<'a> Stage<'a> {
             };
             let mut outputs: Vec<Vec<Pair>> = node.outputs.iter().map(|_| Vec::new()).collect();
             let mut fit: Option<AffineFit> = None;
-            for (pairs, of_picture) in side_by_side::map(self.pool, self.control, each, pictures, &step)? {
+            for (pairs, of_picture) in side_by_side::map(self.pool, self.control, share, pictures, &step)? {
                 outputs
                     .iter_mut()
                     .zip(pairs)
@@ -257,7 +257,7 @@ impl<'a> Stage<'a> {
                     pair.quant = lock(&shelf).keep(quant)?;
                     Ok(squares)
                 };
-                let squares = side_by_side::change(self.pool, self.control, each, pairs, &finish)?;
+                let squares = side_by_side::change(self.pool, self.control, share, pairs, &finish)?;
                 let sum = squares.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
                 fitted.sqnr_db.insert(n, sqnr(sum));
             }
@@ -316,9 +316,9 @@ impl<'a> Stage<'a> {
             Ok(())
         };
         let (a, b): (Vec<Moments>, Vec<Moments>) = groups.into_iter().map(|[a, b]| (a, b)).unzip();
-        let each = node_bytes(self.model.graph(), node);
+        let share = Share::of(node_bytes(self.model.graph(), node), self.model.graph());
         let mut halves = [a, b];
-        side_by_side::change(self.pool, self.control, each, &mut halves, &add)?;
+        side_by_side::change(self.pool, self.control, share, &mut halves, &add)?;
         let [a, b] = halves;
         let groups: Vec<Halves> = a.into_iter().zip(b).map(|(a, b)| [a, b]).collect();
         let workers: feedback::Workers<'_> = &|count, work| self.pool.run(count, work);
@@ -338,7 +338,7 @@ impl<'a> Stage<'a> {
             })
         };
         let one = |i: usize| Ok(other(&self.others[i]));
-        let others = side_by_side::map(self.pool, self.control, 0, self.others.len(), &one)?;
+        let others = side_by_side::map(self.pool, self.control, Share::NOTHING, self.others.len(), &one)?;
         Ok(Some(Survey { own, others }))
     }
 

@@ -18,8 +18,8 @@ use super::{Grid, agreement, weights};
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
 use crate::runtime::{Outputs, RunOptions, Runner, borrowed};
-use crate::side_by_side::Team;
-use crate::{Control, ErrorKind, Model, Result, side_by_side};
+use crate::side_by_side::{self, Share, Team, room, weight_bytes};
+use crate::{Control, ErrorKind, Model, Result};
 
 /// What a network was found to do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,16 +102,16 @@ impl Network for Candidate<'_> {
 }
 
 /// Bytes that networks in one run take together, beside the float one's weights, where no limit is given.
-const ROOM: usize = 32 << 20;
+const ROOM: usize = 24 << 20;
 
 /// Pictures between two reports of progress.
 const PART: usize = 8;
 
 impl Ground<'_> {
-    /// Bytes of the float network's weights and their packed copy.
-    fn weights(&self) -> usize {
-        let constants = self.float.graph().constants.values();
-        2 * constants.map(Tensor::bytes).sum::<usize>()
+    /// Bytes that networks in one run take together where no limit is given: the float one's weights and their packed copy, and room for the others.
+    fn most(&self) -> usize {
+        let float = self.float.graph();
+        2 * weight_bytes(float) + room(ROOM, float)
     }
 
     /// Runs all networks on all pictures, beside each other as far as the memory allows.
@@ -122,7 +122,7 @@ impl Ground<'_> {
         progress: &mut dyn Progress,
     ) -> Result<Vec<Trial>> {
         let control = match (networks, self.control.memory()) {
-            ([_, _, ..], None) => self.control.clone().with_memory(ROOM + self.weights()),
+            ([_, _, ..], None) => self.control.clone().with_memory(self.most()),
             _ => self.control.clone(),
         };
         match self.together(what, networks, control, progress) {
@@ -159,7 +159,8 @@ impl Ground<'_> {
             .map(|n| compile(&n.graph((self.pool, self.control))?))
             .collect::<Result<_>>()?;
         let activations = |n: &Runner| n.memory().activations;
-        let each = activations(&float) + networks.iter().map(activations).max().unwrap_or(0);
+        let most = networks.iter().map(activations).max().unwrap_or(0);
+        let share = Share::of(activations(&float) + most, self.float.graph());
         let mut sums = vec![Sums::default(); networks.len()];
         let picture = |i: usize| -> Result<Vec<Sums>> {
             let path = &self.pictures[i];
@@ -179,7 +180,7 @@ impl Ground<'_> {
         for first in (0..self.pictures.len()).step_by(PART) {
             progress.at(what, first, self.pictures.len());
             let count = PART.min(self.pictures.len() - first);
-            for parts in side_by_side::map(self.pool, self.control, each, count, &|i| picture(first + i))? {
+            for parts in side_by_side::map(self.pool, self.control, share, count, &|i| picture(first + i))? {
                 sums.iter_mut().zip(&parts).for_each(|(sum, part)| sum.add(part));
             }
         }

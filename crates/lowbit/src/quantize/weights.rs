@@ -9,7 +9,7 @@ use quant::feedback::Scales;
 use quant::{Granularity, ProjectOptions, ScaleKind, project_weight};
 use tensor::Tensor;
 
-use crate::side_by_side::{self, Team};
+use crate::side_by_side::{self, Share, Team};
 use crate::{Error, Result};
 
 /// One layer's weight and bias on their way.
@@ -68,7 +68,7 @@ pub(crate) fn project(
         let stored_once = task.shared && readers.get(&task.weight).is_some_and(|all| all.iter().all(same));
         project_one(graph, task, stored_once, options)
     };
-    let layers = side_by_side::map(pool, control, 0, plan.weights.len(), &one)?;
+    let layers = side_by_side::map(pool, control, Share::NOTHING, plan.weights.len(), &one)?;
     Ok(layers.into_iter().map(|layer| (layer.task.node, layer)).collect())
 }
 
