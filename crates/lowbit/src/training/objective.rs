@@ -25,7 +25,62 @@ use crate::{Error, Result};
 enum Kind {
     Labels(Box<dyn Loss>),
     Teacher(Box<dyn Exec>, Box<Distill>, Option<Share>),
-    ClassTeacher(Box<dyn Exec>, Follow),
+    ClassTeacher(ClassTeacher),
+}
+
+/// A float network whose classes are followed, beside the labels where the recipe says so.
+pub(super) struct ClassTeacher {
+    teacher: Box<dyn Exec>,
+    follow: Follow,
+    share: Option<Share>,
+    ports: Vec<Port>,
+    raw: Vec<Vec<f32>>,
+}
+
+impl ClassTeacher {
+    /// `labels` is the loss against labels.
+    pub(super) fn new(
+        recipe: &Recipe,
+        labels: CrossEntropy,
+        teacher: Box<dyn Exec>,
+        ports: Vec<Port>,
+    ) -> ClassTeacher {
+        ClassTeacher {
+            teacher,
+            follow: Follow {
+                output: labels.output.clone(),
+                classes: labels.classes,
+                temperature: 2.0,
+                weight: 1.0,
+            },
+            share: Share::of(recipe, Box::new(labels)),
+            ports,
+            raw: Vec::new(),
+        }
+    }
+
+    /// The loss of the student's outputs for the batch whose input this is.
+    pub(super) fn evaluate(
+        &mut self,
+        input: &[f32],
+        outputs: &[Output],
+        targets: &[Vec<Target>],
+        ranks: &Ranks,
+        gradients: &mut Vec<Vec<f32>>,
+    ) -> std::result::Result<LossParts, TrainError> {
+        self.teacher.forward(&[input], Mode::Evaluate, &mut self.raw)?;
+        gradients.clear();
+        gradients.extend(outputs.iter().map(|o| vec![0.0; o.values.len()]));
+        let said = named(&self.ports, &self.raw);
+        let value = self.follow.add(outputs, &said, ranks, gradients)?;
+        let mut parts = LossParts {
+            parts: vec![("teacher", value)],
+        };
+        if let Some(share) = &mut self.share {
+            share.add(outputs, targets, ranks, &mut parts, gradients)?;
+        }
+        Ok(parts)
+    }
 }
 
 /// The loss against labels beside that against the teacher.
@@ -36,6 +91,16 @@ struct Share {
 }
 
 impl Share {
+    /// The recipe's share of this loss; none by default.
+    fn of(recipe: &Recipe, loss: Box<dyn Loss>) -> Option<Share> {
+        let gain = recipe.number("loss.label_gain");
+        (gain != 0.0).then_some(Share {
+            loss,
+            gain,
+            gradients: Vec::new(),
+        })
+    }
+
     /// Adds its part and its gradients.
     fn add(
         &mut self,
@@ -72,15 +137,14 @@ impl Objective {
         ports: Vec<Port>,
     ) -> Result<Objective> {
         let kind = match (teacher, &head.family) {
-            (Some(teacher), Family::Classifier(output)) => Kind::ClassTeacher(
-                teacher,
-                Follow {
+            (Some(teacher), Family::Classifier(output)) => {
+                let labels = CrossEntropy {
                     output: output.clone(),
                     classes: head.classes.len(),
-                    temperature: 2.0,
-                    weight: 1.0,
-                },
-            ),
+                    smoothing: recipe.number("loss.smoothing"),
+                };
+                Kind::ClassTeacher(ClassTeacher::new(recipe, labels, teacher, ports.clone()))
+            }
             (Some(teacher), _) => {
                 let features = recipe
                     .texts("loss.features")
@@ -95,13 +159,10 @@ impl Objective {
                     "divergence" => Measure::Divergence,
                     _ => Measure::Squares,
                 };
+                // Heads that have no loss against labels are followed all the same.
                 let share = match recipe.number("loss.label_gain") {
                     0.0 => None,
-                    gain => Some(Share {
-                        loss: labels(recipe, head)?,
-                        gain,
-                        gradients: Vec::new(),
-                    }),
+                    _ => Share::of(recipe, labels(recipe, head)?),
                 };
                 let distill = Distill::new(head, features, gains, measure);
                 Kind::Teacher(teacher, Box::new(distill), share)
@@ -152,15 +213,7 @@ impl Objective {
                 }
                 Ok(parts)
             }
-            Kind::ClassTeacher(teacher, follow) => {
-                teacher.forward(&[input], Mode::Evaluate, &mut self.raw)?;
-                gradients.clear();
-                gradients.extend(outputs.iter().map(|o| vec![0.0; o.values.len()]));
-                let value = follow.add(outputs, &named(&self.ports, &self.raw), ranks, gradients)?;
-                Ok(LossParts {
-                    parts: vec![("teacher", value)],
-                })
-            }
+            Kind::ClassTeacher(teacher) => teacher.evaluate(input, outputs, &self.targets, ranks, gradients),
         }
     }
 }

@@ -137,9 +137,9 @@ fn every_recipe_ends_in_a_file_that_gives_the_trainers_bytes() {
     assert!(!ran.is_empty() && (data.is_none() || skipped == 0));
 }
 
-/// Name and value of every part of the loss of one update of the smallest recipe.
-fn parts(settings: &[&str]) -> Vec<(String, f64)> {
-    let text = read_recipe(&testing::root().join("recipes/smoke-synth.toml")).unwrap();
+/// Name and value of every part of the loss of one update of a recipe on drawn data.
+fn parts(recipe: &str, settings: &[&str]) -> Vec<(String, f64)> {
+    let text = read_recipe(&testing::root().join("recipes").join(recipe)).unwrap();
     let short = ["steps=1", "batch=2", "data.count=8", "eval.kind=", "log.every=1"];
     let settings: Vec<String> = short.iter().chain(settings).map(|s| s.to_string()).collect();
     let recipe = Recipe::parse(&text, &settings).unwrap();
@@ -159,15 +159,30 @@ fn parts(settings: &[&str]) -> Vec<(String, f64)> {
 #[test]
 fn labels_can_have_a_share_beside_the_teacher() {
     let sum = |parts: &[(String, f64)]| parts.iter().map(|p| p.1).sum::<f64>();
-    let labels = sum(&parts(&["loss.kind=labels"]));
-    let alone = parts(&["loss.kind=distill", "loss.measure=divergence"]);
-    assert!(alone.iter().all(|(name, _)| name != "labels"), "{alone:?}");
-    let both = parts(&[
-        "loss.kind=distill",
-        "loss.measure=divergence",
-        "loss.label_gain=0.25",
-    ]);
-    let share = both.iter().find(|(name, _)| name == "labels").unwrap().1;
-    assert!((share - 0.25 * labels).abs() < 1e-4 * labels, "{share} {labels}");
-    assert!((sum(&both) - sum(&alone) - share).abs() < 1e-4 * labels);
+    // A detector, and a scene's classes.
+    for recipe in ["smoke-synth.toml", "demo-cnn.toml"] {
+        let labels = sum(&parts(recipe, &["loss.kind=labels"]));
+        let alone = parts(recipe, &["loss.kind=distill", "loss.measure=divergence"]);
+        assert!(
+            alone.iter().all(|(name, _)| name != "labels"),
+            "{recipe}: {alone:?}"
+        );
+        let both = parts(
+            recipe,
+            &[
+                "loss.kind=distill",
+                "loss.measure=divergence",
+                "loss.label_gain=0.25",
+            ],
+        );
+        let share = both.iter().find(|(name, _)| name == "labels").unwrap().1;
+        assert!(
+            (share - 0.25 * labels).abs() < 1e-4 * labels,
+            "{recipe}: {share} {labels}"
+        );
+        assert!(
+            (sum(&both) - sum(&alone) - share).abs() < 1e-4 * labels,
+            "{recipe}"
+        );
+    }
 }

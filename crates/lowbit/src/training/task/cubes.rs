@@ -18,6 +18,7 @@ use train::trainer::TrainError;
 use train::zoo::Bands;
 
 use super::super::data::training_seed;
+use super::super::objective::ClassTeacher;
 use super::{Samples, Score, Task, run_options};
 use crate::scene::{Classifier, fault, read_cube, standardized};
 use crate::{Control, Error, Model, Result};
@@ -34,6 +35,7 @@ pub(in super::super) struct Cubes {
     batch: usize,
     share: (usize, usize),
     loss: CrossEntropy,
+    teacher: Option<ClassTeacher>,
     step: u64,
     targets: Vec<Vec<Target>>,
 }
@@ -99,12 +101,6 @@ pub(in super::super) fn bands(recipe: &Recipe) -> Result<(Vec<String>, Bands)> {
 impl Cubes {
     pub(super) fn open(recipe: &Recipe, source: &Model, ranks: &Ranks) -> Result<Cubes> {
         let head = source.scene_head()?;
-        if recipe.text("loss.kind") != "labels" {
-            return Err(
-                Error::unsupported("scenes are trained against their labels alone")
-                    .at("recipe key \"loss.kind\""),
-            );
-        }
         let mut scene = read(recipe)?;
         scene.cube = standardized(scene.cube, &head)?;
         let classes = head.classes.len();
@@ -139,6 +135,7 @@ impl Cubes {
                 classes,
                 smoothing: recipe.number("loss.smoothing"),
             },
+            teacher: None,
             head,
             scene,
             train,
@@ -195,7 +192,8 @@ impl Task for Cubes {
         Ok(model.clone())
     }
 
-    fn prepare(&mut self, _: &Recipe, _: Option<Box<dyn Exec>>, _: Vec<Port>) -> Result<()> {
+    fn prepare(&mut self, recipe: &Recipe, teacher: Option<Box<dyn Exec>>, ports: Vec<Port>) -> Result<()> {
+        self.teacher = teacher.map(|t| ClassTeacher::new(recipe, self.loss.clone(), t, ports));
         Ok(())
     }
 
@@ -222,12 +220,15 @@ impl Task for Cubes {
 
     fn loss(
         &mut self,
-        _input: &[f32],
+        input: &[f32],
         outputs: &[Output],
         ranks: &Ranks,
         gradients: &mut Vec<Vec<f32>>,
     ) -> std::result::Result<LossParts, TrainError> {
-        Ok(self.loss.evaluate(outputs, &self.targets, ranks, gradients)?)
+        match &mut self.teacher {
+            Some(teacher) => teacher.evaluate(input, outputs, &self.targets, ranks, gradients),
+            None => Ok(self.loss.evaluate(outputs, &self.targets, ranks, gradients)?),
+        }
     }
 
     fn score(&self, model: &Model, recipe: &Recipe, control: &Control) -> Result<Option<Score>> {
