@@ -11,6 +11,7 @@ use super::{Epilogue, Output};
 use crate::split::Parts;
 use crate::{ConvShape, Out, Pixels, Pool};
 
+mod cut;
 mod lay;
 mod low;
 mod pack;
@@ -25,12 +26,6 @@ use skip::Kept;
 
 /// Channels of a panel of weights.
 const PANEL: usize = 16;
-/// Bytes of a patch, about: of a layer of kernel 1, whose panels all read it while it is in the first cache, and of others.
-const SMALL: usize = 16 << 10;
-const LARGE: usize = 48 << 10;
-/// A chunk of a line has no fewer pixels than this, if the line has.
-const COLUMNS: usize = 24;
-
 /// A packed layer.
 pub(crate) struct Patched {
     row: &'static PatchRow,
@@ -91,23 +86,6 @@ impl Patched {
             + self.kept.as_ref().map_or(0, Kept::bytes)
     }
 
-    /// Lines and pixels of a line of a task.
-    fn chunk(&self) -> (usize, usize) {
-        let s = &self.shape;
-        let budget = if s.kernel == [1; 3] { SMALL } else { LARGE };
-        let [_, height, width] = s.output;
-        let mut columns = width;
-        while columns > COLUMNS && Lay::new(s, self.row.unit(), 1, columns).bytes() > budget {
-            columns = columns.div_ceil(2).next_multiple_of(12);
-        }
-        let each = self.body.lines();
-        let mut lines = each;
-        while lines < height && Lay::new(s, self.row.unit(), lines + each, columns).bytes() <= budget {
-            lines += each;
-        }
-        (lines, columns)
-    }
-
     /// Panels of channels, all groups together.
     fn panels(&self) -> usize {
         match self.body {
@@ -126,18 +104,12 @@ impl Patched {
     ) {
         let s = &self.shape;
         let [depth, height, width] = s.output;
-        let (lines, columns) = self.chunk();
+        let (lines, columns) = self.chunk(pool.threads());
         let (rows, cols) = (height.div_ceil(lines), width.div_ceil(columns));
         let chunks = s.batch * depth * rows * cols;
-        // Panels are split where there are too few chunks for the threads.
         let all = self.panels();
-        let flat = matches!(self.body, Body::Depthwise { flat: true, .. });
-        let want = if pool.threads() == 1 || flat {
-            1
-        } else {
-            (4 * pool.threads()).div_ceil(chunks)
-        };
         let together = if self.row.pair.is_some() { 2 } else { 1 };
+        let want = self.splits(pool.threads(), chunks);
         let each = all.div_ceil(want).next_multiple_of(together).max(1);
         let splits = all.div_ceil(each);
         let ending = match &epilogue.output {
@@ -154,8 +126,14 @@ impl Patched {
         };
         let (stride, offset) = (y.stride, y.offset);
         let parts = Parts::new(y.data);
+        // A thread begins with tasks that lie side by side: they share what is larger, a split's weights or a chunk's input.
+        let input = s.batch * s.input.iter().product::<usize>() * s.in_channels;
+        let by_weights = size_of_val(&self.weights[..]) > input;
         pool.run(chunks * splits, &|task| {
-            let (chunk, split) = (task % chunks, task / chunks);
+            let (chunk, split) = match by_weights {
+                true => (task % chunks, task / chunks),
+                false => (task / splits, task % splits),
+            };
             let (plane, rest) = (chunk / (rows * cols), chunk % (rows * cols));
             let (first_y, first_x) = (rest / cols * lines, rest % cols * columns);
             let (ny, nx) = (lines.min(height - first_y), columns.min(width - first_x));
