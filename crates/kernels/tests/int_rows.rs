@@ -14,14 +14,25 @@ use testing::SplitMix64;
 
 fn run_conv(conv: &Conv, shape: &ConvShape, x: &[u8]) -> Vec<u32> {
     // Into a wider picture, so that strides are tested and neighbours must stay untouched; and into one of their own.
-    let wide = run_codes(conv, shape, x, shape.out_channels + 5, 3);
-    let own = run_codes(conv, shape, x, shape.out_channels, 0);
-    assert_eq!(wide, own, "{}: where pixels stand", conv.kernel_name());
+    let wide = run_codes(conv, shape, x, 2, (shape.out_channels + 5, 3));
+    let own = run_codes(conv, shape, x, 5, (shape.out_channels, 0));
+    assert_eq!(
+        wide,
+        own,
+        "{}: where pixels stand, or 2 and 5 threads",
+        conv.kernel_name()
+    );
     own
 }
 
-fn run_codes(conv: &Conv, shape: &ConvShape, x: &[u8], stride: usize, offset: usize) -> Vec<u32> {
-    let pool = Pool::new(2);
+fn run_codes(
+    conv: &Conv,
+    shape: &ConvShape,
+    x: &[u8],
+    threads: usize,
+    (stride, offset): (usize, usize),
+) -> Vec<u32> {
+    let pool = Pool::new(threads);
     let pixels = shape.batch * shape.output.iter().product::<usize>();
     let code = |i: usize| (i * 7 % 256) as u8;
     let keep = |i: usize| i % stride < offset || i % stride >= offset + shape.out_channels;
@@ -93,6 +104,48 @@ fn every_required_instruction_set_ran() {
             "LOWBIT_REQUIRE asks for {}, this CPU lacks it",
             isa.name()
         );
+    }
+}
+
+/// Large enough to be cut into lines, parts of a line, and panels of channels.
+#[test]
+fn layers_are_the_same_on_any_number_of_threads() {
+    let mut rng = SplitMix64(3);
+    // [in, out, groups], input, side of the kernel, stride
+    let layers = [
+        ([24, 48, 1], [1, 40, 40], 3, 1),
+        ([3, 16, 1], [1, 61, 64], 3, 2),
+        ([40, 72, 1], [1, 19, 21], 1, 1),
+        ([256, 200, 1], [1, 7, 7], 1, 1),
+        ([128, 96, 1], [1, 7, 7], 3, 1),
+        ([72, 72, 72], [1, 40, 31], 3, 1),
+        ([120, 120, 120], [1, 20, 20], 5, 2),
+    ];
+    for (channels, input, side, stride) in layers {
+        let pad = [0, side / 2, side / 2];
+        let (shape, levels, epilogue, x) = conv_case(
+            &mut rng,
+            1,
+            channels,
+            input,
+            [1, side, side],
+            [1, stride, stride],
+            [1; 3],
+            pad,
+            127,
+            true,
+        );
+        for kernel in int::registry().filter(|k| k.op == KernelOp::Conv) {
+            let conv = Conv::with_kernel(&shape, false, &levels, epilogue.clone(), kernel);
+            let Some(conv) = conv.expect("bounds hold") else {
+                continue;
+            };
+            let run = |threads| run_codes(&conv, &shape, &x, threads, (shape.out_channels, 0));
+            let one = run(1);
+            for threads in 2..=8 {
+                assert_eq!(run(threads), one, "{}, {threads} threads, {shape:?}", kernel.name);
+            }
+        }
     }
 }
 
