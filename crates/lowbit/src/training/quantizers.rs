@@ -367,19 +367,28 @@ impl Quantized {
                     factor: recipe.number("activation.factor") as f32,
                 },
             };
+            let rounding = if takes_bias(*v, q) {
+                rounding
+            } else {
+                Rounding::Nearest
+            };
+            // Ranges are those of rounding to nearest; the best step of rounding up is another.
+            let start = match gradient {
+                QuantizerGradient::Alpha(_) => {
+                    activation::initial_step(q.bits, rounding)
+                        / activation::initial_step(q.bits, Rounding::Nearest)
+                }
+                _ => 1.0,
+            };
             let owner = (owner != *v).then(|| folded.value(owner).name.clone());
             let name = owner.as_ref().unwrap_or(&value.name);
             steps.insert(format!("{name}/step"), rule);
             all.push(FakeQuantizer {
                 edge: value.name.clone(),
                 bits: q.bits,
-                step: q.scale,
+                step: q.scale * start,
                 zero_point: q.zero_point,
-                rounding: if takes_bias(*v, q) {
-                    rounding
-                } else {
-                    Rounding::Nearest
-                },
+                rounding,
                 gradient,
                 step_of: owner,
             });

@@ -34,7 +34,7 @@ pub(super) struct Run {
     /// The network whose parameters are trained.
     trained: Model,
     quantized: Quantized,
-    activations: Vec<FakeQuantizer>,
+    pub(super) activations: Vec<FakeQuantizer>,
     pub(super) task: Box<dyn Task>,
     executors: Executors,
     trainer: Trainer,

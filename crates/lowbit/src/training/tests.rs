@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use train::program::Rounding;
+
 use super::log::Rows;
 use super::run::Run;
 use super::source::float_model;
@@ -185,4 +187,74 @@ fn labels_can_have_a_share_beside_the_teacher() {
             "{recipe}"
         );
     }
+}
+
+/// A run of the smallest recipe by BCGD with 4-bit activations.
+fn by_bcgd(name: &str, more: &[&str]) -> (Run, Folder) {
+    let text = read_recipe(&testing::root().join("recipes/smoke-synth.toml")).unwrap();
+    let fixed = [
+        "steps=1",
+        "batch=2",
+        "data.count=8",
+        "eval.kind=",
+        "method.name=bcgd",
+        "method.grid=int4",
+        "method.start=float",
+        "activation.bits=4",
+        "activation.rule=bcgd-3",
+    ];
+    let settings: Vec<String> = fixed.iter().chain(more).map(|s| s.to_string()).collect();
+    let recipe = Recipe::parse(&text, &settings).unwrap();
+    let source = float_model(&recipe, &Control::default()).unwrap();
+    let run = Run::new("short".into(), recipe, source, &super::Ranks::default()).unwrap();
+    let folder = Folder::create(&testing::scratch("bcgd").join(name), true).unwrap();
+    (run, folder)
+}
+
+/// `methods/bcgd.md` §5: a range for rounding to nearest is not the best for rounding up.
+#[test]
+fn steps_of_bcgd_begin_where_their_rounding_errs_least() {
+    let steps = |rounding: &str| {
+        by_bcgd(rounding, &[&format!("activation.rounding={rounding}")])
+            .0
+            .activations
+    };
+    let (up, nearest) = (steps("ceil"), steps("rne"));
+    assert_eq!(up.len(), nearest.len());
+    let mut rounded_up = 0;
+    for (up, nearest) in up.iter().zip(&nearest) {
+        let want = match up.rounding {
+            Rounding::Up => 0.1666 / 0.1932,
+            Rounding::Nearest => 1.0,
+        };
+        rounded_up += usize::from(up.rounding == Rounding::Up);
+        assert!((up.step / nearest.step - want).abs() < 1e-6, "{}", up.edge);
+    }
+    assert!(rounded_up > 0);
+}
+
+/// `methods/bcgd.md` §3: α has the same weight decay as the weights.
+#[test]
+fn steps_of_bcgd_decay() {
+    let after = |decay: &str| {
+        let decay = format!("optimizer.decay={decay}");
+        let alone = [
+            &decay,
+            "activation.factor=0",
+            "optimizer.name=sgd",
+            "optimizer.momentum=0",
+            "optimizer.rate=0.1",
+            "optimizer.relative=false",
+            "schedule.shape=constant",
+            "schedule.warmup=0",
+            "ema.decay=0",
+        ];
+        let (mut run, folder) = by_bcgd(&decay, &alone);
+        run.steps(&folder, &mut Rows::default(), &Control::default(), &mut |_| {})
+            .unwrap();
+        run.model(&[]).unwrap().graph().edges.clone()
+    };
+    let (kept, fallen) = (after("0"), after("0.5"));
+    let ratios: Vec<f32> = kept.iter().map(|(v, q)| fallen[v].scale / q.scale).collect();
+    assert!(ratios.iter().any(|r| (r - 0.95).abs() < 1e-5), "{ratios:?}");
 }

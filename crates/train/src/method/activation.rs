@@ -153,7 +153,7 @@ impl Fake {
     }
 }
 
-/// BCGD's update direction of a step: clip(r·g, −1, 1), published r = 0.01; weight decay is added by the optimizer.
+/// BCGD's update direction of a step: clip(r·g, −1, 1), published r = 0.01; the trainer adds the weight decay, which holds a step back whose 2-valued derivative would let it grow.
 pub fn bcgd_step_gradient(gradient: f32, factor: f32) -> f32 {
     (factor * gradient).clamp(-1.0, 1.0)
 }

@@ -103,7 +103,7 @@ keys! {
     "optimizer.momentum" = "0.9": "sgd: momentum; adamw: beta1",
     "optimizer.beta2" = "0.999": "adamw: beta2",
     "optimizer.nesterov" = "false": "sgd: look ahead",
-    "optimizer.decay" = "0.0": "weight decay, of weights only",
+    "optimizer.decay" = "0.0": "weight decay, of weights and, with activation.rule bcgd-…, of the activations' steps",
     "optimizer.clip" = "10.0": "largest norm of all gradients; 0 does not clip",
     "dropout.rate" = "0.0": "chance that what a full layer reads is zero in a training step",
     "schedule.shape" = "'cosine'": "cosine, steps or constant",

@@ -42,7 +42,7 @@ pub enum StepRule {
         /// K, the largest code.
         top: f32,
     },
-    /// BCGD: clip(r·g, −1, 1), the step kept in 1e-3 … 5.
+    /// BCGD: clip(r·g, −1, 1), weight decay as of weights, the step kept in 1e-3 … 5.
     Bcgd {
         /// r, published 0.01.
         factor: f32,
@@ -58,7 +58,7 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// Rate over the run.
     pub schedule: Schedule,
-    /// Weight decay of weights; nothing else decays.
+    /// Weight decay of weights, and of BCGD's steps; nothing else decays.
     pub decay: f32,
     /// Largest norm of all gradients together; 0 does not clip.
     pub clip: f64,
@@ -425,7 +425,11 @@ impl Trainer {
                     optimizer.update(&mut t.learned, learned.values, &scaled, tensor_rate, 0.0);
                 }
             }
-            optimizer.update(&mut t.state, &mut t.values, g, tensor_rate, t.group.decay(*decay));
+            let decay = match t.step_rule {
+                StepRule::Bcgd { .. } => *decay,
+                _ => t.group.decay(*decay),
+            };
+            optimizer.update(&mut t.state, &mut t.values, g, tensor_rate, decay);
             if let Some(method) = &mut t.method {
                 method.after_update(&mut t.values);
             }
