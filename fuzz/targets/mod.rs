@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 pub mod array;
+pub mod checkpoint;
 pub mod coco_json;
 pub mod config;
 pub mod head_json;
@@ -51,7 +52,7 @@ macro_rules! targets {
             &[$(Target { name: stringify!($name), run: $name::target, dictionary: $name::WORDS }),*];
     };
 }
-targets!(onnx packed voc_xml coco_json yolo_txt picture head_json config array qdq spill);
+targets!(onnx packed voc_xml coco_json yolo_txt picture head_json config checkpoint array qdq spill);
 
 /// Where targets that read folders put their one file.
 static FOLDER: LazyLock<tempfile::TempDir> =

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lowbit::Progress;
-use lowbit::training::TrainLine;
+use lowbit::training::TrainEvent;
 
 use crate::context::say;
 
@@ -123,12 +123,17 @@ impl Live {
         Live { quiet, bar }
     }
 
-    pub(crate) fn at(&self, line: &TrainLine) {
-        let Some(bar) = &self.bar else {
+    pub(crate) fn at(&self, event: TrainEvent<'_>) {
+        let plain = |text: &str| {
             if !self.quiet {
-                say(&lowbit::text::printable(&line.to_string()));
+                say(&lowbit::text::printable(text));
             }
-            return;
+        };
+        let (bar, line) = match (&self.bar, event) {
+            (None, TrainEvent::Line(line)) => return plain(&line.to_string()),
+            (None, TrainEvent::Note(text)) => return plain(text),
+            (Some(bar), TrainEvent::Note(text)) => return bar.println(lowbit::text::printable(text)),
+            (Some(bar), TrainEvent::Line(line)) => (bar, line),
         };
         bar.set_length(line.steps);
         bar.set_position(line.step);

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{Ran, detector, left_over, lowbit, pictures, run, small_model};
+use common::{Ran, detector, left_over, lowbit, pictures, run, small_model, training};
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -50,9 +50,9 @@ fn at_every_boundary(words: &str, paths: &[&Path], folder: &Path, replace: bool)
     if replace {
         old.extend(new.keys().map(|p| (p.clone(), b"what was there before".to_vec())));
     }
-    for what in ["fail", "kill"] {
-        for k in 1.. {
-            assert!(k < 100, "the command never gets through");
+    let mut boundaries = 100;
+    for what in ["kill", "fail"] {
+        for k in 1..boundaries {
             put(folder, &old);
             let out = lowbit()
                 .args(words.split_whitespace())
@@ -70,7 +70,11 @@ fn at_every_boundary(words: &str, paths: &[&Path], folder: &Path, replace: bool)
             match (ran.code, what) {
                 (Some(0), _) => {
                     assert_eq!(now, new, "{what}:{k}");
-                    break;
+                    if what == "kill" {
+                        boundaries = k;
+                        break;
+                    }
+                    // Behind a rename a fault can only be a kill.
                 }
                 (Some(5), "fail") => {
                     assert_ne!(now, new, "{what}:{k}");
@@ -88,6 +92,7 @@ fn at_every_boundary(words: &str, paths: &[&Path], folder: &Path, replace: bool)
                 other => panic!("{what}:{k}: {other:?}\n{}", ran.stderr),
             }
         }
+        assert!(boundaries < 100, "the command never gets through");
         // What killed processes left goes with the next write.
         run(words, paths).code(0);
         assert!(left_over(folder).is_empty(), "after {what}");
@@ -172,6 +177,61 @@ fn synth_leaves_old_files_or_new_ones() {
     if cfg!(debug_assertions) {
         let ran = Ran::of(&out.unwrap()).code(5);
         assert!(ran.stderr.contains("scenes") && !new.exists(), "{}", ran.stderr);
+    }
+}
+
+/// Killed at every boundary, or failing there, also between the two renames that keep the checkpoint before: what goes on does so from a
+/// checkpoint wherever one was written, and ends with the bytes of the unbroken run.
+#[test]
+fn train_goes_on_from_a_whole_checkpoint_wherever_it_was_stopped() {
+    if !cfg!(debug_assertions) {
+        println!("SKIPPED: faults are planted in debug builds only");
+        return;
+    }
+    let settings: Vec<&str> =
+        "--set steps=2 --set checkpoint.every=1 --set log.every=1 --set batch=1 --set zoo.size=32 \
+        --set data.count=2 --set eval.count=1 --set activation.calibration=1 --quiet"
+            .split_whitespace()
+            .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
+    training::finish(training::start(&whole, &settings)).code(0);
+    let again = [&settings[..settings.len() - 1], &["--resume"]].concat();
+    let mut boundaries = 200;
+    for (what, code) in [("kill", None), ("fail", Some(5))] {
+        let mut without_newest = 0;
+        for k in 1..boundaries {
+            let _ = std::fs::remove_dir_all(&broken);
+            let mut command = training::command(&broken, &settings);
+            let out = command.env("LOWBIT_TEST_FAULT", format!("{what}:{k}")).output();
+            let ran = Ran::of(&out.unwrap());
+            if ran.code == Some(0) {
+                training::same(&whole, &broken, &format!("{what}:{k}"));
+                if what == "kill" {
+                    boundaries = k;
+                    break;
+                }
+                // Behind a rename a fault can only be a kill.
+                continue;
+            }
+            assert!(ran.code == code, "{what}:{k}: {:?} {}", ran.code, ran.stderr);
+            let [newest, previous] =
+                [training::CHECKPOINT, training::PREVIOUS].map(|name| broken.join(name).exists());
+            without_newest += usize::from(previous && !newest);
+            let ran = training::finish(training::start(&broken, &again)).code(0);
+            let told = ran.stderr.contains("goes on from the checkpoint before it");
+            assert_eq!(told, previous && !newest, "{what}:{k}: {}", ran.stderr);
+            assert_eq!(
+                ran.stderr.contains("step 1/2"),
+                !previous && !newest,
+                "{what}:{k}: {}",
+                ran.stderr
+            );
+            training::same(&whole, &broken, &format!("{what}:{k}"));
+            assert!(left_over(&broken).is_empty(), "{what}:{k}");
+        }
+        assert!(boundaries < 200, "the run never gets through");
+        assert!(without_newest >= 2, "no {what} fell between the renames");
     }
 }
 

@@ -2,43 +2,11 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use common::{Ran, lowbit};
-
-fn recipe() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/smoke-synth.toml")
-}
-
-/// Small enough for many runs: 24 steps of 2 pictures.
-const SHORT: [&str; 8] = [
-    "steps=24",
-    "batch=2",
-    "zoo.size=64",
-    "zoo.width=4",
-    "data.count=30",
-    "eval.count=4",
-    "checkpoint.every=3",
-    "activation.calibration=4",
-];
-
-fn start(folder: &Path, more: &[&str]) -> Child {
-    let mut command = lowbit();
-    command.arg("train").arg(recipe()).args(["-t", "1", "--json"]);
-    let output = format!("output={}", folder.display());
-    for setting in SHORT.into_iter().chain([output.as_str()]) {
-        command.args(["--set", setting]);
-    }
-    command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().unwrap()
-}
-
-#[track_caller]
-fn finish(child: Child) -> Ran {
-    Ran::of(&child.wait_with_output().unwrap())
-}
+use common::training::{finish, same, start};
 
 /// The unbroken run is another process; the broken ones are killed at fifty moments in all, also while they write.
 #[test]
@@ -59,18 +27,7 @@ fn killed_runs_go_on_and_end_with_the_same_bytes() {
             }
         };
         ran.code(0);
-        for name in [
-            "model.onnx",
-            "checkpoint.safetensors",
-            "results.csv",
-            "events.out.tfevents.0.lowbit",
-        ] {
-            let read = |f: &Path| std::fs::read(f.join(name)).unwrap();
-            assert!(
-                read(&whole) == read(&broken),
-                "{name} of round {round} after {kills} kills"
-            );
-        }
+        same(&whole, &broken, &format!("round {round} after {kills} kills"));
         if kills >= 50 {
             break;
         }

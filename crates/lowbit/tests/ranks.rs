@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lowbit::training::{Ranks, TrainOptions};
+use lowbit::training::{Ranks, TrainEvent, TrainOptions};
 use lowbit::{Control, Error, Trained};
 use train::exchange::threads;
 
@@ -48,9 +48,10 @@ fn together(
                 let mut options = options(folder, ranks.clone(), more);
                 change(&mut options);
                 let control = options.control.clone();
-                lowbit::train(&options, &mut |line| {
+                lowbit::train(&options, &mut |event| {
                     assert!(ranks.is_first(), "one rank tells what happens");
-                    if options.name == "stopped" && line.step == 3 {
+                    let at_three = matches!(event, TrainEvent::Line(line) if line.step == 3);
+                    if options.name == "stopped" && at_three {
                         control.cancel();
                     }
                 })

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use data::volume::{Format, Limits, encode, read};
+use lowbit::training::TrainEvent;
 use lowbit::{
     Control, LoadOptions, Model, SegmentOptions, TrainOptions, Trained, VerifyOptions, segment_files, train,
     verify,
@@ -197,8 +198,8 @@ fn a_run_that_was_stopped_ends_with_the_same_model() {
     let whole = train(&options(&scratch, "whole", &settings), &mut |_| {}).unwrap();
     let mut part = options(&scratch, "part", &settings);
     let control = part.control.clone();
-    let stopped = train(&part, &mut |line| {
-        if line.step == 3 {
+    let stopped = train(&part, &mut |event| {
+        if matches!(event, TrainEvent::Line(line) if line.step == 3) {
             control.cancel();
         }
     });

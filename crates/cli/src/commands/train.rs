@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lowbit::text::{printable, table};
-use lowbit::training::{self, KEYS, Ranks, TrainLine, TrainOptions};
+use lowbit::training::{self, KEYS, Ranks, TrainOptions};
 
 use crate::context::{Common, Context, Outcome};
 use crate::progress::Live;
@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     /// Override a key of the recipe (repeatable): --set steps=2000 --set method.grid=lbw4
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// Go on from the last checkpoint of the run's folder
+    /// Go on from the last checkpoint of the run's folder, or the one before where it is damaged
     #[arg(long)]
     resume: bool,
     /// One of several processes started by mpirun, which train together; all give the same recipe (needs a build with the feature mpi)
@@ -69,7 +69,7 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
         ranks: ranks.clone(),
     };
     let live = Live::new(context.quiet || !ranks.is_first());
-    let made = lowbit::train(&options, &mut |line: &TrainLine| live.at(line));
+    let made = lowbit::train(&options, &mut |event| live.at(event));
     drop(live);
     let made = made?;
     if !ranks.is_first() {

@@ -1,6 +1,8 @@
 //! The real binary, run in a folder of its own.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod training;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -17,6 +17,7 @@ pub(crate) fn of(target: &str, more: Option<&Path>) -> Vec<Vec<u8>> {
         "yolo_txt" => vec![YOLO.into(), b"0 0.5 0.5 0.25 0.25\n1 0.1 0.2 0.1 0.1\n".to_vec()],
         "head_json" => heads(),
         "config" => vec![CONFIG.into()],
+        "checkpoint" => checkpoints(),
         "picture" => pictures(),
         "array" => {
             let data = root.join("crates/data/tests");
@@ -80,6 +81,15 @@ fn packed(folder: &Path) -> Vec<Vec<u8>> {
         }
     }
     out
+}
+
+fn checkpoints() -> Vec<Vec<u8>> {
+    let empty = train::checkpoint::Checkpoint::default();
+    let mut small = empty.clone();
+    small.meta.insert("step".into(), "7".into());
+    small.tensors.insert("param/w".into(), vec![1.0, f32::NAN, -0.0]);
+    small.tensors.insert("moment/w/0".into(), vec![]);
+    vec![empty.to_bytes(), small.to_bytes()]
 }
 
 const VOC: &str = "<annotation><folder>f</folder><filename>a.jpg</filename><size><width>30</width><height>20</height><depth>3</depth></size>\

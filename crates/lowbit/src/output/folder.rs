@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::{boundary, file, remove_stale};
+use super::{boundary, check, file, remove_stale, sync_folder};
 use crate::{Error, Result};
 
 /// A folder of results, locked while it is written to.
@@ -100,6 +100,35 @@ impl Folder {
         }
         file(&path, bytes, inputs)?;
         Ok(path)
+    }
+
+    /// Replaces a file of the folder, and keeps what was there as `previous`: at any time one of both is whole.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn replace(&self, name: &str, previous: &str, bytes: &[u8]) -> Result<()> {
+        let (path, previous) = (self.path.join(name), self.path.join(previous));
+        if self.lock.is_none() {
+            return Ok(());
+        }
+        check(&path, &[])?;
+        check(&previous, &[])?;
+        super::write(&path, bytes, Some(&previous))
+    }
+
+    /// Puts `previous` back in the place of a file that turned out to be damaged.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub fn put_back(&self, name: &str, previous: &str) -> Result<()> {
+        let path = self.path.join(name);
+        if self.lock.is_none() {
+            return Ok(());
+        }
+        boundary()
+            .and_then(|()| fs::rename(self.path.join(previous), &path))
+            .and_then(|()| sync_folder(&self.path))
+            .map_err(|e| Error::io(&path, &e))
     }
 
     /// No folder on the way down is a link, which would lead out of the folder of results.

@@ -35,13 +35,21 @@ const CHUNK: usize = 1 << 20;
 /// ```
 pub fn file(path: &Path, bytes: &[u8], inputs: &[&Path]) -> Result<()> {
     check(path, inputs)?;
+    write(path, bytes, None)
+}
+
+fn write(path: &Path, bytes: &[u8], previous: Option<&Path>) -> Result<()> {
     let folder = folder_of(path);
     remove_stale(folder);
-    write_whole(path, folder, bytes).map_err(|e| {
+    write_whole(path, folder, bytes, previous).map_err(|e| {
         let needed = format!("writing {} bytes: {e}", bytes.len());
+        let before = match previous {
+            None => "nothing was changed".to_string(),
+            Some(previous) => format!("what was there is there, or is {}", previous.display()),
+        };
         Error::new(crate::ErrorKind::Io, needed)
             .at(path.display())
-            .help("nothing was changed; give another path, or make room")
+            .help(format!("{before}; give another path, or make room"))
     })
 }
 
@@ -149,7 +157,8 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn write_whole(path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
+/// What is there first becomes `previous`, where one is named, once the new bytes are safe: one of both is whole at any time.
+fn write_whole(path: &Path, folder: &Path, bytes: &[u8], previous: Option<&Path>) -> io::Result<()> {
     let mut temp = locked_temp(folder)?;
     for chunk in bytes.chunks(CHUNK) {
         boundary()?;
@@ -157,6 +166,13 @@ fn write_whole(path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     boundary()?;
     temp.as_file().sync_all()?;
+    if let Some(previous) = previous {
+        boundary()?;
+        match fs::rename(path, previous) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
     boundary()?;
     // The rename replaces a name, never what a link points to.
     temp.persist(path).map_err(|e| e.error)?;

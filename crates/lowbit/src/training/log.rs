@@ -24,6 +24,15 @@ pub struct TrainLine {
     pub score: Option<f64>,
 }
 
+/// What a run tells on its way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum TrainEvent<'a> {
+    /// How far it is.
+    Line(&'a TrainLine),
+    /// What its user should know: a sentence.
+    Note(&'a str),
+}
+
 impl std::fmt::Display for TrainLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let total: f64 = self.loss.iter().map(|l| l.1).sum();

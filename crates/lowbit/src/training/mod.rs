@@ -4,8 +4,9 @@
 //! recipe ─▶ graph with BatchNormalization unfolded ─plan, calibrate─▶ methods and quantizers ─▶ program ─step, step …─▶ checkpoint
 //!        ─running statistics anew─▶ codes and scales ─fold─▶ packed model
 //! ```
-//! A run writes into one folder, each file whole or not at all: `checkpoint.safetensors`, `results.csv` and TensorBoard's event file as it goes; at the
-//! end `model.onnx`, `results.json` and `report.html`. Killed at any moment it goes on from the last checkpoint and ends with the same model.
+//! A run writes into one folder, each file whole or not at all: `checkpoint.safetensors`, the one before it as `checkpoint.previous.safetensors`,
+//! `results.csv` and TensorBoard's event file as it goes; at the end `model.onnx`, `results.json` and `report.html`. Killed at any moment it goes on from
+//! the last checkpoint that is whole and ends with the same model.
 
 mod agreement;
 mod data;
@@ -18,6 +19,7 @@ mod maps;
 mod objective;
 mod quantizers;
 mod report;
+mod resume;
 mod run;
 mod setup;
 mod source;
@@ -39,10 +41,12 @@ use train::recipe::{Place, Recipe, RecipeError};
 use crate::output::Folder;
 use crate::{Control, Error, ErrorKind, Result};
 use log::Rows;
-pub use log::TrainLine;
+pub use log::{TrainEvent, TrainLine};
 use run::Run;
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The checkpoint before it: each new one moves the last here.
+const PREVIOUS: &str = "checkpoint.previous.safetensors";
 const RESULTS: &str = "results.csv";
 const MODEL: &str = "model.onnx";
 const EVENTS: &str = "events.out.tfevents.0.lowbit";
@@ -60,7 +64,7 @@ pub struct TrainOptions {
     pub name: String,
     /// Overrides, `key=value`.
     pub settings: Vec<String>,
-    /// Go on from the folder's checkpoint; without one, from the start.
+    /// Go on from the folder's newest checkpoint that is whole; where it never had one, from the start.
     pub resume: bool,
     /// Stops the run: a checkpoint is written first.
     pub control: Control,
@@ -179,12 +183,12 @@ pub struct Trained {
     pub seconds: f64,
 }
 
-/// Runs a recipe to its end; `line` sees the run's lines.
+/// Runs a recipe to its end; `tell` sees what happens on the way.
 ///
 /// # Errors
 /// A recipe with a mistake or one that is not the first rank's, data that cannot be read, a graph with an operator that cannot be trained (named), a run that diverged (with advice),
 /// cancellation: then a checkpoint has been written.
-pub fn train(options: &TrainOptions, line: &mut dyn FnMut(&TrainLine)) -> Result<Trained> {
+pub fn train(options: &TrainOptions, tell: &mut dyn FnMut(TrainEvent<'_>)) -> Result<Trained> {
     let begin = Instant::now();
     let recipe = Recipe::parse(&options.recipe, &options.settings).map_err(|e| refused(&e, options))?;
     let ranks = &options.ranks;
@@ -195,7 +199,7 @@ pub fn train(options: &TrainOptions, line: &mut dyn FnMut(&TrainLine)) -> Result
         text => PathBuf::from(text),
     };
     if ranks.is_first() && !options.resume && crate::output::holds_files(&path).unwrap_or(false) {
-        let (what, way_out) = match path.join(CHECKPOINT).exists() {
+        let (what, way_out) = match [CHECKPOINT, PREVIOUS].iter().any(|name| path.join(name).exists()) {
             true => (
                 "the folder holds a run already",
                 "go on with it by --resume, or give",
@@ -213,9 +217,9 @@ pub fn train(options: &TrainOptions, line: &mut dyn FnMut(&TrainLine)) -> Result
     };
     let mut rows = Rows::default();
     if options.resume {
-        run.resume(&folder, &mut rows)?;
+        run.resume(&folder, &mut rows, &options.control, tell)?;
     }
-    run.steps(&folder, &mut rows, &options.control, line)?;
+    run.steps(&folder, &mut rows, &options.control, tell)?;
     let made = run.finish(&folder, &mut rows, &options.control, begin)?;
     ranks.finish();
     Ok(made)

@@ -14,13 +14,13 @@ use train::recipe::Recipe;
 use train::trainer::{Deployed, TrainError, Trainer};
 
 use super::executor::{self, Executors};
-use super::log::{Rows, TrainLine};
+use super::log::{Rows, TrainEvent};
 use super::quantizers::{self, Quantized};
 use super::table::Table;
 use super::task::{self, Score, Task};
 use super::{
-    CHECKPOINT, EVENTS, JSON, MODEL, PrunedSize, REPORT, RESULTS, Trained, agreement, events, exchange_fault,
-    export, report, setup, spiking, start,
+    CHECKPOINT, EVENTS, JSON, MODEL, PREVIOUS, PrunedSize, REPORT, RESULTS, Trained, agreement, events,
+    exchange_fault, export, report, resume, setup, spiking, start,
 };
 use crate::output::Folder;
 use crate::{Control, Error, ErrorKind, Model, Provenance, Result};
@@ -112,21 +112,27 @@ impl Run {
         })
     }
 
-    pub(super) fn resume(&mut self, folder: &Folder, rows: &mut Rows) -> Result<()> {
-        let path = folder.path().join(CHECKPOINT);
-        let mut bytes = Vec::new();
-        if self.ranks.is_first() {
-            bytes = match std::fs::read(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&path, &e)),
-                read => read.unwrap_or_default(),
-            };
-        }
+    pub(super) fn resume(
+        &mut self,
+        folder: &Folder,
+        rows: &mut Rows,
+        control: &Control,
+        tell: &mut dyn FnMut(TrainEvent<'_>),
+    ) -> Result<()> {
+        let found = match self.ranks.is_first() {
+            true => resume::newest(folder, control)?,
+            false => None,
+        };
+        let mut bytes = found.as_ref().map_or(Vec::new(), |f| f.checkpoint.to_bytes());
         self.ranks.broadcast(&mut bytes).map_err(exchange_fault)?;
         if bytes.is_empty() {
             return Ok(());
         }
+        let path = found
+            .as_ref()
+            .map_or_else(|| folder.path().join(CHECKPOINT), |f| f.path.clone());
         let bad = |e: String| Error::bad(e).at(path.display());
-        let from = Checkpoint::from_bytes(&bytes).map_err(|e| bad(e.to_string()))?;
+        let from = Checkpoint::from_bytes(&bytes).map_err(|e| resume::refused(&e, &path))?;
         let text = from.meta.get("recipe").map(String::as_str).unwrap_or_default();
         let old = Recipe::parse(text, &[]).map_err(|e| bad(e.to_string()))?;
         let (old, new) = (old.to_toml(), self.recipe.to_toml());
@@ -137,8 +143,16 @@ impl Run {
                     .help("go on with the recipe it was begun with, or give another folder"),
             );
         }
-        self.trainer.restore(&from).map_err(|e| bad(e.to_string()))?;
+        self.trainer.restore(&from).map_err(|e| match e {
+            TrainError::Checkpoint(e) => resume::refused(&e, &path),
+            e => fault(e).at(path.display()),
+        })?;
         rows.get(&from);
+        if let Some(why) = found.and_then(|f| f.fallback) {
+            tell(TrainEvent::Note(&why));
+            // The next checkpoint moves the newest to the place of this one, which must not be a damaged one.
+            folder.put_back(CHECKPOINT, PREVIOUS)?;
+        }
         Ok(())
     }
 
@@ -146,7 +160,7 @@ impl Run {
         let mut checkpoint = self.trainer.checkpoint().map_err(fault)?;
         checkpoint.meta.insert("recipe".into(), self.recipe.to_toml());
         rows.put(&mut checkpoint);
-        folder.write(CHECKPOINT, &checkpoint.to_bytes(), &[])?;
+        folder.replace(CHECKPOINT, PREVIOUS, &checkpoint.to_bytes())?;
         write_rows(folder, rows).map(drop)
     }
 
@@ -155,7 +169,7 @@ impl Run {
         folder: &Folder,
         rows: &mut Rows,
         control: &Control,
-        line: &mut dyn FnMut(&TrainLine),
+        tell: &mut dyn FnMut(TrainEvent<'_>),
     ) -> Result<()> {
         let first = self.trainer.step_count();
         let steps = self.recipe.count("steps");
@@ -201,7 +215,7 @@ impl Run {
                 let eta = begin.elapsed().as_secs_f64() / done * (steps - step) as f64;
                 let told = rows.line(steps, eta, score);
                 if self.ranks.is_first() {
-                    line(&told);
+                    tell(TrainEvent::Line(&told));
                 }
             }
             if due(save, step) {
