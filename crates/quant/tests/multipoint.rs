@@ -198,8 +198,42 @@ proptest! {
         let w: Vec<f32> = indices.iter().map(|&i| i as f32 * scale).collect();
         let terms = greedy(&w, &levels, 3, Search::Exact);
         let norm: f64 = w.iter().map(|&x| f64::from(x).powi(2)).sum();
-        prop_assert!(terms.is_empty() == (norm == 0.0));
+        // … and the search stops there.
+        prop_assert_eq!(terms.len(), usize::from(norm != 0.0));
         prop_assert!(squared_error(&w, &levels, &terms[..terms.len().min(1)]) <= 1e-24 * norm);
+    }
+
+    /// (b), (c) of the page: scales of the largest weight, or 0.8 of it for powers of two, leave no weight more than this share of it, and the exact step is no worse.
+    #[test]
+    fn a_point_leaves_no_more_than_a_simple_step_may(w in row(), (name, share) in prop::sample::select(vec![
+        ("uniform2", 0.5), ("uniform3", 1.0 / 6.0), ("uniform4", 1.0 / 14.0), ("pow2_n3", 0.2), ("pow2_n4", 0.2), ("pow2_n7", 0.2),
+    ])) {
+        let levels = Levels::new(&magnitudes(name));
+        let terms = greedy(&w, &levels, 3, Search::Exact);
+        let mut rest: Vec<f64> = w.iter().map(|&x| f64::from(x)).collect();
+        for m in 1..=terms.len() {
+            let largest = rest.iter().fold(0f64, |a, x| a.max(x.abs()));
+            let most = rest.len() as f64 * (share * largest).powi(2);
+            prop_assert!(squared_error(&w, &levels, &terms[..m]) <= most * (1.0 + 1e-9));
+            let term = &terms[m - 1];
+            for (r, i) in rest.iter_mut().zip(&term.indices) {
+                *r -= term.scale * levels.magnitude(i.unsigned_abs() as usize) * f64::from(i.signum());
+            }
+        }
+    }
+
+    /// Weights of one size, whatever their signs, are one point; where sizes repeat, the order of the weights changes nothing.
+    #[test]
+    fn equal_sizes_are_no_trap(signs in prop::collection::vec(any::<bool>(), 1..30), size in 0.01f32..10.0, turn in 0usize..30, levels in level_sets()) {
+        let w: Vec<f32> = signs.iter().map(|s| if *s { size } else { -size }).collect();
+        let norm = signs.len() as f64 * f64::from(size).powi(2);
+        let one = greedy(&w, &levels, 2, Search::Exact);
+        prop_assert!(squared_error(&w, &levels, &one[..1]) <= 1e-24 * norm);
+        let tied: Vec<f32> = (0..signs.len()).map(|i| size * (1 + i % 3) as f32).collect();
+        let mut turned = tied.clone();
+        turned.rotate_left(turn % signs.len());
+        let error = |w: &[f32]| squared_error(w, &levels, &greedy(w, &levels, 1, Search::Exact));
+        prop_assert!((error(&tied) - error(&turned)).abs() <= 1e-12 * norm);
     }
 
     #[test]

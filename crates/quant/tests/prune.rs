@@ -39,6 +39,9 @@ fn ternary_rules_give_the_thresholds_scales_and_signs_of_the_vectors() {
     near(fit.scale, number("ternary_max", "alpha"), 1e-7, "max rule: scale");
     let signs: Vec<f64> = fit.indices.iter().map(|&i| f64::from(i)).collect();
     assert_eq!(signs, numbers(&all["ternary_max"]["tern"]));
+    for (sign, what) in signs.iter().zip(numbers(&all["ternary_max"]["what"])) {
+        near(fit.scale * sign, what, 1e-7, "max rule: projected weight");
+    }
     // What is ternary already stays as it is.
     let again: Vec<f32> = signs.iter().map(|s| (fit.scale * s) as f32).collect();
     assert_eq!(
@@ -73,6 +76,28 @@ fn ternary_rules_give_the_thresholds_scales_and_signs_of_the_vectors() {
     let square = |(&x, &i): (&f32, &i32)| (f64::from(x) - fit.scale * f64::from(i)).powi(2);
     let error: f64 = w.iter().zip(&fit.indices).map(square).sum();
     near(error, number("ternary_l2opt", "sse"), 1e-6, "optimum: error");
+    let count = fit.indices.iter().filter(|i| **i != 0).count();
+    assert_eq!(count as f64, number("ternary_l2opt", "nnz"));
+    // The threshold lies between the largest weight that goes and the smallest that stays.
+    let [low, high] = numbers(&all["ternary_l2opt"]["delta_between"])[..] else {
+        panic!("two weights")
+    };
+    let sizes = |kept: bool| {
+        let of = |(x, i): (&f32, &i32)| ((*i != 0) == kept).then_some(f64::from(x.abs()));
+        w.iter().zip(&fit.indices).filter_map(of).collect::<Vec<_>>()
+    };
+    near(
+        sizes(false).into_iter().fold(0.0, f64::max),
+        low,
+        1e-6,
+        "optimum: largest that goes",
+    );
+    near(
+        sizes(true).into_iter().fold(f64::INFINITY, f64::min),
+        high,
+        1e-6,
+        "optimum: smallest that stays",
+    );
 }
 
 #[test]
@@ -92,6 +117,25 @@ fn the_truncated_gaussian_has_the_means_and_slopes_of_the_vectors() {
     let alpha = ternary_threshold::truncated_gaussian(optimum("z")).0;
     near(alpha, optimum("alpha_over_sigma"), 1e-9, "optimum");
     near(alpha, 2.0 * optimum("z"), 1e-5, "twice the threshold");
+    // Zeros are the mass of a Gaussian within the threshold, here by Simpson's rule; what they and the one level leave follows.
+    let density = |x: f64| (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let (parts, z) = (1000, optimum("z"));
+    let weight = |k: usize| match k {
+        0 => 1.0,
+        k if k == parts => 1.0,
+        k => [2.0, 4.0][k % 2],
+    };
+    let sum: f64 = (0..=parts)
+        .map(|k| weight(k) * density(z * k as f64 / parts as f64))
+        .sum();
+    let zeros = 2.0 * sum * z / (3.0 * parts as f64);
+    near(zeros, optimum("sparsity"), 1e-9, "zeros");
+    near(
+        1.0 - alpha * alpha * (1.0 - zeros),
+        optimum("sse_rel"),
+        1e-9,
+        "error",
+    );
 }
 
 #[test]
@@ -136,6 +180,27 @@ fn the_clipped_penalty_and_its_gradient_are_those_of_the_vectors() {
     {
         near(*a, b, 1e-6, "norm of a group's gradient");
     }
+    // The first group, of the first output channel and four input channels, lies beyond the threshold: nothing pulls on it.
+    for (a, b) in gradient[..36].iter().zip(numbers(&v["grad_detached_group0"])) {
+        near(f64::from(*a), b, 1e-6, "gradient of the first group");
+    }
+    // A threshold that moves with the norms pulls on all groups: differences of the value along each group's direction, found anew at each.
+    for (g, want) in numbers(&v["grad_attached_group_norms"]).into_iter().enumerate() {
+        let at = |step: f32| {
+            let mut moved = w.clone();
+            let (first, norm) = (g * 36, groups.norms(&w)[g] as f32);
+            moved[first..first + 36]
+                .iter_mut()
+                .for_each(|x| *x *= 1.0 + step / norm);
+            Penalty::new(&groups, &moved, clip).value
+        };
+        near(
+            (at(1e-3) - at(-1e-3)) / 2e-3,
+            want,
+            1e-3,
+            "a threshold that moves",
+        );
+    }
     let lasso = Penalty::new(&groups, &w, Clip::None);
     near(
         lasso.value,
@@ -154,6 +219,29 @@ fn the_clipped_penalty_and_its_gradient_are_those_of_the_vectors() {
         let got = ratio(number("pruned"), number("group") as usize, number("index_bits"));
         near(got, number("ratio"), 1e-12, "compression");
     }
+}
+
+/// acc = Σ_i 2^i·[popcount(q_i & plus) − popcount(q_i & minus)], on the planes that a file stores.
+#[test]
+fn two_planes_of_bits_multiply_as_their_signs_do() {
+    let all = vectors();
+    let (q, signs) = (numbers(&all["dot"]["q"]), numbers(&all["dot"]["tern"]));
+    let plane = |of: &dyn Fn(usize) -> bool| {
+        let bit = |i: usize| u128::from(of(i)) << i;
+        (0..q.len()).map(bit).fold(0u128, |a, b| a | b)
+    };
+    assert!(q.len() <= 128 && q.len() == signs.len());
+    let (plus, minus) = (plane(&|i| signs[i] > 0.0), plane(&|i| signs[i] < 0.0));
+    let sum: i64 = (0..4)
+        .map(|bit| {
+            let codes = plane(&|i| q[i] as u32 >> bit & 1 == 1);
+            let ones = |of: u128| i64::from((codes & of).count_ones());
+            (ones(plus) - ones(minus)) << bit
+        })
+        .sum();
+    assert_eq!(sum, all["dot"]["acc"].as_i64().unwrap());
+    let plain: f64 = q.iter().zip(&signs).map(|(q, s)| q * s).sum();
+    assert_eq!(plain, sum as f64);
 }
 
 #[test]
@@ -210,7 +298,7 @@ fn regression(clip: Clip) -> ([f64; 2], usize) {
         }
         w
     };
-    let (free, pulled) = (groups.norms(&fit(0.0, 1000)), groups.norms(&fit(0.3, 1000)));
+    let (free, pulled) = (groups.norms(&fit(0.0, 4000)), groups.norms(&fit(0.3, 4000)));
     let zeros = pulled[2..].iter().filter(|n| **n == 0.0).count();
     ([pulled[0] / free[0], pulled[1] / free[1]], zeros)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use testing::SplitMix64;
-use train::method::activation::{Fake, initial_step, rule};
+use train::method::activation::{Fake, bcgd_clamp_step, bcgd_step_gradient, initial_step, rule};
 use train::method::bcgd::{Bcgd, Quantizer, blend};
 use train::method::{Layout, Progress, WeightMethod};
 use train::program::Rounding;
@@ -346,4 +346,19 @@ fn initial_steps_are_the_optima_of_a_gaussian() {
         }
     }
     assert!((f64::from(initial_step(1, Rounding::Up)) - (2.0 / std::f64::consts::PI).sqrt()).abs() < 1e-4);
+}
+
+/// clip(r·g, −1, 1), and α kept in 1e-3 … 5.
+#[test]
+fn a_step_moves_by_one_at_most_and_stays_in_its_bounds() {
+    assert_eq!(bcgd_step_gradient(3.0, 0.01), 0.03);
+    assert_eq!(
+        (bcgd_step_gradient(1e6, 0.01), bcgd_step_gradient(-1e6, 0.01)),
+        (1.0, -1.0)
+    );
+    assert_eq!(bcgd_step_gradient(f32::INFINITY, 0.01), 1.0);
+    assert_eq!(
+        (bcgd_clamp_step(-2.0), bcgd_clamp_step(0.3), bcgd_clamp_step(9.0)),
+        (1e-3, 0.3, 5.0)
+    );
 }
