@@ -26,6 +26,7 @@ use skip::Kept;
 
 /// Channels of a panel of weights.
 const PANEL: usize = 16;
+
 /// A packed layer.
 pub(crate) struct Patched {
     row: &'static PatchRow,
