@@ -1,7 +1,7 @@
 // Functions that few networks have, in double precision. Only elementwise kernels know of them: others would need more registers.
 
 // Numbers behind those of `Kind`: the enum `Rare`, in its order.
-enum RareKind { ELU = EXP + 1, SOFTPLUS, SOFTSIGN, GELU, GELU_TANH, ERF, LOGARITHM, ROOT, RECIPROCAL, SIZE, SINE, COSINE };
+enum RareKind { ELU = EXP + 1, SOFTPLUS, SOFTSIGN, GELU, GELU_TANH, ERF, LOGARITHM, ROOT, RECIPROCAL, ABSOLUTE, SINE, COSINE };
 
 // What tanh is taken of in GELU's tanh form.
 __device__ double gelu_inner(double x) {
@@ -20,7 +20,7 @@ __device__ float rare(int kind, float a, float b, float v) {
     case LOGARITHM: return (float)log(x);
     case ROOT: return (float)sqrt(x);
     case RECIPROCAL: return (float)(1.0 / x);
-    case SIZE: return (float)fabs(x);
+    case ABSOLUTE: return (float)fabs(x);
     case SINE: return (float)sin(x);
     default: return (float)cos(x);
     }
@@ -46,7 +46,7 @@ __device__ float rare_derivative(int kind, float a, float b, float v) {
     case LOGARITHM: return (float)(1.0 / x);
     case ROOT: return (float)(0.5 / sqrt(x));
     case RECIPROCAL: return (float)(-1.0 / (x * x));
-    case SIZE: return x > 0.0 ? 1.0f : x < 0.0 ? -1.0f : 0.0f;
+    case ABSOLUTE: return x > 0.0 ? 1.0f : x < 0.0 ? -1.0f : 0.0f;
     case SINE: return (float)cos(x);
     default: return (float)-sin(x);
     }
