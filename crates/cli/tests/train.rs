@@ -217,6 +217,7 @@ fn the_model_of_a_run_is_packed_and_verifies() {
         "pow2-4",
         "data:image/jpeg;base64,",
         "schedule.warmup",
+        "boxes that differ from the f32 training forward",
     ] {
         assert!(page.contains(part), "{part}");
     }

@@ -37,35 +37,39 @@ fn summary(page: &mut Page, run: &Run, made: &Trained, table: &Table) {
     let score = run.task.measure();
     let start = table.rows.first().filter(|r| r.step == 0).and_then(|r| r.score);
     let row = |name: &str, value: String| vec![name.to_string(), value];
-    page.table(
-        &["run", ""],
-        &[
-            row("updates", made.steps.to_string()),
-            row(
-                "method, grid",
-                format!(
-                    "{}, {}",
-                    run.recipe.text("method.name"),
-                    run.recipe.text("method.grid")
-                ),
+    let mut rows = vec![
+        row("updates", made.steps.to_string()),
+        row(
+            "method, grid",
+            format!(
+                "{}, {}",
+                run.recipe.text("method.name"),
+                run.recipe.text("method.grid")
             ),
-            row(
-                "layers with low-bit weights",
-                format!("{}", made.quantized_layers),
-            ),
-            row("edges that carry codes", format!("{}", made.quantized_edges)),
-            row(
-                &format!("{score}, float model at the start"),
-                number(made.start_score),
-            ),
-            row(
-                &format!("{score}, quantized, before the first update"),
-                number(start),
-            ),
-            row(&format!("{score}, packed model"), number(made.score)),
-            row("bytes of the packed model", made.model_bytes.to_string()),
-        ],
-    );
+        ),
+        row(
+            "layers with low-bit weights",
+            format!("{}", made.quantized_layers),
+        ),
+        row("edges that carry codes", format!("{}", made.quantized_edges)),
+        row(
+            &format!("{score}, float model at the start"),
+            number(made.start_score),
+        ),
+        row(
+            &format!("{score}, quantized, before the first update"),
+            number(start),
+        ),
+        row(&format!("{score}, packed model"), number(made.score)),
+        row("bytes of the packed model", made.model_bytes.to_string()),
+    ];
+    if let Some(agreement) = &made.agreement {
+        rows.push(row(
+            &format!("{} that differ from the f32 training forward", agreement.what),
+            format!("{} of {}", agreement.differing, agreement.compared),
+        ));
+    }
+    page.table(&["run", ""], &rows);
     page.note(&format!(
         "Scores are of the exported model in integers, by the code of eval. Packed model: SHA-256 {}. Float model: SHA-256 {}. lowbit {} ({}).",
         made.model_sha256,
