@@ -165,8 +165,30 @@ fn with_ground_truth_the_loss_of_map_is_told() {
     assert_eq!(found["accuracy"]["pictures"], 4);
     assert_eq!(found["accuracy"]["float_map"].as_f64(), Some(eval(&float)));
     assert_eq!(found["accuracy"]["low_map"].as_f64(), Some(eval(&low)));
+    // Each place alone, too: with so few pictures all of them.
+    let ranking = found["ranking"].as_array().unwrap();
+    assert_eq!(found["accuracy"]["places_alone"], ranking.len());
+    let maps: Vec<f64> = ranking.iter().map(|r| r["map"].as_f64().unwrap()).collect();
+    let float_map = found["accuracy"]["float_map"].as_f64().unwrap();
+    assert!(maps.iter().all(|m| (0.0..=1.0).contains(m)));
+    // One place costs something else than all of them, and most cost next to nothing.
+    assert!(
+        maps.iter()
+            .any(|m| *m != found["accuracy"]["low_map"].as_f64().unwrap())
+    );
+    let near = maps.iter().filter(|m| (**m - float_map).abs() < 0.02).count();
+    assert!(2 * near > maps.len(), "{near} of {}", maps.len());
+    let page = dir.path().join("page.html");
     let words = "analyze --quiet --threads 1 --split val --data";
-    let table = run(words, &[&labelled, &float, &low]).code(0).stdout;
+    let table = run(words, &[&labelled, &float, &low, "--html".as_ref(), &page])
+        .code(0)
+        .stdout;
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("mAP loss") && html.contains("4 labelled pictures"));
+    assert!(
+        table.contains("mAP loss") && table.contains("agreement"),
+        "{table}"
+    );
     assert!(
         table.contains("mAP      ") && table.contains(" points on 4 pictures"),
         "{table}"
@@ -175,5 +197,5 @@ fn with_ground_truth_the_loss_of_map_is_told() {
     let found = run("analyze --quiet --json --data", &[&data, &float, &low])
         .code(0)
         .json();
-    assert!(found["accuracy"].is_null());
+    assert!(found["accuracy"].is_null() && found["ranking"][0]["map"].is_null());
 }
