@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Accuracy of int8 after training beside other quantizers: the same calibration pictures, the same judged pictures, the same protocol.
 
-    bench/accuracy.py --models FOLDER --data VOC --lowbit target/release/lowbit [--split val] [--calib-split train] [--only NAME,…]
+    bench/accuracy.py --models FOLDER --data VOC --lowbit target/release/lowbit [--split val] [--calib-data FOLDER] [--calib-split train] [--only NAME,…]
                       [--work bench/work] [--engines ort-u8s8,ov-int8,quantize-rs-int8,quantize-rs-int4] [--grids int8,int4] [--min-objects 10] [--json FILE]
 
-DATA has JPEGImages/, Annotations/ and NAME.txt for each list. The peers run in onnxruntime and OpenVINO; their outputs are decoded and scored by
+VOC has JPEGImages/, Annotations/ and NAME.txt for each list. The peers run in onnxruntime and OpenVINO; their outputs are decoded and scored by
 detections.py, lowbit's by `lowbit compare`: the float column shows that the two agree.
 """
 import argparse
@@ -77,7 +77,7 @@ def lowbit(a, model, grid):
     out = a.work / f"{model.stem}.lowbit-{grid}.onnx"
     head = ["--head", model.with_suffix(".json"), "--threads", "1", "--quiet"]
     if not out.exists():
-        words = ["quantize", model, "--grid", grid, "--calib", a.data, "--calib-split", a.calib_split, "--force", "-o", out]
+        words = ["quantize", model, "--grid", grid, "--calib", a.calib_data, "--calib-split", a.calib_split, "--force", "-o", out]
         subprocess.run([str(w) for w in [a.lowbit, *words, *head]], check=True, stdout=subprocess.DEVNULL)
     words = ["compare", model, out, "--data", a.data, "--split", a.split, "--min-objects", a.min_objects, "--json"]
     done = subprocess.run([str(w) for w in [a.lowbit, *words, *head]], stdout=subprocess.PIPE, text=True, check=True)
@@ -91,6 +91,7 @@ def main():
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--lowbit", type=Path)
     p.add_argument("--split", default="val")
+    p.add_argument("--calib-data", type=Path, help="where the calibration pictures lie, if not in --data")
     p.add_argument("--calib-split", default="train")
     p.add_argument("--only")
     p.add_argument("--work", type=Path, default=HERE / "work")
@@ -101,12 +102,14 @@ def main():
     a = p.parse_args()
     in_venv(a.work)
     import detections
+    a.calib_data = a.calib_data or a.data
 
-    def listed(split):
-        return [n.strip() for n in (a.data / (split + ".txt")).read_text().splitlines() if n.strip()]
-    pictures = [a.data / "JPEGImages" / (n + ".jpg") for n in listed(a.split)]
-    truths = [detections.truth(a.data, n) for n in listed(a.split)]
-    calibration = [a.data / "JPEGImages" / (n + ".jpg") for n in listed(a.calib_split)]
+    def listed(data, split):
+        names = [n.strip() for n in (data / (split + ".txt")).read_text().splitlines() if n.strip()]
+        return names, [data / "JPEGImages" / (n + ".jpg") for n in names]
+    names, pictures = listed(a.data, a.split)
+    truths = [detections.truth(a.data, n) for n in names]
+    _, calibration = listed(a.calib_data, a.calib_split)
     rows = []
 
     def row(model, name, found):

@@ -18,7 +18,7 @@ pub(super) enum Rule {
 
 pub(super) fn decode(x: &mut Context, heads: &[AnchorHead], rule: Rule) -> Result<(), DecodeError> {
     let family = if rule == Rule::Yolov3 { "yolov3" } else { "yolov5" };
-    let per_anchor = 5 + x.classes;
+    let (logits, per_anchor) = (x.logits, 5 + x.classes);
     for head in heads {
         let t = x.view(
             family,
@@ -31,14 +31,14 @@ pub(super) fn decode(x: &mut Context, heads: &[AnchorHead], rule: Rule) -> Resul
         for (a, &[anchor_w, anchor_h]) in head.anchors.iter().enumerate() {
             let channel = |c: usize| t.channel(a * per_anchor + c);
             for (cell, &objectness) in channel(4).iter().enumerate() {
-                let objectness = sigmoid(objectness);
+                let objectness = logits.score(objectness);
                 // Both factors are at most 1: no class can lift this cell over `conf`.
                 if objectness.is_nan() || objectness <= x.conf {
                     continue;
                 }
                 let at = |c: usize| channel(c)[cell];
                 let grid = [(cell % columns) as f32, (cell / columns) as f32];
-                let scores = (0..x.classes).map(|k| objectness * sigmoid(at(5 + k)));
+                let scores = (0..x.classes).map(|k| objectness * logits.score(at(5 + k)));
                 x.push(scores, || match rule {
                     Rule::Yolov3 => corners(
                         (sigmoid(at(0)) * scale - shift + grid[0]) * head.stride,

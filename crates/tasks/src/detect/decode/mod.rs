@@ -1,12 +1,14 @@
 //! From raw output tensors to candidates in network pixels: one file for each family.
 //!
-//! A score is computed first; the box of a cell only when one of its scores passes `conf`. The order of the
-//! candidates is the row order of the reference decoders, because ties in NMS are broken by it.
+//! Raw logits are compared first, a score is computed where its logit could pass, the box of a cell only when one of
+//! its scores passes `conf`. The order of the candidates is the row order of the reference decoders, because ties in
+//! NMS are broken by it.
 
 mod anchors;
 mod fastestdet;
 mod nanodet;
 mod nms_end;
+mod passing;
 pub(super) mod ssd;
 mod yolov5;
 mod yolov8;
@@ -89,6 +91,7 @@ impl Head {
             outputs,
             picture,
             conf,
+            logits: passing::Logits::above(conf),
             classes: self.classes.len(),
             width: self.input.width,
             height: self.input.height,
@@ -128,6 +131,8 @@ struct Context<'a> {
     outputs: &'a [(&'a str, &'a Tensor)],
     picture: usize,
     conf: f32,
+    /// `conf` as a logit.
+    logits: passing::Logits,
     classes: usize,
     width: usize,
     height: usize,

@@ -4,14 +4,12 @@
 //! Raw: `[4 · reg_max + classes, h, w]` for each stride; distance = softmax expectation of its bins · stride, from
 //! the cell's centre (cell + 0.5) · stride; score = σ(class).
 
-use tensor::math::sigmoid;
-
 use super::super::DflHead;
-use super::{Context, DecodeError, corners, expectation};
+use super::{Context, DecodeError, corners, expectation, passing};
 
 pub(super) fn decode(x: &mut Context, output: &str) -> Result<(), DecodeError> {
     let t = x.view("yolov8", output, &[Some(4 + x.classes), None])?;
-    for i in 0..t.dims[1] {
+    for i in passing::cells((4..4 + x.classes).map(|c| t.channel(c)), t.dims[1], x.conf) {
         let at = |c: usize| t.channel(c)[i];
         x.push((0..x.classes).map(|k| at(4 + k)), || {
             corners(at(0), at(1), at(2), at(3))
@@ -29,9 +27,11 @@ pub(super) fn decode_raw(x: &mut Context, heads: &[DflHead], reg_max: usize) -> 
         )?;
         let (rows, columns) = (t.dims[1], t.dims[2]);
         let stride = head.stride as f32;
-        for cell in 0..rows * columns {
+        let (logits, first) = (x.logits, 4 * reg_max);
+        let classes = (first..first + x.classes).map(|c| t.channel(c));
+        for cell in passing::cells(classes, rows * columns, logits.least) {
             let at = |c: usize| t.channel(c)[cell];
-            let scores = (0..x.classes).map(|k| sigmoid(at(4 * reg_max + k)));
+            let scores = (0..x.classes).map(|k| logits.score(at(first + k)));
             x.push(scores, || {
                 let distance = |side: usize| expectation((0..reg_max).map(|k| at(side * reg_max + k)));
                 let (cx, cy) = ((cell % columns) as f32 + 0.5, (cell / columns) as f32 + 0.5);
