@@ -190,7 +190,8 @@ fn with_ground_truth_map_is_told_of_each_place_alone() {
     run("demo --write-models", &[&models]).code(0);
     run("synth --quiet --count 6 --seed 800000 -o", &[&scenes]).code(0);
     let (float, low) = (models.join("float.onnx"), dir.path().join("low.onnx"));
-    let words = "quantize --threads 1 --quiet --json --grid int3 --effort fast --no-correction --force --calib";
+    let words =
+        "quantize --threads 1 --quiet --json --grid int3 --effort fast --no-correction --force --calib";
     run(words, &[&scenes, &float, "-o".as_ref(), &low]).code(0);
     let page = dir.path().join("page.html");
     let words = "analyze --quiet --threads 1 --json --split all --data";
@@ -201,7 +202,10 @@ fn with_ground_truth_map_is_told_of_each_place_alone() {
     // So little work that all of them are tried.
     assert_eq!(found["accuracy"]["places_alone"], ranking.len());
     let [float_map, low_map] = ["float_map", "low_map"].map(|key| found["accuracy"][key].as_f64().unwrap());
-    let losses: Vec<f64> = ranking.iter().map(|r| float_map - r["map"].as_f64().unwrap()).collect();
+    let losses: Vec<f64> = ranking
+        .iter()
+        .map(|r| float_map - r["map"].as_f64().unwrap())
+        .collect();
     let small = losses.iter().filter(|l| l.abs() < 0.005).count();
     assert!(2 * small > losses.len(), "{losses:?}");
     let most = losses.iter().copied().fold(0.0, f64::max);
@@ -211,5 +215,8 @@ fn with_ground_truth_map_is_told_of_each_place_alone() {
     let words = "analyze --quiet --threads 2 --split all --data";
     let table = run(words, &[&scenes, &float, &low]).code(0).stdout;
     let header = table.lines().next().unwrap();
-    assert!(header.contains("agreement") && header.contains("mAP loss"), "{table}");
+    assert!(
+        header.contains("agreement") && header.contains("mAP loss"),
+        "{table}"
+    );
 }

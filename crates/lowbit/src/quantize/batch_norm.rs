@@ -4,8 +4,8 @@
 //! ```text
 //! y = γ·(x − μ) / √(σ² + ε) + β;     g, b minimize Σ (y_float − g·y_quant − b)² of a channel;     γ ← g·γ,  β ← g·β + b
 //! ```
-//! which is what other μ and σ would do, for γ = 0 too. Where a convolution stands before one, it has been folded into it, and the convolution's own
-//! correction is the same fit.
+//! which is what other μ and σ would do, for γ = 0 too. Such a node reads and writes floats between the codes of its neighbours (FORMAT.md 1.11). Where a
+//! convolution stands before one, and nothing else reads it, it has been folded into that, and the convolution's own correction is the same fit.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,9 @@ pub(super) fn put(graph: &mut Graph, norms: &Norms) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantize::{Choice, ObserverKind, QuantizeOptions, QuantizeReport, quantize};
+    use crate::quantize::layers::Stage;
+    use crate::quantize::prepared::Prepared;
+    use crate::quantize::{Choice, ObserverKind, QuantizeOptions, QuantizeReport, quantize, weights};
     use crate::{Form, LoadOptions, Model};
 
     fn silent(_: &str, _: usize, _: usize) {}
@@ -99,8 +101,8 @@ mod tests {
         Model::from_bytes(&bytes, &LoadOptions::default()).unwrap()
     }
 
-    fn pictures() -> Vec<std::path::PathBuf> {
-        let folder = testing::scratch("batch_norm");
+    fn pictures(name: &str) -> Vec<std::path::PathBuf> {
+        let folder = testing::scratch(&format!("batch_norm_{name}"));
         let options = crate::synth::SynthOptions {
             seed: 700_000,
             count: 6,
@@ -112,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_no_convolution_takes_in_is_re_estimated_and_brings_the_outputs_nearer() {
-        let (model, pictures) = (normalized(), pictures());
+        let (model, pictures) = (normalized(), pictures("whole"));
         let norms = |model: &Model| -> Vec<Vec<f32>> {
             let graph = model.graph();
             let of = |n: NodeId| {
@@ -154,7 +156,42 @@ mod tests {
         assert_eq!(norms(&read), moved);
     }
 
-    /// Of the network as corrected layer by layer, what the BatchNormalizations themselves bring.
+    /// Beside the corrections of all layers, which are the same: the outputs come nearer, and every BatchNormalization's own output.
+    #[test]
+    fn re_estimation_brings_more_than_the_corrections_of_layers() {
+        let model = normalized();
+        let options = QuantizeOptions {
+            observer: Some(ObserverKind::Mse),
+            equalization: false,
+            ..QuantizeOptions::new(Choice::Grid("lbw2".parse().unwrap()), pictures("alone"))
+        };
+        let prepared = Prepared::new(&model, &options, &mut silent).unwrap();
+        let way = prepared.with_grid("lbw2".parse().unwrap()).unwrap();
+        let run = |norms: Option<&Norms>| {
+            let stage = Stage {
+                norms,
+                ..prepared.stage()
+            };
+            let mut layers =
+                weights::project(prepared.graph(), &way.plan, &options.project, stage.workers()).unwrap();
+            stage
+                .run(&way.plan, &mut layers, &prepared.inputs, &mut silent)
+                .unwrap()
+        };
+        let (kept, found) = (run(Some(&Norms::new())), run(None));
+        assert!(kept.norms.is_empty() && found.norms.len() >= 3);
+        assert!(
+            found.output_error < 0.98 * kept.output_error,
+            "{} {}",
+            found.output_error,
+            kept.output_error
+        );
+        // Gains stay near 1 and above 0.
+        let moved = found.norms.values().flatten();
+        assert!(moved.clone().any(|a| (a.gain - 1.0).abs() > 0.01));
+        assert!(moved.clone().all(|a| a.gain > 0.0 && a.shift.is_finite()));
+    }
+
     #[test]
     fn gamma_and_beta_take_the_fit() {
         let model = normalized();
