@@ -8,13 +8,13 @@ use tensor::{Data, Tensor};
 use crate::view::{View, onnx_order};
 
 /// The elements of a view, in ONNX order.
-pub(crate) fn gather<T: Copy + Default + Send + Sync>(from: &[T], view: &View) -> Tensor
+pub(crate) fn gather<T: Copy + Default + Send + Sync>(pool: &Pool, from: &[T], view: &View) -> Tensor
 where
     Data: From<Vec<T>>,
 {
     let mut out = vec![T::default(); view.len()];
     let to = View::dense(view.buffer, &view.shape, &onnx_order(view.shape.len()));
-    Copies::new(view, &to).run(&Pool::new(1), from, &mut out);
+    Copies::new(view, &to).run(pool, from, &mut out);
     Tensor::new(view.shape.clone(), out).expect("as many elements as the view has")
 }
 
@@ -66,7 +66,12 @@ impl Copies {
             return;
         }
         let each: usize = inner.iter().map(|l| l.0).product();
-        let rows = (GRAIN / each.max(1)).clamp(1, count);
+        // Rows that lie beside each other in the source are read together, whatever their length: one by one, each would read all lines of memory.
+        let least = match *inner {
+            [(_, step, 1)] if source == 1 && step > 1 => ROWS,
+            _ => 1,
+        };
+        let rows = (GRAIN / each.max(1)).max(least).min(count);
         let y = &mut y[self.to..];
         if rows == count {
             return walk(&self.loops, &x[self.from..], y);
@@ -184,7 +189,7 @@ mod tests {
             }
             // And a slice of it with steps comes back in ONNX order.
             let part = to.sliced(2, 1, 3, 5).sliced(1, 2, 2, 10);
-            let t = gather(&y, &part);
+            let t = gather(&pool, &y, &part);
             for (i, &v) in t.as_f32().unwrap().iter().enumerate() {
                 let (w, h, c, n) = (i % 19, i / 19 % 5, i / 95 % 10, i / 950);
                 let want = ((n * 40 + 2 + 2 * c) * 17 + 1 + 3 * h) * 19 + w;
@@ -194,9 +199,26 @@ mod tests {
     }
 
     #[test]
+    fn large_pictures_come_back_in_onnx_order() {
+        // Planes of more elements than a task has, channels that are no multiple of those read together.
+        let shape = [1, 150, 129, 131];
+        let (channels, plane) = (shape[1], shape[2] * shape[3]);
+        let x: Vec<u32> = (0..(channels * plane) as u32).collect();
+        let from = View::dense(BufferId(0), &shape, &channels_last(4));
+        let to = View::dense(BufferId(1), &shape, &onnx_order(4));
+        for pool in [Pool::new(1), Pool::new(3)] {
+            let mut y = vec![0u32; x.len()];
+            Copies::new(&from, &to).run(&pool, &x, &mut y);
+            for (i, &v) in y.iter().enumerate() {
+                assert_eq!(v as usize, i % plane * channels + i / plane);
+            }
+        }
+    }
+
+    #[test]
     fn repeats_are_written_out() {
         let x = View::dense(BufferId(0), &[3, 1], &[0, 1]);
-        let t = gather(&[1f32, 2.0, 3.0], &x.expanded(&[2, 3, 2]).unwrap());
+        let t = gather(&Pool::new(1), &[1f32, 2.0, 3.0], &x.expanded(&[2, 3, 2]).unwrap());
         assert_eq!(
             t.as_f32().unwrap(),
             [1., 1., 2., 2., 3., 3., 1., 1., 2., 2., 3., 3.]

@@ -168,7 +168,7 @@ impl Plan {
             if let Some(observe) = observe.as_mut() {
                 while let Some(sight) = sights.next_if(|s| s.after == at) {
                     if control.watch.is_none_or(|w| w.contains(&sight.port.value))
-                        && let Some(held) = self.held(&sight.port, scratch.get())
+                        && let Some(held) = self.held(pool, &sight.port, scratch.get())
                     {
                         observe(sight.node, sight.port.value, &held);
                     }
@@ -195,7 +195,7 @@ impl Plan {
         }
         let mut outputs = Vec::with_capacity(self.outputs.len());
         for port in &self.outputs {
-            let tensor = match self.held(port, scratch.get()) {
+            let tensor = match self.held(pool, port, scratch.get()) {
                 Some(Held::Real(tensor) | Held::Sums(tensor)) => tensor,
                 Some(Held::Codes(tensor)) => dequantized(port, &tensor),
                 None => scratch.get().tensors[port.buffer.0]
@@ -285,21 +285,21 @@ impl Plan {
     }
 
     /// A value in ONNX order; `None` for tensors of other types.
-    fn held(&self, port: &Port, scratch: &mut Scratch) -> Option<Held> {
+    fn held(&self, pool: &Pool, port: &Port, scratch: &mut Scratch) -> Option<Held> {
         let view = port.view.as_ref()?;
         let buffer = &self.buffers[view.buffer.0];
         let words = &scratch.parts().0[buffer.words.clone()];
         Some(match &buffer.kind {
             Kind::Codes => {
                 let codes: &[u8] = &bytemuck::cast_slice(words)[..buffer.len];
-                Held::Codes(copy::gather(codes, view))
+                Held::Codes(copy::gather(pool, codes, view))
             }
             Kind::Reals if port.sums => {
                 let whole: Vec<i64> = words[..buffer.len].iter().map(|&sum| sum as i64).collect();
-                Held::Sums(copy::gather(&whole, view))
+                Held::Sums(copy::gather(pool, &whole, view))
             }
-            Kind::Reals => Held::Real(copy::gather(&words[..buffer.len], view)),
-            Kind::Constant(values) => Held::Real(copy::gather(values, view)),
+            Kind::Reals => Held::Real(copy::gather(pool, &words[..buffer.len], view)),
+            Kind::Constant(values) => Held::Real(copy::gather(pool, values, view)),
             Kind::Tensor => return None,
         })
     }

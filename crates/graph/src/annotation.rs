@@ -90,16 +90,29 @@ impl WeightAnnotation {
 
     /// Integer levels (zero point taken off) of one point, in the weight's order.
     pub fn integer_levels(&self, point: usize) -> Vec<i32> {
+        let mut levels = Vec::new();
+        self.integer_levels_into(point, &mut levels);
+        levels
+    }
+
+    /// The same, in place of what a vector holds.
+    fn integer_levels_into(&self, point: usize, out: &mut Vec<i32>) {
         let codes = &self.points[point].codes;
-        let level = |code: &u8| self.levels[usize::from(*code)];
+        // As long as a code can count: no look at the length for each weight.
+        let mut table = [0i32; 256];
+        let known = self.levels.len().min(table.len());
+        table[..known].copy_from_slice(&self.levels[..known]);
+        let level = |code: &u8| table[usize::from(*code)];
+        out.clear();
         match &self.zero_points {
-            None => codes.iter().map(level).collect(),
-            Some(z) if z.len() == 1 => codes.iter().map(|c| level(c) - z[0]).collect(),
-            Some(z) => codes
-                .iter()
-                .enumerate()
-                .map(|(i, c)| level(c) - z[self.channel(i)])
-                .collect(),
+            None => out.extend(codes.iter().map(level)),
+            Some(z) if z.len() == 1 => out.extend(codes.iter().map(|c| level(c) - z[0])),
+            Some(z) => out.extend(
+                codes
+                    .iter()
+                    .enumerate()
+                    .map(|(i, c)| level(c) - z[self.channel(i)]),
+            ),
         }
     }
 
@@ -129,12 +142,19 @@ impl WeightAnnotation {
     /// The points as one row of integers per channel (`FORMAT.md` 1.3). `None` where a channel's scales are no whole multiples of 2^−16 of
     /// its first, or an integer would leave ±2^23.
     pub fn merged(&self) -> Option<Merged> {
+        self.merged_in(Vec::new())
+    }
+
+    /// The same in the memory of a vector that held the levels of another weight: the system gives new memory page by page, which takes longer
+    /// than to fill it.
+    pub fn merged_in(&self, mut levels: Vec<i32>) -> Option<Merged> {
         let [first, others @ ..] = &self.points[..] else {
             return None;
         };
         if others.is_empty() {
+            self.integer_levels_into(0, &mut levels);
             return Some(Merged {
-                levels: self.integer_levels(0),
+                levels,
                 scales: first.scales.clone(),
             });
         }

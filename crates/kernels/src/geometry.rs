@@ -93,15 +93,10 @@ impl Geometry {
         }
         if !self.transposed && !levels.is_empty() {
             // A channel's weights as a matrix of [in channel][tap], turned around.
-            let mut out = levels.to_vec();
-            for (from, to) in levels
-                .chunks_exact(cin * taps)
-                .zip(out.chunks_exact_mut(cin * taps))
-            {
-                for (i, from) in from.chunks_exact(taps).enumerate() {
-                    for (t, &level) in from.iter().enumerate() {
-                        to[t * cin + i] = level;
-                    }
+            let mut out = Vec::with_capacity(levels.len());
+            for channel in levels.chunks_exact(cin * taps) {
+                for t in 0..taps {
+                    out.extend(channel.chunks_exact(taps).map(|from| from[t]));
                 }
             }
             return Cow::Owned(out);

@@ -78,6 +78,16 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// The same, computed beside other work on the bytes, on a core of its own where the system has one to give.
+pub(crate) fn sha256_beside<T>(bytes: &[u8], work: impl FnOnce() -> T) -> (T, String) {
+    std::thread::scope(|scope| {
+        let hash = std::thread::Builder::new().spawn_scoped(scope, || sha256(bytes));
+        let done = work();
+        let hash = hash.ok().and_then(|thread| thread.join().ok());
+        (done, hash.unwrap_or_else(|| sha256(bytes)))
+    })
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -115,7 +125,8 @@ pub(crate) fn read_capped(path: &Path, most: u64, control: &Control) -> Result<V
         return Err(refuse());
     }
     control.admit(usize::try_from(length).unwrap_or(usize::MAX), "the file")?;
-    let mut bytes = Vec::new();
+    // One byte more: the end is found without growing.
+    let mut bytes = Vec::with_capacity(length as usize + 1);
     file.take(most.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(io)?;

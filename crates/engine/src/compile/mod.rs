@@ -46,6 +46,8 @@ pub(crate) struct Compiler<'g> {
     temporaries: usize,
     packed: usize,
     choices: Choices,
+    /// Memory for the levels of the weight that is packed.
+    pub(crate) levels: Vec<i32>,
 }
 
 /// Compiles a graph whose shapes are inferred ([`graph::shape`]); quantized or not, the path is the same.
@@ -119,6 +121,7 @@ impl<'g> Compiler<'g> {
             temporaries: 0,
             packed: 0,
             choices: Choices::default(),
+            levels: Vec::new(),
         }
     }
 

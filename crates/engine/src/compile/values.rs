@@ -1,6 +1,7 @@
 //! In which forms a value is there, and how another form is made from one.
 
 use graph::ValueId;
+use kernels::Pool;
 use kernels::int::PLANES;
 
 use super::Compiler;
@@ -133,7 +134,7 @@ impl Compiler<'_> {
     /// A copy without gaps, in another order. Constants are copied now, everything else by an instruction.
     pub(crate) fn rearranged(&mut self, view: &View, order: &[usize], repr: Repr) -> View {
         if let Kind::Constant(values) = &self.buffers[view.buffer.0].kind {
-            let onnx = copy::gather(values, view);
+            let onnx = copy::gather(&Pool::new(1), values, view);
             let source = View::dense(view.buffer, &view.shape, &onnx_order(view.shape.len()));
             let mut out = vec![0f32; view.len()];
             let target = View::dense(BufferId(self.buffers.len()), &view.shape, order);

@@ -57,6 +57,7 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
         .map_err(No::bound)?;
     let input = cx.need(x, Repr::Codes, &Want::Pixels).map_err(|f| f.0)?;
     behind.fuse(cx);
+    cx.levels = q.levels;
     let y_shape = cx.shape(behind.output).map_err(|f| f.0)?;
     let repr = if behind.codes { Repr::Codes } else { Repr::Real };
     let y = cx.pixels_out(behind.output, repr, &y_shape, input.buffer);

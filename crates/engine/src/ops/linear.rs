@@ -134,6 +134,7 @@ pub(super) fn integer(cx: &mut Compiler<'_>, n: NodeId) -> Result<(), No> {
     let conv = cx
         .convolution(&shape, false, &levels, &behind.epilogue)
         .map_err(No::bound)?;
+    cx.levels = levels;
     let input = whole(cx, x, Repr::Codes).map_err(|f| f.0)?;
     behind.fuse(cx);
     let (repr, kind) = match behind.codes {

@@ -17,7 +17,9 @@ pub(super) struct Quantized {
 }
 
 /// The second input as integer levels with scales along `axis`.
-pub(super) fn quantized(cx: &Compiler<'_>, n: NodeId, axis: usize) -> Result<Quantized, String> {
+///
+/// They lie in the compiler's own memory: [`Compiler::levels`] takes it back when they are packed.
+pub(super) fn quantized(cx: &mut Compiler<'_>, n: NodeId, axis: usize) -> Result<Quantized, String> {
     let weight = cx
         .node(n)
         .inputs
@@ -32,7 +34,7 @@ pub(super) fn quantized(cx: &Compiler<'_>, n: NodeId, axis: usize) -> Result<Qua
         });
     };
     let merged = q
-        .merged()
+        .merged_in(std::mem::take(&mut cx.levels))
         .ok_or("the scales of its weight's points have no common unit")?;
     let affine_per_channel = q.zero_points.as_ref().is_some_and(|z| z.len() > 1);
     if (merged.scales.len() > 1 || affine_per_channel) && q.axis != axis {

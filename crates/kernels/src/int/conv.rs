@@ -38,14 +38,48 @@ pub(crate) fn most(levels: &[i32]) -> u32 {
     levels.iter().fold(0, |most, l| most.max(l.unsigned_abs()))
 }
 
+/// The largest magnitude, and the sum of all.
+pub(crate) fn magnitudes(levels: &[i32]) -> (u32, u64) {
+    let (mut largest, mut sum) = (0, 0);
+    // Parts whose sums stay in 32 bits where levels do in 20, as those of every weight: vectors of twice as many.
+    for part in levels.chunks(1 << 12) {
+        let most = most(part);
+        largest = largest.max(most);
+        sum += match most < 1 << 20 {
+            true => u64::from(part.iter().map(|l| l.unsigned_abs()).sum::<u32>()),
+            false => part.iter().map(|l| u64::from(l.unsigned_abs())).sum(),
+        };
+    }
+    (largest, sum)
+}
+
 /// The sum of all magnitudes.
 pub(crate) fn magnitude(levels: &[i32]) -> u64 {
-    // Parts whose sums stay in 32 bits where levels do in 20, as those of every weight: vectors of twice as many.
-    let part = |part: &[i32]| match most(part) < 1 << 20 {
-        true => u64::from(part.iter().map(|l| l.unsigned_abs()).sum::<u32>()),
-        false => part.iter().map(|l| u64::from(l.unsigned_abs())).sum(),
-    };
-    levels.chunks(1 << 12).map(part).sum()
+    magnitudes(levels).1
+}
+
+/// What bounds need of levels [out channel][…], so that they are read once.
+#[derive(Debug)]
+pub(crate) struct Magnitudes {
+    /// The largest of all.
+    pub(crate) most: u32,
+    /// Their sum for each output channel.
+    pub(crate) sums: Vec<u64>,
+    /// Weights of a channel.
+    pub(crate) depth: usize,
+}
+
+impl Magnitudes {
+    pub(crate) fn of(levels: &[i32], channels: usize) -> Magnitudes {
+        let depth = levels.len() / channels.max(1);
+        let each = (0..channels).map(|c| magnitudes(&levels[c * depth..(c + 1) * depth]));
+        let (most, sums): (Vec<u32>, Vec<u64>) = each.unzip();
+        Magnitudes {
+            most: most.into_iter().max().unwrap_or(0),
+            sums,
+            depth,
+        }
+    }
 }
 
 /// A convolution packed for one kernel.
@@ -143,11 +177,13 @@ impl Conv {
         let shape = &geometry.shape;
         Facts::check(shape, levels, &epilogue)?;
         let mut levels = geometry.by_output(levels);
-        let mut facts = Facts::of(shape, geometry.transposed, &levels, &epilogue);
-        epilogue.prove(&levels)?;
+        let magnitudes = Magnitudes::of(&levels, shape.out_channels);
+        let mut facts = Facts::of(shape, geometry.transposed, &magnitudes, &epilogue);
+        epilogue.prove(&magnitudes.sums)?;
         if !facts.narrow() {
             constant::settle(levels.to_mut(), &mut epilogue);
-            facts = Facts::of(shape, geometry.transposed, &levels, &epilogue);
+            let magnitudes = Magnitudes::of(&levels, shape.out_channels);
+            facts = Facts::of(shape, geometry.transposed, &magnitudes, &epilogue);
         }
         Ok((levels, epilogue, facts))
     }
@@ -166,7 +202,7 @@ impl Conv {
         let body = match kernel.entry {
             Entry::Dense(row) => Body::Dense(Dense::new(row, &geometry, &levels, &epilogue)),
             Entry::Depthwise(row) => Body::Depthwise(Depthwise::new(row, &geometry, &levels, &epilogue)),
-            Entry::Patch(row) => Body::Patched(Patched::new(row, shape, &levels, &epilogue)),
+            Entry::Patch(row) => Body::Patched(Patched::new(row, shape, (&levels, facts.level()), &epilogue)),
             _ => Body::Scalar(levels.into_owned()),
         };
         Ok(Some(Conv {
@@ -261,8 +297,10 @@ mod tests {
         for len in [0, 1, 4095, 4096, 4097, 10_000] {
             for level in [0, 1, -127, (1 << 20) - 1, 1 << 20, i32::MAX, i32::MIN] {
                 let levels = vec![level; len];
-                assert_eq!(magnitude(&levels), len as u64 * u64::from(level.unsigned_abs()));
-                assert_eq!(most(&levels), if len > 0 { level.unsigned_abs() } else { 0 });
+                let largest = if len > 0 { level.unsigned_abs() } else { 0 };
+                let sum = len as u64 * u64::from(level.unsigned_abs());
+                assert_eq!(magnitudes(&levels), (largest, sum));
+                assert_eq!((most(&levels), magnitude(&levels)), (largest, sum));
             }
         }
     }

@@ -4,9 +4,7 @@
 
 use crate::int::RUN;
 use crate::int::binary::{AddNumbers, MulNumbers, add_scalar, mul_scalar};
-use crate::int::conv::{
-    ConvError, DenseRow, DepthwiseRow, Epilogue, Function, Output, PatchRow, magnitude, most,
-};
+use crate::int::conv::{ConvError, DenseRow, DepthwiseRow, Epilogue, Function, Magnitudes, Output, PatchRow};
 use crate::int::convert::{dequantize_scalar, quantize_scalar};
 use crate::int::rule::{Edge, REACH};
 use crate::int::simd;
@@ -184,15 +182,13 @@ impl Facts {
         }
     }
 
-    /// Facts of levels [out channel][…].
-    pub(crate) fn of(shape: &ConvShape, transposed: bool, levels: &[i32], epilogue: &Epilogue) -> Facts {
-        let depth = levels.len() / shape.out_channels.max(1);
-        let level = most(levels);
-        let sum = |c: usize| {
-            u128::from(magnitude(&levels[c * depth..(c + 1) * depth])) * u128::from(epilogue.hi_in)
-                + u128::from(epilogue.bias[c].unsigned_abs())
+    /// Facts of levels of these magnitudes.
+    pub(crate) fn of(shape: &ConvShape, transposed: bool, levels: &Magnitudes, epilogue: &Epilogue) -> Facts {
+        let (depth, level) = (levels.depth, levels.most);
+        let sum = |(&sum, bias): (&u64, &i64)| {
+            u128::from(sum) * u128::from(epilogue.hi_in) + u128::from(bias.unsigned_abs())
         };
-        let largest = (0..shape.out_channels).map(sum).max().unwrap_or(0);
+        let largest = levels.sums.iter().zip(&epilogue.bias).map(sum).max().unwrap_or(0);
         Facts {
             depthwise: shape.is_depthwise(),
             transposed,
@@ -214,6 +210,11 @@ impl Facts {
             hi_in: u32::from(epilogue.hi_in),
             narrow: largest < 1 << 31,
         }
+    }
+
+    /// The largest magnitude of a level.
+    pub(crate) fn level(&self) -> u32 {
+        self.level
     }
 
     /// No sum leaves i32.

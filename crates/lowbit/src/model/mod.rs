@@ -15,7 +15,7 @@ use tensor::DType;
 pub use graph::onnx::{Form, Limits};
 pub use head::HeadSource;
 
-use crate::provenance::{TOOL_VERSION, read_capped, sha256};
+use crate::provenance::{TOOL_VERSION, read_capped, sha256, sha256_beside};
 use crate::{Control, Error, Result};
 
 /// What names of our own networks begin with.
@@ -125,7 +125,8 @@ impl Model {
             limits,
             side_files: Some(&side_files),
         };
-        let graph = graph::onnx::read(bytes, &read)?;
+        let (graph, sha256) = sha256_beside(bytes, || graph::onnx::read(bytes, &read));
+        let graph = graph?;
         let (head, source) = head::stated(&graph, path, options)?;
         let open = |&v: &ValueId| {
             let value = graph.value(v);
@@ -142,7 +143,7 @@ impl Model {
             source,
             path: path.map(Path::to_owned),
             side_files: side_files.into_inner(),
-            sha256: sha256(bytes),
+            sha256,
             file_bytes: bytes.len(),
         };
         model.fix_input();

@@ -1,7 +1,7 @@
 //! Channels that give one value whatever their input is: those whose weights died in training, so that their scale is tiny and their
 //! bias, counted in it, beyond 32 bits. Put as a bias alone they fit the kernels that sum in i32.
 
-use super::{Epilogue, Output};
+use super::{Epilogue, Output, magnitude};
 use crate::float::Activation;
 use crate::int::rule::requantize;
 
@@ -27,7 +27,7 @@ pub(super) fn settle(levels: &mut [i32], epilogue: &mut Epilogue) {
 /// sums meet, all between them do.
 fn constant(levels: &[i32], epilogue: &Epilogue, c: usize) -> Option<(i64, f32)> {
     let (bias, m) = (epilogue.bias[c], epilogue.multiplier[c]);
-    let spread = i64::try_from(epilogue.largest(c, levels) - i128::from(bias).abs()).ok()?;
+    let spread = i64::try_from(epilogue.largest(c, magnitude(levels)) - i128::from(bias).abs()).ok()?;
     let (low, high) = (bias.checked_sub(spread)?, bias.checked_add(spread)?);
     match &epilogue.output {
         Output::U8 { zero, hi, .. } => {

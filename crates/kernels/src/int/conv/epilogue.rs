@@ -1,7 +1,6 @@
 //! From accumulators to outputs, and the bounds that a layer must prove (`FORMAT.md` 1.2, 1.4, 1.13).
 
 use crate::float::Activation;
-use crate::int::conv::magnitude;
 use crate::int::rule::{BoundError, Edge, prove, quantize_one, requantize};
 
 /// What follows the exact sum of a convolution.
@@ -105,19 +104,18 @@ impl Epilogue {
         i128::from(self.zero_in.max(self.hi_in.saturating_sub(self.zero_in)))
     }
 
-    /// Largest |acc| of a channel with these levels.
-    pub(crate) fn largest(&self, channel: usize, levels: &[i32]) -> i128 {
-        i128::from(magnitude(levels)) * self.swing() + i128::from(self.bias[channel]).abs()
+    /// Largest |acc| of a channel whose levels' magnitudes have this sum.
+    pub(crate) fn largest(&self, channel: usize, magnitude: u64) -> i128 {
+        i128::from(magnitude) * self.swing() + i128::from(self.bias[channel]).abs()
     }
 
-    /// Proves 1.13 for levels [out channel][…].
-    pub(crate) fn prove(&self, levels: &[i32]) -> Result<(), ConvError> {
-        let each = levels.len() / self.bias.len().max(1);
-        for (channel, &m) in self.multiplier.iter().enumerate() {
+    /// Proves 1.13, given the sum of each channel's magnitudes.
+    pub(crate) fn prove(&self, magnitudes: &[u64]) -> Result<(), ConvError> {
+        for (channel, (&m, &magnitude)) in self.multiplier.iter().zip(magnitudes).enumerate() {
             if !(m.is_finite() && m >= 0.0) {
                 return Err(ConvError::Multiplier { channel, value: m });
             }
-            let largest = self.largest(channel, &levels[channel * each..(channel + 1) * each]);
+            let largest = self.largest(channel, magnitude);
             if largest >= 1 << 62 {
                 return Err(ConvError::Sum { channel });
             }

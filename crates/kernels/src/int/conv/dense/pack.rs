@@ -3,7 +3,7 @@
 use super::{Dense, DenseRow, Line, PANEL, Sum};
 use crate::geometry::Geometry;
 use crate::int::conv::digits::{count, digit};
-use crate::int::conv::{Epilogue, most};
+use crate::int::conv::{Epilogue, magnitude, most};
 
 impl Dense {
     /// Packs `levels` [out channel][tap][in channel of the group].
@@ -26,7 +26,7 @@ impl Dense {
         let planes_of_digits = if plain { 1 } else { count(max, 7) };
         let each = taps * cin;
         let largest = (0..s.out_channels)
-            .map(|o| epilogue.largest(o, &levels[o * each..(o + 1) * each]))
+            .map(|o| epilogue.largest(o, magnitude(&levels[o * each..(o + 1) * each])))
             .max()
             .unwrap_or(0);
         let sum = match (plain, largest < 1 << 31) {

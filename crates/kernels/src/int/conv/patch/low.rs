@@ -3,7 +3,6 @@
 
 use super::PANEL;
 use super::row::PatchRow;
-use crate::int::conv::most;
 
 /// What an entry of the list costs, in lines of weights: for each pixel it is a load, a product and a sum of its own.
 const ENTRY: usize = 4;
@@ -51,9 +50,8 @@ fn rest(level: i32, bits: u32) -> i32 {
 }
 
 impl Low {
-    /// What costs least for levels of which each digit takes `lines` lines of weights; nothing where one digit is enough. Depthwise layers take no list.
-    pub(super) fn of(row: &PatchRow, levels: &[i32], lines: usize, depthwise: bool) -> Low {
-        let largest = most(levels);
+    /// What costs least for levels, given with their largest magnitude, of which each digit takes `lines` lines of weights; nothing where one digit is enough. Depthwise layers take no list.
+    pub(super) fn of(row: &PatchRow, (levels, largest): (&[i32], u32), lines: usize, depthwise: bool) -> Low {
         if row.planes(largest) == 1 {
             return Low::default();
         }
@@ -119,6 +117,7 @@ impl Low {
 #[cfg(target_arch = "x86_64")]
 mod tests {
     use super::*;
+    use crate::int::conv::most;
     use crate::int::simd;
 
     #[test]
@@ -144,16 +143,19 @@ mod tests {
         // Levels of 2 … 2¹⁵, a few of them 1: three digits of a byte without dividing, two of 16 bits.
         for (row, digits) in [(bytes, 3), (&simd::lines::PATCH, 2)] {
             let levels = powers(1, 1000);
-            let mut low = Low::of(row, &levels, 10_000 / 64, false);
+            let mut low = Low::of(row, (&levels, most(&levels)), 10_000 / 64, false);
             let held = low.divide(&levels, 100, (0, 0));
             assert_eq!((low.bits, row.planes(most(&levels))), (1, digits));
             assert_eq!(row.planes(most(&held)), digits - 1);
             assert_eq!(low.rests.len(), 10);
             // A list that is longer than the digit's lines is not worth it; a depthwise layer takes none at all.
-            assert_eq!(Low::of(row, &powers(1, 2), 10_000 / 64, false).bits, 0);
-            assert_eq!(Low::of(row, &levels, 10_000 / 64, true).bits, 0);
-            assert_eq!(Low::of(row, &powers(2, 1000), 10_000 / 64, true).bits, 1);
+            assert_eq!(Low::of(row, (&powers(1, 2), 1 << 15), 10_000 / 64, false).bits, 0);
+            assert_eq!(Low::of(row, (&levels, most(&levels)), 10_000 / 64, true).bits, 0);
+            assert_eq!(
+                Low::of(row, (&powers(2, 1000), 1 << 15), 10_000 / 64, true).bits,
+                1
+            );
         }
-        assert_eq!(Low::of(bytes, &[127, -4, 2], 1, false).bits, 0);
+        assert_eq!(Low::of(bytes, (&[127, -4, 2], 127), 1, false).bits, 0);
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{Body, Low, PANEL, PatchRow, Patched};
 use crate::ConvShape;
 use crate::int::conv::digits::digit;
-use crate::int::conv::{Epilogue, Output, most};
+use crate::int::conv::{Epilogue, Output};
 
 /// 64 bytes of weights.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +54,23 @@ fn zero_share(row: &PatchRow, levels: &[i32], zero_in: u8) -> i64 {
     }
 }
 
+/// Levels of up to 16 channels, `each` of a channel in segments of `len`, into the lines of their panel, `quads` a segment: line after line, since a
+/// panel's lines and a channel's column of them do not stay in the nearest cache together.
+fn put_bytes(levels: &[i32], each: usize, lines: &mut [Line], (len, quads): (usize, usize)) {
+    for (segment, lines) in lines.chunks_mut(quads.max(1)).enumerate() {
+        for (n, channel) in levels.chunks(each.max(1)).enumerate() {
+            let from = &channel[segment * len..][..len];
+            let (whole, rest) = from.as_chunks::<4>();
+            for (line, four) in lines.iter_mut().zip(whole) {
+                line.0[4 * n..][..4].copy_from_slice(&four.map(|level| level as u8));
+            }
+            for (to, &level) in (4 * n..).zip(rest) {
+                lines[whole.len()].0[to] = level as u8;
+            }
+        }
+    }
+}
+
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
@@ -81,11 +98,11 @@ fn places_in_columns(s: &ConvShape) -> Vec<Vec<[usize; 3]>> {
 }
 
 impl Patched {
-    /// Packs `levels` [out channel][tap][in channel of the group]; wide ones as digits.
+    /// Packs `levels` [out channel][tap][in channel of the group], given with their largest magnitude; wide ones as digits.
     pub(crate) fn new(
         row: &'static PatchRow,
         shape: &ConvShape,
-        levels: &[i32],
+        levels: (&[i32], u32),
         epilogue: &Epilogue,
     ) -> Patched {
         let shape = flattened(shape);
@@ -117,7 +134,12 @@ impl Patched {
         }
     }
 
-    fn dense(row: &'static PatchRow, shape: ConvShape, levels: &[i32], epilogue: &Epilogue) -> Patched {
+    fn dense(
+        row: &'static PatchRow,
+        shape: ConvShape,
+        (levels, most): (&[i32], u32),
+        epilogue: &Epilogue,
+    ) -> Patched {
         let (groups, channels) = (shape.groups, shape.out_channels);
         let (cin, cout) = (shape.in_channels / groups, channels / groups);
         let [kd, kh, kw] = shape.kernel;
@@ -137,9 +159,9 @@ impl Patched {
             joined,
         };
         let all = groups * panels;
-        let low = Low::of(row, levels, all * segments * quads, false);
+        let low = Low::of(row, (levels, most), all * segments * quads, false);
         let bits = low.bits;
-        let planes = row.planes(most(levels) >> bits);
+        let planes = row.planes(most >> bits);
         let each_panel = planes as usize * segments * quads;
         let mut packed = Patched::zeroed(
             row,
@@ -150,6 +172,7 @@ impl Patched {
             all * PANEL,
         );
         let each = kd * kh * kw * cin;
+        let bytes = row.unit() == 1 && planes == 1 && bits == 0;
         for o in 0..channels {
             let (panel, n) = (o / cout * panels + o % cout / PANEL, o % cout % PANEL);
             let levels = &levels[o * each..(o + 1) * each];
@@ -157,6 +180,9 @@ impl Patched {
             // The bound of i32 covers the bias, with the zero point's share too.
             packed.bias[panel * PANEL + n] = (epilogue.bias[o] - shift) as i32;
             packed.multiplier[panel * PANEL + n] = epilogue.multiplier[o];
+            if bytes {
+                continue;
+            }
             let levels = &match bits {
                 0 => Cow::Borrowed(levels),
                 _ => Cow::Owned(packed.low.divide(levels, len.max(1), (panel, n))),
@@ -175,19 +201,29 @@ impl Patched {
                 for (levels, lines) in levels.chunks(len.max(1)).zip(lines) {
                     for (levels, line) in levels.chunks(fold).zip(lines) {
                         for (t, &level) in levels.iter().enumerate() {
-                            match row.unit() {
-                                1 => line.0[4 * n + t] = level as u8,
-                                unit => line.put(fold * n + t, level, unit),
-                            }
+                            line.put(fold * n + t, level, row.unit());
                         }
                     }
                 }
             }
         }
+        if bytes {
+            let panels = packed.weights.chunks_mut(each_panel.max(1));
+            let groups = levels.chunks((cout * each).max(1));
+            let channels = groups.flat_map(|group| group.chunks((PANEL * each).max(1)));
+            for (levels, lines) in channels.zip(panels) {
+                put_bytes(levels, each, lines, (len, quads));
+            }
+        }
         packed.without_zeros()
     }
 
-    fn depthwise(row: &'static PatchRow, shape: ConvShape, levels: &[i32], epilogue: &Epilogue) -> Patched {
+    fn depthwise(
+        row: &'static PatchRow,
+        shape: ConvShape,
+        (levels, most): (&[i32], u32),
+        epilogue: &Epilogue,
+    ) -> Patched {
         let (channels, taps) = (shape.out_channels, shape.kernel.iter().product::<usize>());
         let (block, each) = (row.depthwise_block, row.taps());
         let codes = !matches!(epilogue.output, Output::F32);
@@ -212,9 +248,9 @@ impl Patched {
         let blocks = if flat { period } else { channels.div_ceil(block) };
         let body = Body::Depthwise { blocks, flat, paired };
         let all = blocks * products * outputs * lines;
-        let low = Low::of(row, levels, all, true);
+        let low = Low::of(row, (levels, most), all, true);
         let bits = low.bits;
-        let planes = row.planes(most(levels) >> bits);
+        let planes = row.planes(most >> bits);
         let mut packed = Patched::zeroed(row, shape, body, (planes, low), all, blocks * block);
         for at in 0..blocks * block {
             let element = at / block * block + row.channel(at % block);

@@ -67,15 +67,24 @@ impl Patched {
         // Pairs are the same wherever a task begins.
         let pairs = listed.pair.is_some() && (self.shape.groups == 1 || panels % 2 == 0);
         let together = if pairs && panels > 1 { 2 } else { 1 };
+        let used =
+            |block: &[Line], at: usize| block.iter().skip(at).step_by(each).any(|line| !line.is_zero());
+        // Looked at first: most layers keep all their lines, and what is left is a copy.
+        let blocks = || self.weights.chunks(together * each);
+        let gone: usize = blocks()
+            .map(|block| (0..each).filter(|&at| !used(block, at)).count() * (block.len() / each))
+            .sum();
+        if gone == 0 || (gone as f64) < WORTH * self.weights.len() as f64 {
+            return self;
+        }
         let mut kept = Kept {
             together,
             lines: Vec::new(),
             blocks: Vec::new(),
         };
-        let mut weights: Vec<Line> = Vec::new();
-        for block in self.weights.chunks(together * each) {
-            let used = |at: &usize| block.iter().skip(*at).step_by(each).any(|line| !line.is_zero());
-            let left: Vec<usize> = (0..each).filter(used).collect();
+        let mut weights: Vec<Line> = Vec::with_capacity(self.weights.len() - gone);
+        for block in blocks() {
+            let left: Vec<usize> = (0..each).filter(|&at| used(block, at)).collect();
             let first = kept.lines.len();
             kept.blocks.push(Block {
                 lines: first..first + left.len(),
@@ -87,11 +96,8 @@ impl Patched {
                 weights.extend(left.iter().map(|&at| panel[at]));
             }
         }
-        let gone = self.weights.len() - weights.len();
-        if gone as f64 >= WORTH * self.weights.len() as f64 && gone > 0 {
-            self.weights = weights;
-            self.kept = Some(kept);
-        }
+        self.weights = weights;
+        self.kept = Some(kept);
         self
     }
 }
