@@ -57,7 +57,8 @@ impl fmt::Display for Accuracy {
     }
 }
 
-/// mAP of both models, and of `plain`, the float one, with each of the first places alone rounded, which goes into `places`. `None` without a head, without objects, or where model and data have no class in common.
+/// mAP of both models, and of `plain`, the float one, with each of the first places alone rounded, which goes into `places`. `None` without a head,
+/// without objects, or where model and data have no class in common.
 pub(super) fn measure(
     (float, low): (&Model, &Model),
     (plain, places): (&Model, &mut [(Ranked, &Site)]),
