@@ -68,8 +68,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = Effort::Good)]
     effort: Effort,
     /// What is learned over the whole network after its layers were fitted one by one, from the float network's values where branches meet and its outputs: nothing,
-    /// gains (with biases), or codes (those and learned rounding, AdaRound); taken where detections on pictures kept apart agree better.
-    /// [default: gains with --effort best, else nothing]
+    /// gains (with biases), or codes (those and learned rounding, AdaRound, for four times the time); taken where detections on pictures kept apart agree better. Nano at
+    /// int4, on pictures that nothing saw, F1 of agreement: 0.886, 0.899, 0.892 [default: gains with --effort best, else nothing]
     #[arg(long)]
     learn: Option<Learn>,
     /// Width of activations, 1…8
