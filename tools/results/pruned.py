@@ -82,7 +82,7 @@ def row(a, name, penalty, share, settings, seed):
         "ptq": number(run["rounded_score"]), "groups": pruned["groups"], "empty": pruned["empty"],
         "kept_zeros": number(sum(n * z for n, z in kept) / total) if total else "", "compression": "%.2f" % size["all"],
         "compression_papers": "%.2f" % size["pruned_layers"] if "pruned_layers" in size else "", "stored_bytes": size["bytes"],
-        "file_bytes": os.path.getsize(model), "differing": agreement.get("differing", ""), "pictures": agreement.get("voxels", ""), "seconds": round(run["seconds"]), "commit": str(made["provenance"].get("git", ""))[:7],
+        "file_bytes": os.path.getsize(model), "differing": agreement.get("differing", ""), "pictures": agreement.get("compared", ""), "seconds": round(run["seconds"]), "commit": str(made["provenance"].get("git", ""))[:7],
         "model_sha256": inspected["model_sha256"][:12],
     }
 

@@ -48,12 +48,12 @@ def train(a, network, recipe, settings, seed):
     with open(finished, encoding="utf-8") as f:
         made = json.load(f)
     run, dice = made["run"], dict(made["run"]["classes"])
-    agreement = run.get("agreement") or {"differing": "", "voxels": ""}
+    agreement = run.get("agreement") or {"differing": "", "compared": ""}
     before = run.get("rounded_score")
     return {
         "network": network, "seed": seed, "steps": run["steps"], "dice": "%.4f" % run["score"], "anterior": "%.4f" % dice["anterior"],
         "posterior": "%.4f" % dice["posterior"], "before_training": "%.4f" % before if before is not None else "",
-        "differing_voxels": agreement["differing"], "voxels": agreement["voxels"], "bytes": run["model_bytes"], "seconds": round(run["seconds"]),
+        "differing_voxels": agreement["differing"], "voxels": agreement["compared"], "bytes": run["model_bytes"], "seconds": round(run["seconds"]),
         "commit": str(made["provenance"].get("git", ""))[:7], "model_sha256": run["model_sha256"][:12],
     }
 

@@ -72,6 +72,11 @@ fn a_scene_is_learned_by_neurons_that_spike_checked_judged_and_mapped() {
         spiking["rounded_score"].is_f64() && spiking["agreement"]["trained_score"].is_f64(),
         "{spiking}"
     );
+    assert_eq!(spiking["agreement"]["what"], "pixels");
+    let page = std::fs::read_to_string(at("snn/report.html")).unwrap();
+    for caption in [">truth<", ">float, ", ">packed model, "] {
+        assert!(page.contains(caption), "{caption}");
+    }
     let model = at("snn/model.onnx");
     run("verify -t 1", &[&model]).code(0);
 

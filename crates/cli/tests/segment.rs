@@ -62,10 +62,17 @@ fn a_network_is_trained_checked_and_finds_boxes_in_a_volume_of_another_size() {
     }
     let ran = Ran::of(&command.output().unwrap()).code(0);
     assert!(
-        ran.stdout.contains("dice of box") && ran.stdout.contains("differ from the f32 training forward"),
+        ran.stdout.contains("dice of box")
+            && ran
+                .stdout
+                .contains("voxels that differ from the f32 training forward"),
         "{}",
         ran.stdout
     );
+    let page = std::fs::read_to_string(at("run/report.html")).unwrap();
+    for caption in ["truth, slice", "packed model, mean dice of the volume 0."] {
+        assert!(page.contains(caption), "{caption}");
+    }
     let model = at("run/model.onnx");
     run("verify -t 1", &[&model]).code(0);
 

@@ -217,6 +217,7 @@ fn the_model_of_a_run_is_packed_and_verifies() {
         "pow2-4",
         "data:image/jpeg;base64,",
         "schedule.warmup",
+        "boxes that differ from the f32 training forward",
     ] {
         assert!(page.contains(part), "{part}");
     }
@@ -234,6 +235,7 @@ fn the_model_of_a_run_is_packed_and_verifies() {
     let record: serde_json::Value =
         serde_json::from_slice(&std::fs::read(run.join("results.json")).unwrap()).unwrap();
     assert_eq!(record["run"]["model_sha256"], made["model_sha256"]);
+    assert_eq!(made["agreement"]["what"], "boxes");
     assert_eq!(record["history"]["rows"].as_array().unwrap().len(), 2);
     // A second run does not walk over the first.
     let refused = finish(start(&run, &[])).code(2);

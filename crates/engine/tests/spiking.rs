@@ -251,51 +251,104 @@ fn without_leak_integers_are_the_float_simulation() {
     }
 }
 
-/// Integer weights, spikes in, spikes out: the numbers of an independent program.
-#[test]
-fn a_layer_fires_as_published() {
-    let vectors: serde_json::Value = serde_json::from_str(testing::SNN_VECTORS).unwrap();
-    let case = &vectors["int_layer"];
-    let list = |v: &serde_json::Value| {
-        v.as_array()
-            .unwrap()
-            .iter()
-            .map(|x| x.as_i64().unwrap())
-            .collect::<Vec<_>>()
-    };
-    let spikes = EdgeQuantizer {
-        scale: 1.0,
-        zero_point: 0,
-        bits: 1,
-    };
-    let (mut net, x) = Net::new(0, &[5, 12], spikes);
-    let y = net.gemm(x, "layer", &[4, 12]);
-    let weight = net.graph.find("layer.weight").unwrap();
-    let codes = list(&case["p"]).iter().map(|&p| p as u8 & 63).collect();
-    net.graph.weights.get_mut(&weight).unwrap().points = vec![Point::whole(codes, vec![1.0])];
-    let op = IntegrateFire {
-        steps: 5,
-        constant: false,
-        count: false,
-    };
-    let y = net.fire(y, "neurons", op, case["v_int"].as_i64().unwrap() as f32, 1.0);
-    let input: Vec<f32> = list(&case["spikes_in"]).iter().map(|&s| s as f32).collect();
-    let all = both(
-        &net.finish(y),
-        &Tensor::new(vec![5, 12], input).unwrap(),
-        Isa::best(),
+fn vectors() -> serde_json::Value {
+    serde_json::from_str(testing::SNN_VECTORS).unwrap()
+}
+
+fn integers(v: &serde_json::Value) -> Vec<i64> {
+    v.as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_i64().unwrap())
+        .collect()
+}
+
+/// What neurons of integer weights `[out, in]`, leak 1, do with the spikes `[steps, in]`, on every instruction set.
+fn layer(weights: &[i64], threshold: i64, op: IntegrateFire, input: &[i64]) -> Vec<u8> {
+    let rows = if op.constant { 1 } else { op.steps };
+    let (inputs, spikes) = (
+        input.len() / rows,
+        EdgeQuantizer {
+            scale: 1.0,
+            zero_point: 0,
+            bits: 1,
+        },
     );
-    let Some(Held::Codes(fired)) = all.iter().find(|v| v.0 == "neurons").map(|v| &v.1) else {
-        panic!("no spikes");
-    };
+    let (mut net, x) = Net::new(0, &[rows, inputs], spikes);
+    let y = net.gemm(x, "layer", &[weights.len() / inputs, inputs]);
+    let weight = net.graph.find("layer.weight").unwrap();
+    let codes = weights.iter().map(|&p| p as u8 & 63).collect();
+    net.graph.weights.get_mut(&weight).unwrap().points = vec![Point::whole(codes, vec![1.0])];
+    let y = net.fire(y, "neurons", op, threshold as f32, 1.0);
+    let graph = net.finish(y);
+    let input: Vec<f32> = input.iter().map(|&s| s as f32).collect();
+    let input = Tensor::new(vec![rows, inputs], input).unwrap();
+    let mut fired = Isa::usable().into_iter().map(|isa| {
+        let all = both(&graph, &input, isa);
+        let Some(Held::Codes(fired)) = all.iter().find(|v| v.0 == "neurons").map(|v| &v.1) else {
+            panic!("no spikes");
+        };
+        fired.as_u8().unwrap().to_vec()
+    });
+    let first = fired.next().unwrap();
+    assert!(fired.all(|other| other == first));
+    first
+}
+
+/// Integer weights, spikes in, spikes out: the numbers of an independent program. What is left in the membranes shows in one step more, whose current
+/// brings each just to its threshold, and then one above it.
+#[test]
+fn a_layer_fires_and_keeps_what_is_published() {
+    let all = vectors();
+    let case = &all["int_layer"];
+    let [p, spikes, left] = ["p", "spikes_in", "u_final"].map(|k| integers(&case[k]));
+    let number = |k: &str| case[k].as_u64().unwrap() as usize;
+    let (steps, inputs, threshold) = (number("T"), number("cols"), case["v_int"].as_i64().unwrap());
     let want: Vec<u8> = case["spikes_out"]
         .as_array()
         .unwrap()
         .iter()
-        .flat_map(list)
+        .flat_map(integers)
         .map(|s| s as u8)
         .collect();
-    assert_eq!(fired.as_u8().unwrap(), want);
+    let op = IntegrateFire {
+        steps,
+        constant: false,
+        count: false,
+    };
+    assert_eq!(layer(&p, threshold, op, &spikes), want);
+    for (more, fires) in [(0, 0), (1, 1)] {
+        // Two inputs that are active in the last step alone: weights have six bits.
+        let mut weights = Vec::new();
+        for (row, u) in p.chunks(inputs).zip(&left) {
+            let missing = threshold - u + more;
+            weights.extend([row, &[missing / 2, missing - missing / 2]].concat());
+        }
+        let mut input: Vec<i64> = spikes
+            .chunks(inputs)
+            .flat_map(|s| [s, &[0, 0]].concat())
+            .collect();
+        input.extend([vec![0; inputs], vec![1, 1]].concat());
+        let op = IntegrateFire {
+            steps: steps + 1,
+            ..op
+        };
+        let have = layer(&weights, threshold, op, &input);
+        assert_eq!(have, [&want[..], &vec![fires; left.len()]].concat());
+    }
+}
+
+#[test]
+fn constant_currents_fire_as_often_as_published() {
+    for case in vectors()["constant_current"].as_array().unwrap() {
+        let [steps, current, threshold, want] = ["T", "I", "v", "spikes"].map(|k| case[k].as_i64().unwrap());
+        let op = IntegrateFire {
+            steps: steps as usize,
+            constant: true,
+            count: true,
+        };
+        assert_eq!(layer(&[current], threshold, op, &[1]), [want as u8], "{case}");
+    }
 }
 
 #[test]

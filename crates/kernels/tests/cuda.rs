@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use kernels::cuda::{CudaError, Device, MOST_ELEMENTS, Memory, Span};
-use kernels::float::{self, Activation, BinaryOp, MatMul};
+use kernels::float::{self, Activation, BinaryOp, MatMul, Rare};
 use kernels::{Broadcast, ConvShape, Isa, Out, Pixels, Pool};
 use testing::SplitMix64;
 
@@ -106,6 +106,57 @@ fn matrices_that_stand_for_the_batch() {
             m.matmul(&op, x[0], x[1], y).unwrap()
         });
         assert!(have.is_none_or(|have| have == want), "{op:?}");
+    }
+}
+
+/// Those of the CPU, but for the last bit where the two libraries round otherwise.
+#[test]
+fn functions_that_few_networks_have() {
+    let mut x = random(&mut SplitMix64(4), 300);
+    x.iter_mut().for_each(|x| *x *= 6.0);
+    (x[0], x[1]) = (0.0, 40.0);
+    let dy = random(&mut SplitMix64(5), x.len());
+    for f in [
+        Rare::Elu {
+            alpha: 0.7,
+            gamma: 1.1,
+        },
+        Rare::Softplus,
+        Rare::Softsign,
+        Rare::Gelu { tanh: false },
+        Rare::Gelu { tanh: true },
+        Rare::Erf,
+        Rare::Log,
+        Rare::Sqrt,
+        Rare::Reciprocal,
+        Rare::Abs,
+        Rare::Sin,
+        Rare::Cos,
+    ] {
+        let positive = matches!(f, Rare::Log | Rare::Sqrt | Rare::Reciprocal);
+        let x: Vec<f32> = match positive {
+            true => x.iter().map(|x| x.abs() + 0.01).collect(),
+            false => x.clone(),
+        };
+        let function = Activation::Rare(f);
+        let forward = run(&[&x], x.len(), 0, |m, x, y, _| {
+            m.activate(function, x[0], y).unwrap();
+        });
+        let Some(forward) = forward else { return };
+        let backward = run(&[&x, &dy], x.len(), 0, |m, x, y, _| {
+            m.activation_backward(function, false, x[0], x[1], y).unwrap();
+        });
+        let backward = backward.unwrap_or_default();
+        let near = |a: f32, b: f32| (a - b).abs() <= 2.4e-7 * a.abs().max(b.abs()).max(1e-6);
+        for (i, &x) in x.iter().enumerate() {
+            let want = [f.value(x), dy[i] * f.slope(x)];
+            assert!(near(forward[i], want[0]), "{f:?} at {x}: {} {want:?}", forward[i]);
+            assert!(
+                near(backward[i], want[1]),
+                "{f:?} at {x}: {} {want:?}",
+                backward[i]
+            );
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 mod common;
 
 use common::random_shape;
-use kernels::float::{self, Activation, BinaryOp, Conv, Divisor, Linear, LinearAxis, MatMul};
+use kernels::float::{self, Activation, BinaryOp, Conv, Divisor, Linear, LinearAxis, MatMul, Rare};
 use kernels::{Broadcast, ConvShape, Isa, Out, Pixels, Pool, PoolShape};
 use proptest::prelude::*;
 use tensor::math;
@@ -48,6 +48,11 @@ fn activations(rng: &mut SplitMix64) -> Vec<Activation> {
         Activation::Mish,
         Activation::Tanh,
         Activation::Exp,
+        Activation::Rare(Rare::Elu {
+            alpha: 0.7,
+            gamma: 1.1,
+        }),
+        Activation::Rare(Rare::Gelu { tanh: false }),
     ]
 }
 

@@ -104,9 +104,9 @@ fn a_ball_is_learned_in_float_and_in_two_and_four_bits_and_found_by_patches() {
         assert!(made.score.unwrap() > least, "{grid}: {:?}", made.score);
         assert_eq!(made.quantized_layers, 11, "{grid}");
         let agreement = made.agreement.unwrap();
-        assert_eq!(agreement.voxels, 6 * 12 * 16 * 12);
+        assert_eq!(agreement.compared, 6 * 12 * 16 * 12);
         assert!(
-            agreement.differing * 1000 < agreement.voxels,
+            agreement.differing * 1000 < agreement.compared,
             "{grid}: {agreement:?}"
         );
         let packed = Model::load(&scratch.join(grid).join("model.onnx"), &LoadOptions::default()).unwrap();
@@ -207,7 +207,7 @@ fn a_run_that_was_stopped_ends_with_the_same_model() {
     (part.resume, part.control) = (true, Control::default());
     let resumed = train(&part, &mut |_| {}).unwrap();
     assert_eq!(resumed.model_sha256, whole.model_sha256);
-    assert!(whole.agreement.unwrap().voxels > 0);
+    assert!(whole.agreement.unwrap().compared > 0);
     let packed = Model::load(&scratch.join("whole/model.onnx"), &LoadOptions::default()).unwrap();
     let found = verify(&packed, &VerifyOptions::default(), &mut |_: &str, _, _| {}).unwrap();
     assert_eq!(found.difference, None, "transposed convolutions too");

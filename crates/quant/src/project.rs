@@ -331,6 +331,18 @@ pub fn project_weight(
     Ok((annotation, projection))
 }
 
+/// # Errors
+/// The first weight that is not finite.
+pub(crate) fn all_finite(weights: &[f32]) -> Result<(), ProjectError> {
+    match weights.iter().position(|w| !w.is_finite()) {
+        Some(index) => Err(ProjectError::NonFinite {
+            index,
+            value: weights[index],
+        }),
+        None => Ok(()),
+    }
+}
+
 fn check(
     grid: &Grid,
     weights: &[f32],
@@ -344,10 +356,7 @@ fn check(
         let count = weights.len();
         return Err(ProjectError::Channels { count, channels });
     }
-    if let Some(index) = weights.iter().position(|w| !w.is_finite()) {
-        let value = weights[index];
-        return Err(ProjectError::NonFinite { index, value });
-    }
+    all_finite(weights)?;
     if !(options.mu.is_finite() && options.mu > 0.0) {
         return Err(ProjectError::Mu(options.mu));
     }

@@ -39,18 +39,42 @@ fn greedy_steps_and_refits_have_the_published_errors() {
         let magnitudes = magnitudes(case["levels"].as_str().unwrap());
         let levels = Levels::new(&magnitudes);
         let steps = case["steps"].as_array().unwrap();
-        let mut terms = greedy(&w, &levels, steps.len(), Search::Exact);
+        let mut terms = greedy(&w, &levels, steps.len(), Search::Exact).unwrap();
         for (m, want) in steps.iter().enumerate() {
             let have = squared_error(&w, &levels, &terms[..(m + 1).min(terms.len())]);
             let want = want["err"].as_f64().unwrap();
             assert!((have - want).abs() <= 1e-10 * norm, "{case}: {have} {want}");
         }
-        refit(&w, &levels, &mut terms);
+        refit(&w, &levels, &mut terms).unwrap();
         let (have, want) = (
             squared_error(&w, &levels, &terms),
             case["refit_err"].as_f64().unwrap(),
         );
         assert!((have - want).abs() <= 1e-10 * norm, "{case}: {have} {want}");
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_refused_by_index() {
+    let levels = Levels::new(&[1, 2]);
+    let one = greedy(&[1.0, -2.0, 0.5], &levels, 1, Search::Exact).unwrap();
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let w = [1.0, -2.0, bad];
+        let mut kept = one.clone();
+        let refused = [
+            greedy(&w, &levels, 2, Search::Exact).map(|_| ()),
+            greedy(&w, &levels, 2, Search::Grid(100)).map(|_| ()),
+            shifted(&w, &levels, 2).map(|_| ()),
+            refit(&w, &levels, &mut kept),
+        ];
+        for result in refused {
+            let sentence = result.unwrap_err().to_string();
+            assert_eq!(
+                sentence,
+                format!("weight 2 is {bad}; every weight must be finite")
+            );
+        }
+        assert_eq!(kept, one);
     }
 }
 
@@ -189,7 +213,7 @@ proptest! {
 
     #[test]
     fn errors_fall_with_points_at_least_as_fast_as_the_bound(w in row(), levels in level_sets()) {
-        let terms = greedy(&w, &levels, 4, Search::Exact);
+        let terms = greedy(&w, &levels, 4, Search::Exact).unwrap();
         let norm: f64 = w.iter().map(|&x| f64::from(x).powi(2)).sum();
         let harmonic: f64 = (1..=w.len()).map(|k| 1.0 / k as f64).sum();
         let mut before = norm;
@@ -202,27 +226,27 @@ proptest! {
             prop_assert!(before <= 1e-28 * norm.max(1e-40));
         }
         // One step of the paper's grid is never better than the exact one.
-        let grid = squared_error(&w, &levels, &greedy(&w, &levels, 1, Search::Grid(100)));
+        let grid = squared_error(&w, &levels, &greedy(&w, &levels, 1, Search::Grid(100)).unwrap());
         prop_assert!(squared_error(&w, &levels, &terms[..terms.len().min(1)]) <= grid + 1e-12 * norm);
         let mut fitted = terms.clone();
-        refit(&w, &levels, &mut fitted);
+        refit(&w, &levels, &mut fitted).unwrap();
         prop_assert!(squared_error(&w, &levels, &fitted) <= before + 1e-12 * norm);
         prop_assert!(fitted.iter().all(|t| t.scale > 0.0 && t.scale.is_finite()));
     }
 
     #[test]
     fn scale_sign_and_order_do_not_matter(w in row(), levels in level_sets(), k in -8i32..8) {
-        let terms = greedy(&w, &levels, 3, Search::Exact);
+        let terms = greedy(&w, &levels, 3, Search::Exact).unwrap();
         let factor = 2f32.powi(k);
         let scaled: Vec<f32> = w.iter().map(|x| x * factor).collect();
-        for (a, b) in terms.iter().zip(greedy(&scaled, &levels, 3, Search::Exact)) {
+        for (a, b) in terms.iter().zip(greedy(&scaled, &levels, 3, Search::Exact).unwrap()) {
             prop_assert_eq!(a.scale * f64::from(factor), b.scale);
             prop_assert_eq!(&a.indices, &b.indices);
         }
         let norm: f64 = w.iter().map(|&x| f64::from(x).powi(2)).sum();
-        let error = squared_error(&w, &levels, &greedy(&w, &levels, 1, Search::Exact));
+        let error = squared_error(&w, &levels, &greedy(&w, &levels, 1, Search::Exact).unwrap());
         let turned: Vec<f32> = w.iter().rev().map(|x| -x).collect();
-        let other = squared_error(&turned, &levels, &greedy(&turned, &levels, 1, Search::Exact));
+        let other = squared_error(&turned, &levels, &greedy(&turned, &levels, 1, Search::Exact).unwrap());
         prop_assert!((error - other).abs() <= 1e-12 * norm);
     }
 
@@ -231,7 +255,7 @@ proptest! {
         let levels = Levels::new(&[1, 2, 3]);
         let scale = f32::from_bits(scale.to_bits() & 0xFFFF_0000);
         let w: Vec<f32> = indices.iter().map(|&i| i as f32 * scale).collect();
-        let terms = greedy(&w, &levels, 3, Search::Exact);
+        let terms = greedy(&w, &levels, 3, Search::Exact).unwrap();
         let norm: f64 = w.iter().map(|&x| f64::from(x).powi(2)).sum();
         // … and the search stops there.
         prop_assert_eq!(terms.len(), usize::from(norm != 0.0));
@@ -244,7 +268,7 @@ proptest! {
         ("uniform2", 0.5), ("uniform3", 1.0 / 6.0), ("uniform4", 1.0 / 14.0), ("pow2_n3", 0.2), ("pow2_n4", 0.2), ("pow2_n7", 0.2),
     ])) {
         let levels = Levels::new(&magnitudes(name));
-        let terms = greedy(&w, &levels, 3, Search::Exact);
+        let terms = greedy(&w, &levels, 3, Search::Exact).unwrap();
         let mut rest: Vec<f64> = w.iter().map(|&x| f64::from(x)).collect();
         let norm: f64 = rest.iter().map(|x| x * x).sum();
         for m in 1..=terms.len() {
@@ -264,18 +288,18 @@ proptest! {
     fn equal_sizes_are_no_trap(signs in prop::collection::vec(any::<bool>(), 1..30), size in 0.01f32..10.0, turn in 0usize..30, levels in level_sets()) {
         let w: Vec<f32> = signs.iter().map(|s| if *s { size } else { -size }).collect();
         let norm = signs.len() as f64 * f64::from(size).powi(2);
-        let one = greedy(&w, &levels, 2, Search::Exact);
+        let one = greedy(&w, &levels, 2, Search::Exact).unwrap();
         prop_assert!(squared_error(&w, &levels, &one[..1]) <= 1e-24 * norm);
         let tied: Vec<f32> = (0..signs.len()).map(|i| size * (1 + i % 3) as f32).collect();
         let mut turned = tied.clone();
         turned.rotate_left(turn % signs.len());
-        let error = |w: &[f32]| squared_error(w, &levels, &greedy(w, &levels, 1, Search::Exact));
+        let error = |w: &[f32]| squared_error(w, &levels, &greedy(w, &levels, 1, Search::Exact).unwrap());
         prop_assert!((error(&tied) - error(&turned)).abs() <= 1e-12 * norm);
     }
 
     #[test]
     fn points_a_power_of_two_apart_add_up_in_integers(w in row(), levels in level_sets(), x in prop::collection::vec(0i64..256, 40)) {
-        let terms = shifted(&w, &levels, 2);
+        let terms = shifted(&w, &levels, 2).unwrap();
         let norm: f64 = w.iter().map(|&x| f64::from(x).powi(2)).sum();
         prop_assert!(squared_error(&w, &levels, &terms) <= squared_error(&w, &levels, &terms[..terms.len().min(1)]) + 1e-12 * norm);
         if let Some(plane) = collapse(&terms, &levels) {
@@ -321,7 +345,7 @@ fn gaussian_rows_lose_what_the_page_says() {
             rows.iter().map(relative).sum::<f64>() / 20.0
         };
         let greedy_error =
-            |m: usize| mean(&|w| squared_error(w, &levels, &greedy(w, &levels, m, Search::Exact)));
+            |m: usize| mean(&|w| squared_error(w, &levels, &greedy(w, &levels, m, Search::Exact).unwrap()));
         // What three points leave differs more from row to row.
         let within = |share: f64, have: f64, want: f64| {
             assert!((have / want - 1.0).abs() < share, "{name}: {have} {want}")
@@ -331,7 +355,7 @@ fn gaussian_rows_lose_what_the_page_says() {
         within(0.25, greedy_error(3), three);
         within(
             0.12,
-            mean(&|w| squared_error(w, &levels, &shifted(w, &levels, 2))),
+            mean(&|w| squared_error(w, &levels, &shifted(w, &levels, 2).unwrap())),
             two_shifted,
         );
     }

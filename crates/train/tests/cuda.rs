@@ -1,5 +1,5 @@
 //! The executor on a CUDA device: whole nets, quantizers, repeated steps, ranks, and what is missing. The instructions one by one are compared by
-//! `differences.rs` when it is built with the feature `cuda`.
+//! `differences/` when it is built with the feature `cuda`.
 #![cfg(feature = "cuda")]
 
 mod common;

@@ -6,7 +6,7 @@ use common::reference::Net;
 use common::{cpu, model, pattern, step};
 use graph::*;
 use train::exec::{Cpu, Exec, Mode};
-use train::program::{FakeQuantizer, ProgramOptions, QuantizerGradient, Rounding};
+use train::program::{BatchNormMode, FakeQuantizer, ProgramOptions, QuantizerGradient, Rounding};
 
 /// Losses, parameters and gradients after three steps.
 fn run(mut cpu: Cpu) -> (Vec<u64>, Vec<u32>) {
@@ -142,6 +142,54 @@ fn evaluation_leaves_no_trace() {
     let mut others = Vec::new();
     two.forward(&[&x], Mode::Train, &mut others).unwrap();
     assert_eq!(outputs, others);
+}
+
+/// From the step on at which statistics stay, a program is the one that was derived with frozen ones: outputs, gradients and running statistics, bit for bit.
+#[test]
+fn frozen_steps_are_those_of_a_frozen_program() {
+    let mut net = Net::new(8);
+    let x = net.input(&[4, 3, 5, 4]);
+    let w = net.constant(&[6, 3, 3, 3], -0.5, 0.5);
+    let conv = Conv {
+        kernel: vec![3; 2],
+        strides: vec![1; 2],
+        dilations: vec![1; 2],
+        padding: Padding::SameUpper,
+        group: 1,
+    };
+    let c = net.node(Op::Conv(conv), &[x, w]);
+    let list = [(0.5, 1.5), (-0.5, 0.5), (-0.5, 0.5), (0.5, 2.0)].map(|(l, h)| net.constant(&[6], l, h));
+    let y = net.node(
+        Op::BatchNormalization { epsilon: 1e-5 },
+        &[&[c][..], &list].concat(),
+    );
+    let y = net.node(Op::Unary(Unary::Relu), &[y]);
+    net.graph.outputs = vec![y];
+    graph::shape::infer(&mut net.graph).unwrap();
+    let moving = ProgramOptions::new(4);
+    let frozen = ProgramOptions {
+        batch_norm: BatchNormMode::Frozen,
+        ..moving.clone()
+    };
+    let run = |options: &ProgramOptions, mode: Mode| {
+        let mut cpu = cpu(&net.graph, options, 2);
+        let x = pattern(cpu.program().inputs()[0].len());
+        let mut outputs = Vec::new();
+        cpu.forward(&[&x], mode, &mut outputs).unwrap();
+        cpu.backward(&outputs).unwrap();
+        let lengths: Vec<usize> = cpu.program().parameters().iter().map(|p| p.len()).collect();
+        let mut seen = outputs;
+        for (i, n) in lengths.into_iter().enumerate() {
+            let (mut value, mut gradient) = (vec![0.0; n], vec![0.0; n]);
+            cpu.parameter(i, &mut value).unwrap();
+            cpu.gradient(i, &mut gradient).unwrap();
+            seen.extend([value, gradient]);
+        }
+        seen
+    };
+    let want = run(&frozen, Mode::Train);
+    assert_eq!(run(&moving, Mode::TrainFrozen), want);
+    assert_ne!(run(&moving, Mode::Train), want);
 }
 
 /// Running statistics follow PyTorch's rule: the unbiased variance, with the momentum.

@@ -354,6 +354,7 @@ fn a_trained_detector_runs_in_integers() {
         relative: false,
         ema: None,
         train_affine: true,
+        frozen_from: u64::MAX,
     };
     let mut trainer = Trainer::new(Box::new(cpu), &parameters, &outputs, settings, methods, &steps);
     let x = common::pattern(2 * 3 * 64 * 64);

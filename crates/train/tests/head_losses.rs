@@ -443,6 +443,7 @@ fn learns(name: &str, of_head: impl Fn(&Head) -> (Vec<String>, Box<dyn Loss>)) {
         relative: false,
         ema: None,
         train_affine: true,
+        frozen_from: u64::MAX,
     };
     let none = (BTreeMap::new(), BTreeMap::new());
     let mut trainer = Trainer::new(Box::new(cpu), &parameters, &ports, settings, none.0, &none.1);

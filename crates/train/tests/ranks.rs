@@ -63,6 +63,7 @@ fn settings() -> Settings {
         relative: false,
         ema: None,
         train_affine: true,
+        frozen_from: u64::MAX,
     }
 }
 

@@ -98,6 +98,7 @@ fn settings(rate: f64) -> Settings {
             ramp: 0.0,
         }),
         train_affine: true,
+        frozen_from: u64::MAX,
     }
 }
 
@@ -120,6 +121,10 @@ fn method(name: &str) -> Option<Box<dyn WeightMethod>> {
 }
 
 fn run(name: &str, rate: f64) -> Trainer {
+    run_with(name, settings(rate))
+}
+
+fn run_with(name: &str, settings: Settings) -> Trainer {
     let initial = random(OUT * IN, 1);
     let parameter = |name: &str, shape: Vec<usize>, kind, initial| Parameter {
         name: name.into(),
@@ -157,7 +162,7 @@ fn run(name: &str, rate: f64) -> Trainer {
         Box::new(exec),
         &parameters,
         &[port],
-        settings(rate),
+        settings,
         methods,
         &BTreeMap::new(),
     )
@@ -284,4 +289,37 @@ fn a_checkpoint_of_another_run_is_refused() {
     let mut short = float;
     short.tensors.insert("param/w".into(), vec![0.0; 3]);
     assert!(run("float", 0.05).restore(&short).is_err());
+}
+
+/// The statistics follow up to the step from which they stay, and the weights go on.
+#[test]
+fn statistics_stay_in_the_last_steps() {
+    let settings = Settings {
+        frozen_from: 20,
+        ..settings(0.05)
+    };
+    let mut trainer = run_with("float", settings);
+    let statistics = |trainer: &mut Trainer| {
+        let all = trainer.deploy(&[]).unwrap();
+        let of = |kind: fn(&ParameterKind) -> bool| {
+            all.iter()
+                .filter(|d| kind(&d.parameter.kind))
+                .flat_map(|d| d.values.clone())
+                .collect::<Vec<f32>>()
+        };
+        (
+            of(|k| matches!(k, ParameterKind::RunningMean { .. })),
+            of(|k| matches!(k, ParameterKind::Weight { .. })),
+        )
+    };
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        for _ in 0..10 {
+            step(&mut trainer).unwrap();
+        }
+        seen.push(statistics(&mut trainer));
+    }
+    assert_ne!(seen[0].0, seen[1].0);
+    assert_eq!(seen[1].0, seen[3].0);
+    assert_ne!(seen[2].1, seen[3].1);
 }

@@ -99,8 +99,8 @@ pub(crate) fn run(a: &Arguments, context: &Context) -> lowbit::Result<Outcome> {
     }
     if let Some(agreement) = made.agreement {
         rows.push(vec![
-            "voxels, pixels or pictures that differ from the f32 training forward".into(),
-            format!("{} of {}", agreement.differing, agreement.voxels),
+            format!("{} that differ from the f32 training forward", agreement.what),
+            format!("{} of {}", agreement.differing, agreement.compared),
         ]);
     }
     if let Some(pruned) = made.pruned {

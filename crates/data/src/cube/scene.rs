@@ -81,6 +81,12 @@ impl Scene {
             .collect()
     }
 
+    /// All labelled pixels, in order.
+    pub fn labelled(&self) -> Vec<usize> {
+        let all = self.labels.iter().enumerate();
+        all.filter(|(_, l)| **l > 0).map(|(i, _)| i).collect()
+    }
+
     /// Class of a labelled pixel.
     pub fn class(&self, pixel: usize) -> usize {
         usize::from(self.labels[pixel]) - 1

@@ -3,7 +3,7 @@
 use super::{BLOCK, CudaError, Memory, Span, given, numbers};
 use crate::Broadcast;
 use crate::float::backward::{FakeQuantizer, Gather, Reduce, StepGradient};
-use crate::float::{Activation, BinaryOp, MatMul};
+use crate::float::{Activation, BinaryOp, MatMul, Rare};
 
 /// Kind and fields of a function, as kernels take it.
 pub(super) fn function(f: Activation) -> (usize, f32, f32) {
@@ -19,6 +19,20 @@ pub(super) fn function(f: Activation) -> (usize, f32, f32) {
         Activation::Mish => (8, 0.0, 0.0),
         Activation::Tanh => (9, 0.0, 0.0),
         Activation::Exp => (10, 0.0, 0.0),
+        Activation::Rare(f) => match f {
+            Rare::Elu { alpha, gamma } => (11, alpha, gamma),
+            Rare::Softplus => (12, 0.0, 0.0),
+            Rare::Softsign => (13, 0.0, 0.0),
+            Rare::Gelu { tanh: false } => (14, 0.0, 0.0),
+            Rare::Gelu { tanh: true } => (15, 0.0, 0.0),
+            Rare::Erf => (16, 0.0, 0.0),
+            Rare::Log => (17, 0.0, 0.0),
+            Rare::Sqrt => (18, 0.0, 0.0),
+            Rare::Reciprocal => (19, 0.0, 0.0),
+            Rare::Abs => (20, 0.0, 0.0),
+            Rare::Sin => (21, 0.0, 0.0),
+            Rare::Cos => (22, 0.0, 0.0),
+        },
     }
 }
 

@@ -24,6 +24,7 @@ pub use normalization::BatchStatistics;
 /// The text of all kernels.
 const SOURCE: &str = concat!(
     include_str!("source/common.cu"),
+    include_str!("source/rare.cu"),
     include_str!("source/element.cu"),
     include_str!("source/sums.cu"),
     include_str!("source/convolution.cu"),

@@ -2,6 +2,7 @@
 
 use tensor::math;
 
+use super::rare::Rare;
 use super::rows::rows;
 use crate::{Isa, Pool, split};
 
@@ -33,6 +34,8 @@ pub enum Activation {
     Mish,
     Tanh,
     Exp,
+    /// One of those that have no vector code; the engine takes none of them.
+    Rare(Rare),
 }
 
 impl Activation {
@@ -52,6 +55,7 @@ impl Activation {
             Activation::Mish => math::mish(x),
             Activation::Tanh => math::tanh(x),
             Activation::Exp => math::exp(x),
+            Activation::Rare(f) => f.value(x),
         }
     }
 }
@@ -97,6 +101,7 @@ pub(super) fn activate_row(activation: Activation, y: &mut [f32]) {
         Activation::Mish => each(y, |x| Activation::Mish.apply(x)),
         Activation::Tanh => each(y, |x| Activation::Tanh.apply(x)),
         Activation::Exp => each(y, |x| Activation::Exp.apply(x)),
+        Activation::Rare(f) => each(y, |x| f.value(x)),
     }
 }
 

@@ -111,10 +111,28 @@ macro_rules! walk {
     };
 }
 
-walk!(
-    narrow,
-    i32,
-    |u: i32, leak: i64| ((i64::from(u) * leak + (1 << (LEAK - 1))) >> LEAK) as i32
-);
-walk!(wide, i64, |u: i64, leak: i64| (u * leak + (1 << (LEAK - 1)))
-    >> LEAK);
+/// leak · u, halves up.
+#[inline(always)]
+fn decayed(u: i64, leak: i64) -> i64 {
+    (u * leak + (1 << (LEAK - 1))) >> LEAK
+}
+
+walk!(narrow, i32, |u: i32, leak: i64| decayed(i64::from(u), leak)
+    as i32);
+walk!(wide, i64, decayed);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaks_are_those_of_an_independent_program() {
+        let vectors: serde_json::Value = serde_json::from_str(testing::SNN_VECTORS).unwrap();
+        let cases = vectors["leak_q15"].as_array().unwrap();
+        assert!(cases.len() >= 7);
+        for case in cases {
+            let [u, leak, want] = ["u", "L", "out"].map(|k| case[k].as_i64().unwrap());
+            assert_eq!(decayed(u, leak), want, "{case}");
+        }
+    }
+}

@@ -175,6 +175,7 @@ fn learned(
         relative: false,
         ema: None,
         train_affine: true,
+        frozen_from: u64::MAX,
     };
     let exec = Box::new(cpu(student)?);
     let mut trainer = Trainer::new(exec, &parameters, &ports, settings, methods, &BTreeMap::new());

@@ -86,8 +86,11 @@ pub fn map_scene(
             let labels: Vec<u8> = said.iter().map(|&c| c as u8 + 1).collect();
             volume::encode(format, &[rows, columns], &labels, None).map_err(|e| fault(output, &e))?
         }
-        None => encode_png(&drawn([rows, columns], &said, &head.classes)?)
-            .map_err(|e| Error::bad(e.to_string()))?,
+        None => {
+            let said: Vec<Option<usize>> = said.iter().copied().map(Some).collect();
+            encode_png(&drawn([rows, columns], &said, &head.classes)?)
+                .map_err(|e| Error::bad(e.to_string()))?
+        }
     };
     crate::output::file(output, &bytes, &inputs)?;
     let count = |(c, name): (usize, &String)| (name.clone(), said.iter().filter(|&&s| s == c).count() as u64);
@@ -102,8 +105,12 @@ pub fn map_scene(
     })
 }
 
-/// The map, enlarged, and the name of each class on its colour below.
-pub(crate) fn drawn([rows, columns]: [usize; 2], said: &[usize], classes: &[String]) -> Result<Picture> {
+/// The map, enlarged, and the name of each class on its colour below. Pixels of no class stay white.
+pub(crate) fn drawn(
+    [rows, columns]: [usize; 2],
+    said: &[Option<usize>],
+    classes: &[String],
+) -> Result<Picture> {
     let scale = SIDE.div_ceil(rows.max(columns)).max(1);
     let (width, height) = (columns * scale, rows * scale);
     let mut picture = Picture::filled(width.max(SIDE), height + LINE * classes.len(), [255; 3]);
@@ -115,7 +122,9 @@ pub(crate) fn drawn([rows, columns]: [usize; 2], said: &[usize], classes: &[Stri
         .enumerate()
     {
         for (x, dot) in line.chunks_exact_mut(3).take(width).enumerate() {
-            dot.copy_from_slice(&data::draw::color(said[row / scale * columns + x / scale]));
+            if let Some(class) = said[row / scale * columns + x / scale] {
+                dot.copy_from_slice(&data::draw::color(class));
+            }
         }
     }
     for (class, name) in classes.iter().enumerate() {
@@ -132,13 +141,15 @@ mod tests {
     #[test]
     fn a_map_shows_each_pixel_and_each_class() {
         let classes = ["corn", "oats"].map(String::from);
-        let picture = drawn([2, 3], &[0, 1, 0, 1, 1, 0], &classes).unwrap();
+        let said = [Some(0), Some(1), Some(0), Some(1), None, Some(0)];
+        let picture = drawn([2, 3], &said, &classes).unwrap();
         assert_eq!((picture.width(), picture.height()), (480, 320 + 2 * LINE));
         let at = |x, y| picture.pixel(x, y);
         assert_eq!(
             (at(10, 10), at(170, 10), at(470, 310)),
             (data::draw::color(0), data::draw::color(1), data::draw::color(0))
         );
+        assert_eq!(at(240, 240), [255; 3]);
         assert_eq!(at(1, 320 + LINE - 2), data::draw::color(0));
         assert_eq!(at(1, 320 + 2 * LINE - 2), data::draw::color(1));
     }

@@ -8,6 +8,15 @@ use crate::detect::Detector;
 use crate::runtime::{RunOptions, Runner};
 use crate::{Control, Error, Model, Result};
 
+/// Which picture of a set is the i-th of those that are judged: the first ones of a detector's, and of a classifier's, which may be sorted by class,
+/// `count` spread over all.
+pub(super) fn position(family: &Family, i: usize, count: usize, all: usize) -> usize {
+    match family {
+        Family::Classifier(_) => i * all / count,
+        _ => i,
+    }
+}
+
 /// mAP at IoU 0.5 (area), or the share of pictures whose best class is right; `classes` maps the data's classes to the head's.
 pub(super) fn score(
     model: &Model,
@@ -29,8 +38,8 @@ pub(super) fn score(
         let runner = Runner::new(model, &options)?;
         let mut right = 0;
         for i in 0..count {
-            // Spread over a set that is sorted by class.
-            let (picture, objects) = set.source.sample(i * set.source.len() / count).map_err(fault)?;
+            let at = position(&head.family, i, count, set.source.len());
+            let (picture, objects) = set.source.sample(at).map_err(fault)?;
             let (input, _) = data::prepare(&picture, &head.input).map_err(|e| Error::bad(e.to_string()))?;
             let outputs = runner.run(&[(&head.input.name, &input)])?;
             let logits = outputs

@@ -131,13 +131,16 @@ pub struct PrunedSize {
     pub compression: f64,
 }
 
-/// Voxels, pixels of a scene, or pictures of a classifier, whose class differs between the engine and the training network's own f32 forward.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
+/// Answers that differ between the engine and the training network's own f32 forward, on the data of the evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Agreement {
+    /// What is counted: voxels, pixels or pictures, which differ by their class, or boxes above confidence 0.25. A box differs where only one of the two
+    /// has one of its class with an IoU of 0.5, or where the two have an IoU below 0.9.
+    pub what: &'static str,
     /// Those that differ.
     pub differing: u64,
-    /// All that were compared.
-    pub voxels: u64,
+    /// All that were compared; boxes that both have count once.
+    pub compared: u64,
     /// Share of right classes by the training forward, where samples have one class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trained_score: Option<f64>,
@@ -159,7 +162,7 @@ pub struct Trained {
     /// What that is: dice or accuracy.
     #[serde(skip)]
     pub class_measure: &'static str,
-    /// The engine beside the training forward, of volumes and scenes.
+    /// The engine beside the training forward, where the model is quantized and evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<Agreement>,
     /// Of the float model that the run started from.

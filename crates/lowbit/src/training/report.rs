@@ -1,20 +1,16 @@
 //! The HTML report of a finished run: settings, curves, layers with histograms, examples side by side.
 
-use tasks::detect::{Detection, NmsOptions, Object};
 use train::checkpoint::Checkpoint;
 use train::trainer::Deployed;
 
 use super::Trained;
 use super::run::Run;
 use super::table::Table;
-use crate::report::boxes::{annotated, enlargement};
+use super::task::Shown;
 use crate::report::chart::{Curve, curves, weights};
-use crate::report::page::{Jpeg, Page};
+use crate::report::page::Page;
 use crate::runtime::RunOptions;
-use crate::{Detector, Model, Result};
-
-/// Pictures of the evaluation that are shown.
-const EXAMPLES: usize = 4;
+use crate::{Model, Result};
 
 pub(super) fn html(
     run: &Run,
@@ -41,35 +37,39 @@ fn summary(page: &mut Page, run: &Run, made: &Trained, table: &Table) {
     let score = run.task.measure();
     let start = table.rows.first().filter(|r| r.step == 0).and_then(|r| r.score);
     let row = |name: &str, value: String| vec![name.to_string(), value];
-    page.table(
-        &["run", ""],
-        &[
-            row("updates", made.steps.to_string()),
-            row(
-                "method, grid",
-                format!(
-                    "{}, {}",
-                    run.recipe.text("method.name"),
-                    run.recipe.text("method.grid")
-                ),
+    let mut rows = vec![
+        row("updates", made.steps.to_string()),
+        row(
+            "method, grid",
+            format!(
+                "{}, {}",
+                run.recipe.text("method.name"),
+                run.recipe.text("method.grid")
             ),
-            row(
-                "layers with low-bit weights",
-                format!("{}", made.quantized_layers),
-            ),
-            row("edges that carry codes", format!("{}", made.quantized_edges)),
-            row(
-                &format!("{score}, float model at the start"),
-                number(made.start_score),
-            ),
-            row(
-                &format!("{score}, quantized, before the first update"),
-                number(start),
-            ),
-            row(&format!("{score}, packed model"), number(made.score)),
-            row("bytes of the packed model", made.model_bytes.to_string()),
-        ],
-    );
+        ),
+        row(
+            "layers with low-bit weights",
+            format!("{}", made.quantized_layers),
+        ),
+        row("edges that carry codes", format!("{}", made.quantized_edges)),
+        row(
+            &format!("{score}, float model at the start"),
+            number(made.start_score),
+        ),
+        row(
+            &format!("{score}, quantized, before the first update"),
+            number(start),
+        ),
+        row(&format!("{score}, packed model"), number(made.score)),
+        row("bytes of the packed model", made.model_bytes.to_string()),
+    ];
+    if let Some(agreement) = &made.agreement {
+        rows.push(row(
+            &format!("{} that differ from the f32 training forward", agreement.what),
+            format!("{} of {}", agreement.differing, agreement.compared),
+        ));
+    }
+    page.table(&["run", ""], &rows);
     page.note(&format!(
         "Scores are of the exported model in integers, by the code of eval. Packed model: SHA-256 {}. Float model: SHA-256 {}. lowbit {} ({}).",
         made.model_sha256,
@@ -168,55 +168,21 @@ fn layers(page: &mut Page, deployed: &[Deployed], state: &Checkpoint) {
     page.charts(3, &drawings);
 }
 
-/// The first pictures of the evaluation: the float model's boxes, or the labels where the run began from nothing, beside the packed model's.
+/// What the task shows of the evaluation: by the float model where the run began from one, and by the packed model.
 fn examples(page: &mut Page, run: &Run, model: &Model) -> Result<()> {
-    let Some((set, classes)) = run.task.pictures() else {
-        return Ok(());
-    };
-    if run.source.detector_head().is_err() {
-        return Ok(());
-    }
-    let options = RunOptions {
-        threads: run.recipe.count("threads") as usize,
-        ..RunOptions::default()
-    };
-    let nms = NmsOptions {
-        conf: 0.25,
-        ..NmsOptions::default()
-    };
-    let low = Detector::new(model, &options)?;
-    let names = &low.head().classes;
     let from_nothing = run.recipe.text("model").starts_with("zoo:");
-    let float = match from_nothing {
-        true => None,
-        false => Some(Detector::new(&run.source, &options)?),
-    };
-    let mut drawn: Vec<(String, Jpeg)> = Vec::new();
-    for i in 0..set.source.len().min(EXAMPLES) {
-        let fault = |e: data::augment::SourceError| crate::Error::bad(e.to_string());
-        let (picture, objects) = set.source.sample(i).map_err(fault)?;
-        let (what, left) = match &float {
-            Some(float) => ("float", float.detect(&picture, &nms)?),
-            None => ("labels", labels(&objects, classes)),
-        };
-        for (what, boxes) in [(what, left), ("packed model", low.detect(&picture, &nms)?)] {
-            let large = annotated(&picture, &boxes, names, enlargement(picture.width()));
-            drawn.push((format!("picture {i}, {what}"), Jpeg::of(&large)?));
-        }
+    let float = (!from_nothing).then_some(("float", &run.source));
+    let found = run.task.examples(&Shown {
+        models: float.into_iter().chain([("packed model", model)]).collect(),
+        options: RunOptions {
+            threads: run.recipe.count("threads") as usize,
+            ..RunOptions::default()
+        },
+    })?;
+    if let Some(found) = found {
+        page.heading("Examples");
+        page.note(&found.note);
+        page.pictures(found.columns, &found.pictures);
     }
-    page.heading("Examples");
-    page.note("The first pictures of the evaluation, boxes above confidence 0.25.");
-    page.pictures(2, &drawn);
     Ok(())
-}
-
-fn labels(objects: &[Object], classes: &[Option<usize>]) -> Vec<Detection> {
-    let one = |o: &Object| {
-        Some(Detection {
-            class: classes.get(o.class).copied().flatten()?,
-            score: 1.0,
-            bbox: o.bbox,
-        })
-    };
-    objects.iter().filter_map(one).collect()
 }

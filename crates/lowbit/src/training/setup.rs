@@ -101,5 +101,7 @@ pub(super) fn settings(recipe: &Recipe) -> Settings {
             ramp: recipe.number("ema.ramp"),
         }),
         train_affine: recipe.flag("batch_norm.affine"),
+        frozen_from: (recipe.count("steps") as f64 * (1.0 - recipe.number("batch_norm.freeze"))).round()
+            as u64,
     }
 }

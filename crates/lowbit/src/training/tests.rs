@@ -7,8 +7,9 @@ use train::program::Rounding;
 use super::log::Rows;
 use super::run::Run;
 use super::source::float_model;
-use super::{MODEL, Recipe, read_recipe};
+use super::{Agreement, MODEL, REPORT, Recipe, read_recipe};
 use crate::output::Folder;
+use crate::runtime::{RunOptions, Runner};
 use crate::{Control, LoadOptions, Model, VerifyOptions, verify};
 
 const SHORT: [&str; 13] = [
@@ -115,6 +116,7 @@ fn every_recipe_ends_in_a_file_that_gives_the_trainers_bytes() {
         let folder = Folder::create(&scratch.join(path.file_stem().unwrap()), false).unwrap();
         let mut rows = Rows::default();
         let source = float_model(&recipe, &control).unwrap();
+        let judged = !recipe.text("eval.kind").is_empty();
         let mut run = Run::new("short".into(), recipe, source, &super::Ranks::default()).unwrap();
         run.steps(&folder, &mut rows, &control, &mut |_| {}).unwrap();
         // What is scored during training, before it is a file.
@@ -130,6 +132,21 @@ fn every_recipe_ends_in_a_file_that_gives_the_trainers_bytes() {
             found.outputs_sha256
         };
         assert_eq!(evaluated.is_quantized(), file.is_quantized());
+        assert_eq!(
+            made.agreement.is_some(),
+            judged && file.is_quantized(),
+            "{}",
+            path.display()
+        );
+        // Detections, masks and maps are shown, classes of pictures are not.
+        let shown = file.detector_head().is_ok() || file.segment_head().is_ok() || file.has_scene_head();
+        let page = std::fs::read_to_string(folder.path().join(REPORT)).unwrap();
+        assert_eq!(
+            page.contains("Examples</h2>"),
+            judged && shown,
+            "{}",
+            path.display()
+        );
         if file.is_quantized() {
             assert_eq!(check(&evaluated), check(&file), "{}", path.display());
             assert_eq!(made.score, score.map(|s| s.value), "{}", path.display());
@@ -137,6 +154,68 @@ fn every_recipe_ends_in_a_file_that_gives_the_trainers_bytes() {
         ran.push(path);
     }
     assert!(!ran.is_empty() && (data.is_none() || skipped == 0));
+}
+
+/// A detector that finds something: the engine and the training forward, whose outputs differ by rounding, have nearly all boxes in common.
+#[test]
+fn a_detector_counts_the_boxes_that_differ() {
+    let text = read_recipe(&testing::root().join("recipes/smoke-synth.toml")).unwrap();
+    let model = testing::root().join("crates/lowbit/models/float.onnx");
+    let settings = [
+        &format!("model={}", model.display()),
+        "steps=1",
+        "batch=2",
+        "data.count=8",
+        "eval.count=40",
+        "method.start=float",
+        "method.grid=int8",
+        "activation.calibration=8",
+        "optimizer.rate=1e-6",
+        "batch_norm.reestimate=0",
+        "batch_norm.mode=frozen",
+    ]
+    .map(String::from);
+    let recipe = Recipe::parse(&text, &settings).unwrap();
+    let control = Control::default();
+    let folder = Folder::create(&testing::scratch("boxes").join("run"), true).unwrap();
+    let mut rows = Rows::default();
+    let source = float_model(&recipe, &control).unwrap();
+    let mut run = Run::new("short".into(), recipe, source, &super::Ranks::default()).unwrap();
+    run.steps(&folder, &mut rows, &control, &mut |_| {}).unwrap();
+    let made = run
+        .finish(&folder, &mut rows, &control, std::time::Instant::now())
+        .unwrap();
+    let found = made.agreement.unwrap();
+    assert_eq!(found.what, "boxes");
+    assert!(
+        found.compared >= 8 && 4 * found.differing <= found.compared,
+        "{found:?}"
+    );
+
+    // Outputs beside themselves, and beside those of another picture.
+    let packed = Model::load(&folder.path().join(MODEL), &LoadOptions::default()).unwrap();
+    let head = packed.detector_head().unwrap();
+    let runner = Runner::new(&packed, &RunOptions::default()).unwrap();
+    let answers: Vec<_> = (0..30)
+        .map(|i| {
+            let (picture, _) = data::synth::scene(7, i, &data::synth::Options::default());
+            let (input, placement) = data::prepare(&picture, &head.input).unwrap();
+            (runner.run(&[(&head.input.name, &input)]).unwrap(), placement)
+        })
+        .collect();
+    let count = |other: usize| {
+        let mut all = Agreement::of("boxes");
+        for pair in answers.windows(2) {
+            all.add_boxes(head, [&pair[0].0, &pair[other].0], &pair[0].1)
+                .unwrap();
+        }
+        (all.differing, all.compared)
+    };
+    let ((same, boxes), (differing, _)) = (count(0), count(1));
+    assert!(
+        same == 0 && boxes > 0 && differing > 0,
+        "{same} and {differing} of {boxes}"
+    );
 }
 
 /// Name and value of every part of the loss of one update of a recipe on drawn data.

@@ -159,7 +159,7 @@ mod tests {
                 let w = gauss(seed, 288);
                 let norm: f64 = w.iter().map(|x| f64::from(*x).powi(2)).sum();
                 let found = search.best(&w, &ProjectOptions::default());
-                let greedy = squared_error(&w, &levels, &shifted(&w, &levels, 2));
+                let greedy = squared_error(&w, &levels, &shifted(&w, &levels, 2).unwrap());
                 assert!(
                     found.error <= 1.001 * greedy && found.error < want * norm,
                     "{name} {} {}",

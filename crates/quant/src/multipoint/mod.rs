@@ -14,6 +14,7 @@ mod refit;
 mod shifted;
 
 use crate::methods::{Levels, scale_real};
+use crate::project::{ProjectError, all_finite};
 
 pub use refit::refit;
 pub use shifted::{Plane, collapse, shifted};
@@ -53,18 +54,22 @@ pub enum Search {
     Grid(u32),
 }
 
-/// At most `most` points of a row of finite weights; fewer where nothing is left, none for a row of zeros.
+/// At most `most` points of a row; fewer where nothing is left, none for a row of zeros.
+///
+/// # Errors
+/// A weight that is not finite, named by its index.
 ///
 /// ```
 /// use quant::methods::Levels;
 /// use quant::multipoint::{Search, greedy, squared_error};
 /// let levels = Levels::new(&[1]);
 /// let w = [4.0, -4.0, 1.0, 0.0];
-/// let points = greedy(&w, &levels, 4, Search::Exact);
+/// let points = greedy(&w, &levels, 4, Search::Exact).unwrap();
 /// assert_eq!((points[0].scale, &points[0].indices[..]), (4.0, &[1, -1, 0, 0][..]));
 /// assert_eq!((points.len(), squared_error(&w, &levels, &points)), (2, 0.0));
 /// ```
-pub fn greedy(w: &[f32], levels: &Levels, most: usize, search: Search) -> Vec<Term> {
+pub fn greedy(w: &[f32], levels: &Levels, most: usize, search: Search) -> Result<Vec<Term>, ProjectError> {
+    all_finite(w)?;
     let mut rest: Vec<f64> = w.iter().map(|&x| f64::from(x)).collect();
     let mut terms = Vec::new();
     while terms.len() < most {
@@ -76,7 +81,7 @@ pub fn greedy(w: &[f32], levels: &Levels, most: usize, search: Search) -> Vec<Te
         }
         terms.push(term);
     }
-    terms
+    Ok(terms)
 }
 
 /// The best single point of what is left; `None` where that is zero.

@@ -2,10 +2,15 @@
 
 use super::Term;
 use crate::methods::Levels;
+use crate::project::{ProjectError, all_finite};
 
 /// Least squares over the scales, the levels as they are: G a = c, G_ij = ⟨q_i, q_j⟩, c_i = ⟨q_i, w⟩. A scale that comes out negative gives its
 /// sign to the levels; a point that the others can replace goes. The error never grows.
-pub fn refit(w: &[f32], levels: &Levels, terms: &mut Vec<Term>) {
+///
+/// # Errors
+/// A weight that is not finite, named by its index; the points stay as they were.
+pub fn refit(w: &[f32], levels: &Levels, terms: &mut Vec<Term>) -> Result<(), ProjectError> {
+    all_finite(w)?;
     loop {
         let units: Vec<Vec<f64>> = terms
             .iter()
@@ -33,7 +38,7 @@ pub fn refit(w: &[f32], levels: &Levels, terms: &mut Vec<Term>) {
                     }
                 }
                 terms.retain(|t| t.scale > 0.0);
-                return;
+                return Ok(());
             }
             Err(replaceable) => {
                 terms.remove(replaceable);

@@ -2,15 +2,19 @@
 
 use super::{Search, Term, greedy, step};
 use crate::methods::{Levels, pow2};
+use crate::project::ProjectError;
 
 /// Largest ratio of two scales that is looked at, as a power of two.
 const LARGEST_SHIFT: i32 = 12;
 
 /// As [`greedy`], with the scale of every later point a_1·2^−t, t ≥ 0 the best for what is left.
-pub fn shifted(w: &[f32], levels: &Levels, most: usize) -> Vec<Term> {
-    let mut terms = greedy(w, levels, most.min(1), Search::Exact);
+///
+/// # Errors
+/// A weight that is not finite, named by its index.
+pub fn shifted(w: &[f32], levels: &Levels, most: usize) -> Result<Vec<Term>, ProjectError> {
+    let mut terms = greedy(w, levels, most.min(1), Search::Exact)?;
     let Some(first) = terms.first().map(|t| t.scale) else {
-        return terms;
+        return Ok(terms);
     };
     let mut rest: Vec<f64> = w.iter().map(|&x| f64::from(x)).collect();
     loop {
@@ -20,7 +24,7 @@ pub fn shifted(w: &[f32], levels: &Levels, most: usize) -> Vec<Term> {
             }
         }
         if terms.len() >= most || step(&rest, levels, Search::Grid(1)).is_none() {
-            return terms;
+            return Ok(terms);
         }
         let left = |t: &Term| -> f64 {
             rest.iter()
@@ -34,7 +38,7 @@ pub fn shifted(w: &[f32], levels: &Levels, most: usize) -> Vec<Term> {
             .reduce(|a, b| if b.0 < a.0 { b } else { a });
         match best {
             Some((error, term)) if error < rest.iter().map(|r| r * r).sum() => terms.push(term),
-            _ => return terms,
+            _ => return Ok(terms),
         }
     }
 }
@@ -54,7 +58,8 @@ pub struct Plane {
 /// use quant::methods::Levels;
 /// use quant::multipoint::{collapse, shifted};
 /// let ternary = Levels::new(&[1]);
-/// let plane = collapse(&shifted(&[2.0, 1.0, -2.0, 1.0], &ternary, 2), &ternary).unwrap();
+/// let points = shifted(&[2.0, 1.0, -2.0, 1.0], &ternary, 2).unwrap();
+/// let plane = collapse(&points, &ternary).unwrap();
 /// assert_eq!((plane.scale, plane.levels), (0.375, vec![5, 3, -5, 3]));
 /// ```
 pub fn collapse(terms: &[Term], levels: &Levels) -> Option<Plane> {

@@ -9,15 +9,24 @@ pub use cpu::Cpu;
 pub use cuda::Cuda;
 
 use crate::exchange::ExchangeError;
-use crate::program::Program;
+use crate::program::{Normalization, Program};
 
-/// Which of its two forms a program runs in.
+/// Which of its forms a program runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Batch statistics where the program has them; backward may follow.
     Train,
-    /// Running statistics; nothing is changed.
+    /// Running statistics, which stay; backward may follow.
+    TrainFrozen,
+    /// Running statistics; nothing is changed, no backward follows.
     Evaluate,
+}
+
+impl Mode {
+    /// The mode that a backward pass behind a forward one has.
+    fn goes_back(self) -> Option<Mode> {
+        (self != Mode::Evaluate).then_some(self)
+    }
 }
 
 /// Why a step did not happen.
@@ -74,7 +83,7 @@ pub trait Exec: Send {
     /// Computes the gradients of all parameters from those of the outputs of the last [`Exec::forward`].
     ///
     /// # Errors
-    /// Gradients whose number or length is not the outputs', or no forward in [`Mode::Train`] before.
+    /// Gradients whose number or length is not the outputs', or no forward in a training mode before.
     fn backward(&mut self, output_gradients: &[Vec<f32>]) -> Result<(), ExecError>;
 
     /// Gradient of a parameter after [`Exec::backward`]: zero where no output depends on it.
@@ -82,6 +91,13 @@ pub trait Exec: Send {
     /// # Errors
     /// A wrong number of elements.
     fn gradient(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError>;
+}
+
+impl Normalization {
+    /// The momentum, where statistics are the batch's and running ones follow.
+    fn moving(&self, mode: Mode) -> Option<f32> {
+        self.momentum.filter(|_| mode == Mode::Train)
+    }
 }
 
 fn length(what: impl Into<String>, have: usize, want: usize) -> Result<(), ExecError> {

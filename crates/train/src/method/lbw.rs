@@ -5,8 +5,8 @@
 //! W ← W − η·momentum( ∂ℓ/∂Ŵ + λW )         no gradient through s or Q
 //! ```
 //! The method is the grid's: `lbw2` … `lbw6` with a power-of-two scale per tensor are the paper, its thresholds (H) are
-//! [`Solver::SemiAnalytic`](quant::Solver). The full-code sets `pow2-3`, `pow2-4`, a real scale per output channel, `int2` … `int8`, `ternary`
-//! and the affine grids are trained in the same way.
+//! [`Solver::SemiAnalytic`]. The full-code sets `pow2-3`, `pow2-4`, a real scale per output channel, `int2` … `int8`, `ternary`
+//! and the affine grids are trained in the same way. Ternary weights by [`Solver::MaxRule`] have the gradient of their paper: none where |w| ≥ 1.
 //!
 //! Two additions, each off unless asked for: the scale is searched anew only every `every` steps, nearest rounding at the last one between
 //! (`every` = 1 is the paper, with 0 the first one stays); and shadow weights are clipped half a gap above the top level, without which ternary rows grow for ever and the
@@ -14,16 +14,18 @@
 
 use graph::WeightAnnotation;
 use quant::grid::Grid;
-use quant::{ProjectError, ProjectOptions};
+use quant::{ProjectError, ProjectOptions, Solver};
 
 use super::grid_projection::GridProjection;
-use super::{Layout, Progress, WeightMethod};
+use super::{Layout, Progress, WeightMethod, straight_below_one};
 
 /// Projected gradient descent on a grid.
 #[derive(Debug, Clone)]
 pub struct Lbw {
     projection: GridProjection,
     clip: bool,
+    /// The max rule: weights of size 1 and more are not moved by the gradient.
+    masked: bool,
 }
 
 impl Lbw {
@@ -44,6 +46,7 @@ impl Lbw {
     /// ```
     pub fn new(grid: Grid, options: ProjectOptions, layout: Layout, every: u64, clip: bool) -> Self {
         Lbw {
+            masked: options.solver == Solver::MaxRule,
             projection: GridProjection::new(grid, options, layout, every),
             clip,
         }
@@ -58,6 +61,12 @@ impl WeightMethod for Lbw {
         projected: &mut [f32],
     ) -> Result<(), ProjectError> {
         self.projection.project(shadow, progress, projected)
+    }
+
+    fn gradient(&mut self, shadow: &[f32], _projected: &[f32], gradient: &mut [f32]) {
+        if self.masked {
+            straight_below_one(shadow, gradient);
+        }
     }
 
     fn start_from(&mut self, start: &WeightAnnotation, shadow: &mut [f32]) -> bool {

@@ -49,6 +49,15 @@ pub mod ternary_threshold;
 use graph::WeightAnnotation;
 use quant::ProjectError;
 
+/// Zeroes the gradient of every weight of size 1 and more: what the ternarizers of He and Fan (CVPR 2019; AAAI 2020) pass straight through.
+fn straight_below_one(shadow: &[f32], gradient: &mut [f32]) {
+    for (w, g) in shadow.iter().zip(gradient) {
+        if w.abs() >= 1.0 {
+            *g = 0.0;
+        }
+    }
+}
+
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {

@@ -13,14 +13,11 @@ use quant::methods::ternary_threshold::truncated_gaussian;
 use quant::{Granularity, ProjectError};
 
 use super::learned_grid::{LearnedGrid, check_finite};
-use super::{Layout, Learned, Progress, WeightMethod};
+use super::{Layout, Learned, Progress, WeightMethod, straight_below_one};
 
 /// Δ/σ of least error, and its bounds.
 const START: f64 = 0.612;
 const BOUNDS: (f64, f64) = (0.01, 2.99);
-
-/// Weights of this size and more are not moved.
-const STRAIGHT: f32 = 1.0;
 
 /// Ternary weights with learned thresholds.
 #[derive(Debug, Clone)]
@@ -101,12 +98,10 @@ impl WeightMethod for TernaryThreshold {
 
     fn gradient(&mut self, shadow: &[f32], _projected: &[f32], gradient: &mut [f32]) {
         let mut sums = vec![0f64; self.inner.values.len()];
-        for (i, (&w, g)) in shadow.iter().zip(gradient.iter_mut()).enumerate() {
+        for (i, (&w, g)) in shadow.iter().zip(gradient.iter()).enumerate() {
             sums[self.inner.group(i)] += f64::from(*g) * f64::from(self.sign(i, w));
-            if w.abs() >= STRAIGHT {
-                *g = 0.0;
-            }
         }
+        straight_below_one(shadow, gradient);
         let each = (shadow.len() / sums.len().max(1)).max(1) as f64;
         for (k, sum) in sums.into_iter().enumerate() {
             let (delta, sigma) = (f64::from(self.inner.values[k]), self.deviations[k]);

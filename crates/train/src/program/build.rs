@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use graph::{Graph, Node, NodeId, Op, Unary, ValueId};
+use graph::{Graph, NodeId, ValueId};
 use kernels::float::Activation;
 
+use super::activation::activation;
 use super::error::Fault;
 use super::instr::{Instr, Quantizer, Slot};
 use super::{
@@ -392,33 +393,6 @@ impl<'g> Builder<'g> {
             _ => Ok((Activation::None, v)),
         }
     }
-}
-
-/// The kernels' form of a node that applies a function to each element.
-pub(super) fn activation(graph: &Graph, node: &Node) -> Option<Activation> {
-    let bound = |i: usize, open: f32| match node.inputs.get(i).copied().flatten() {
-        None => Some(open),
-        Some(v) => graph.constants.get(&v)?.as_f32()?.first().copied(),
-    };
-    Some(match node.op {
-        Op::Clip => Activation::Clip {
-            low: bound(1, f32::NEG_INFINITY)?,
-            high: bound(2, f32::INFINITY)?,
-        },
-        Op::Unary(unary) => match unary {
-            Unary::Relu => Activation::Relu,
-            Unary::LeakyRelu { alpha } => Activation::LeakyRelu { alpha },
-            Unary::Sigmoid => Activation::Sigmoid,
-            Unary::Swish { alpha } => Activation::Swish { alpha },
-            Unary::HardSigmoid { alpha, beta } => Activation::HardSigmoid { alpha, beta },
-            Unary::HardSwish => Activation::HardSwish,
-            Unary::Mish => Activation::Mish,
-            Unary::Tanh => Activation::Tanh,
-            Unary::Exp => Activation::Exp,
-            _ => return None,
-        },
-        _ => return None,
-    })
 }
 
 /// Nodes that some outputs depend on.

@@ -1,5 +1,20 @@
 //! Training programs: derived once for a graph and a batch size, then run step by step.
+//!
+//! These operators of [`graph::Op`] have a backward; where a limit is named, it is part of the error:
+//!
+//! | family | operators |
+//! |---|---|
+//! | products | Conv and ConvTranspose of one to three axes, Gemm, MatMul |
+//! | of one element | Relu, LeakyRelu, PRelu, Elu, Selu, Sigmoid, HardSigmoid, HardSwish, Swish, Mish, Softplus, Softsign, Tanh, Erf, Gelu, Exp, Log, Sqrt, Reciprocal, Neg, Abs, Sin, Cos, Clip |
+//! | of several | Add, Sub, Mul, Div, Pow with exponent 2; Sum and Mean of equal shapes |
+//! | windows | MaxPool, AveragePool, GlobalMaxPool, GlobalAveragePool, ReduceMean, ReduceSum, Resize (nearest and linear) |
+//! | what moves elements | Concat, Split, Slice, Pad with constants, Gather of constant indices, Reshape, Flatten, Squeeze, Unsqueeze, Transpose, DepthToSpace, SpaceToDepth, Identity, Dropout |
+//! | others | BatchNormalization, Softmax, IntegrateFire |
+//!
+//! These have none: InstanceNormalization, LayerNormalization, LogSoftmax, Max, Min, Where, Mod, other exponents and reductions, Expand, Tile, CumSum, Cast, ArgMax,
+//! ArgMin, TopK, NonMaxSuppression, GatherElements, GatherND, ScatterND, and steps such as Floor. What lies behind the outputs of the loss may be any operator.
 
+mod activation;
 mod batch;
 mod build;
 mod error;

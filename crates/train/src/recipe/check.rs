@@ -106,6 +106,11 @@ impl Recipe {
             // Statistics of a batch would change what they are put behind.
             return Err(self.refuse("batch_norm.add", "false, or batch_norm.mode frozen"));
         }
+        self.within("batch_norm.freeze", 0.0, 1.0)?;
+        if self.number("batch_norm.freeze") > 0.0 && self.count("batch_norm.reestimate") > 0 {
+            // It would undo what the last steps were trained for.
+            return Err(self.refuse("batch_norm.freeze", "0, or batch_norm.reestimate 0"));
+        }
         self.pair("augment.scale")?;
         let hsv = self.numbers("augment.hsv");
         if hsv.len() != 3 {

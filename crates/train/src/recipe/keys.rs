@@ -118,6 +118,7 @@ keys! {
     "batch_norm.momentum" = "0.1": "weight of a batch in the running statistics",
     "batch_norm.sync_stats" = "true": "of several ranks (--mpi): statistics of the whole batch, not of each rank's share",
     "batch_norm.reestimate" = "0": "batches through the projected net before export, in mode batch",
+    "batch_norm.freeze" = "0.0": "mode batch: last part of the run in which running statistics are used and stay (0.1: its last tenth), so that what is trained is what is exported",
     "batch_norm.affine" = "true": "train scales, shifts and biases",
     "checkpoint.every" = "200": "steps between checkpoints; 0: at the end only",
     "log.every" = "20": "steps between lines of progress and of results.csv",

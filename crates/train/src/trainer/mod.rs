@@ -68,6 +68,8 @@ pub struct Settings {
     pub ema: Option<Ema>,
     /// Scales and shifts of BatchNorm and biases are trained.
     pub train_affine: bool,
+    /// Step from which statistics of BatchNorm stay: what is trained from there on is what is exported. `steps` or more: never.
+    pub frozen_from: u64,
 }
 
 /// Smallest root mean square that a relative rate takes: for biases that start at zero.
@@ -302,7 +304,11 @@ impl Trainer {
     pub fn step(&mut self, inputs: &[&[f32]], objective: &mut Objective) -> Result<StepReport, TrainError> {
         self.load(false)?;
         self.dropout.draw(self.step);
-        self.forward(inputs, Mode::Train)?;
+        let mode = match self.step >= self.settings.frozen_from {
+            true => Mode::TrainFrozen,
+            false => Mode::Train,
+        };
+        self.forward(inputs, mode)?;
         let outputs = named(&self.outputs, &self.raw);
         let mut loss = objective(&outputs, &mut self.output_gradients)?;
         self.sum_loss(&mut loss)?;

@@ -2,13 +2,17 @@
 
 KERNEL activation(const float *x, float *y, int n, int kind, float a, float b) {
     int i = INDEX;
-    if (i < n) y[i] = activate(kind, a, b, x[i]);
+    if (i < n) y[i] = kind > EXP ? rare(kind, a, b, x[i]) : activate(kind, a, b, x[i]);
 }
 
 KERNEL activation_backward(const float *value, const float *dy, float *dx, int n, int from_output, int kind, float a, float b) {
     int i = INDEX;
     if (i >= n) return;
     float v = value[i];
+    if (kind > EXP) {
+        dx[i] = dy[i] * rare_derivative(kind, a, b, v);
+        return;
+    }
     dx[i] = dy[i] * (from_output ? derivative_at_output(kind, a, b, v) : derivative(kind, a, b, v));
 }
 

@@ -44,6 +44,7 @@ fn derivative(f: Activation, x: f32) -> f32 {
             1.0 - t * t
         }
         Activation::Exp => math::exp(x),
+        Activation::Rare(f) => f.slope(x),
     }
 }
 
@@ -53,7 +54,7 @@ pub fn derivative_from_output(f: Activation) -> bool {
         Activation::LeakyRelu { alpha } => alpha >= 0.0,
         Activation::Clip { low, high } => low < high,
         Activation::HardSigmoid { alpha, .. } => alpha != 0.0,
-        Activation::Swish { .. } | Activation::HardSwish | Activation::Mish => false,
+        Activation::Swish { .. } | Activation::HardSwish | Activation::Mish | Activation::Rare(_) => false,
         Activation::None | Activation::Relu | Activation::Sigmoid | Activation::Tanh | Activation::Exp => {
             true
         }
@@ -125,6 +126,10 @@ macro_rules! for_each_activation {
             }
             A::Exp => {
                 let $name = A::Exp;
+                $body
+            }
+            A::Rare(f) => {
+                let $name = A::Rare(f);
                 $body
             }
         }

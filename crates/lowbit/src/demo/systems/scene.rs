@@ -62,7 +62,10 @@ pub(super) fn judge(
         compared.push((format!("pixel {pixel}"), vec![(head.input.clone(), input)]));
     }
     let truth: Vec<usize> = pixels.iter().map(|&p| scene.class(p)).collect();
-    let map = |classes: &[usize]| Jpeg::of(&drawn([SIDE, SIDE], classes, &head.classes)?);
+    let map = |classes: &[usize]| {
+        let all: Vec<Option<usize>> = classes.iter().copied().map(Some).collect();
+        Jpeg::of(&drawn([SIDE, SIDE], &all, &head.classes)?)
+    };
     let wrong = pixels.iter().filter(|&&p| truth[p] != said[p]).count();
     let classes: Vec<(String, f64)> = (evaluated.classes.iter())
         .filter_map(|c| Some((c.class.clone(), c.accuracy?)))

@@ -19,8 +19,9 @@ use train::zoo::Bands;
 
 use super::super::data::training_seed;
 use super::super::objective::ClassTeacher;
-use super::{Samples, Score, Task, run_options};
-use crate::scene::{Classifier, fault, read_cube, standardized};
+use super::{Answer, Examples, Sample, Samples, Score, Shown, Task, run_options};
+use crate::report::page::Jpeg;
+use crate::scene::{Classifier, drawn, fault, read_cube, standardized};
 use crate::{Control, Error, Model, Result};
 
 /// A scene's data and loss.
@@ -261,13 +262,43 @@ impl Task for Cubes {
             return Ok(None);
         };
         let [bands, side] = self.size;
-        let each = |&p: &usize| (self.patches(&[p]), Some(self.scene.class(p)));
+        let each = |&p: &usize| Sample::plain(self.patches(&[p]), Some(self.scene.class(p)));
         Ok(Some(Samples {
             input: self.head.input.clone(),
-            output: self.head.output.clone(),
-            classes: self.head.classes.len(),
+            answer: Answer::Classes {
+                output: &self.head.output,
+                count: self.head.classes.len(),
+                what: "pixels",
+            },
             shape: vec![1, 1, bands, side, side],
             all: Box::new(pixels.iter().map(each)),
+        }))
+    }
+    /// Maps of the labelled pixels, by the truth and by each model.
+    fn examples(&self, shown: &Shown<'_>) -> Result<Option<Examples>> {
+        if self.judged.is_none() {
+            return Ok(None);
+        }
+        let [rows, columns, _] = self.scene.cube.shape;
+        let labelled = self.scene.labelled();
+        let map = |classes: &[usize]| {
+            let mut all = vec![None; rows * columns];
+            labelled.iter().zip(classes).for_each(|(&p, &c)| all[p] = Some(c));
+            Jpeg::of(&drawn([rows, columns], &all, &self.head.classes)?)
+        };
+        let truth: Vec<usize> = labelled.iter().map(|&p| self.scene.class(p)).collect();
+        let mut pictures = vec![("truth".to_string(), map(&truth)?)];
+        for (what, model) in &shown.models {
+            let classifier = Classifier::new(model, &shown.options, false)?;
+            let (said, _) = classifier.classes(&self.scene, &labelled, &mut |_: &str, _, _| {})?;
+            let wrong = said.iter().zip(&truth).filter(|(a, b)| a != b).count();
+            let caption = format!("{what}, {wrong} of {} pixels wrong", truth.len());
+            pictures.push((caption, map(&said)?));
+        }
+        Ok(Some(Examples {
+            note: "The scene's labelled pixels, those of training and of the evaluation; white ones have no label.".into(),
+            columns: 3,
+            pictures,
         }))
     }
 }

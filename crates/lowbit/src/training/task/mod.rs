@@ -4,6 +4,7 @@ pub(super) mod cubes;
 pub(super) mod pictures;
 pub(super) mod volumes;
 
+use tasks::detect::{Head, Placement};
 use tensor::Tensor;
 use train::exchange::Ranks;
 use train::exec::Exec;
@@ -12,7 +13,7 @@ use train::program::Port;
 use train::recipe::Recipe;
 use train::trainer::TrainError;
 
-use super::data::Set;
+use crate::report::page::Jpeg;
 use crate::runtime::RunOptions;
 use crate::{Control, Model, Result};
 
@@ -25,15 +26,80 @@ pub(super) struct Score {
     pub(super) classes: Vec<(String, f64)>,
 }
 
-/// Inputs of the evaluation, one sample each, on which the training network itself is compared with the engine.
+/// Inputs of the evaluation, on which the training network itself is compared with the engine.
 pub(super) struct Samples<'a> {
     pub(super) input: String,
-    pub(super) output: String,
-    pub(super) classes: usize,
-    /// Of the input.
+    /// Of the input, of one sample.
     pub(super) shape: Vec<usize>,
-    /// With the class, where a sample has one.
-    pub(super) all: Box<dyn Iterator<Item = (Vec<f32>, Option<usize>)> + 'a>,
+    pub(super) answer: Answer<'a>,
+    pub(super) all: Box<dyn Iterator<Item = Sample> + 'a>,
+}
+
+/// What is compared of a network's outputs.
+#[derive(Clone, Copy)]
+pub(super) enum Answer<'a> {
+    /// The class of each element: the largest of so many planes.
+    Classes {
+        output: &'a str,
+        count: usize,
+        /// What the elements are, in the plural.
+        what: &'static str,
+    },
+    /// The boxes of a detector.
+    Boxes(&'a Head),
+}
+
+impl Answer<'_> {
+    /// Names of the outputs that are read.
+    pub(super) fn outputs(&self) -> Vec<String> {
+        match self {
+            Answer::Classes { output, .. } => vec![output.to_string()],
+            Answer::Boxes(head) => head.outputs().into_iter().map(String::from).collect(),
+        }
+    }
+
+    /// What is counted, in the plural.
+    pub(super) fn what(&self) -> &'static str {
+        match self {
+            Answer::Classes { what, .. } => what,
+            Answer::Boxes(_) => "boxes",
+        }
+    }
+}
+
+/// One input of the evaluation.
+pub(super) struct Sample {
+    pub(super) values: Vec<f32>,
+    /// Where it has one.
+    pub(super) class: Option<usize>,
+    /// Where a picture lies inside the input.
+    pub(super) placement: Placement,
+}
+
+impl Sample {
+    /// An input that is no picture.
+    fn plain(values: Vec<f32>, class: Option<usize>) -> Sample {
+        Sample {
+            values,
+            class,
+            placement: Placement::identity(0, 0),
+        }
+    }
+}
+
+/// Who is shown in the report.
+pub(super) struct Shown<'a> {
+    /// With captions, from left to right.
+    pub(super) models: Vec<(&'static str, &'a Model)>,
+    pub(super) options: RunOptions,
+}
+
+/// What is shown there.
+pub(super) struct Examples {
+    pub(super) note: String,
+    /// Pictures in a row.
+    pub(super) columns: usize,
+    pub(super) pictures: Vec<(String, Jpeg)>,
 }
 
 /// The data, the loss and the measure of a run. Batches are made in order; the targets of the last one are kept for [`loss`](Task::loss).
@@ -74,20 +140,18 @@ pub(super) trait Task {
     /// What the score is.
     fn measure(&self) -> &'static str;
 
-    /// Pictures of the evaluation with the classes of their boxes, for the report.
-    fn pictures(&self) -> Option<(&Set, &[Option<usize>])> {
-        None
-    }
-
     /// What the score by class is.
     fn class_measure(&self) -> &'static str {
         "accuracy"
     }
 
-    /// Inputs on which the classes by the training network itself are compared with the engine's.
+    /// Inputs on which the answers of the training network itself are compared with the engine's.
     fn samples(&self, _recipe: &Recipe) -> Result<Option<Samples<'_>>> {
         Ok(None)
     }
+
+    /// Pictures for the report, where there are evaluation data.
+    fn examples(&self, shown: &Shown<'_>) -> Result<Option<Examples>>;
 }
 
 /// The task of a recipe; `source` is the float model.

@@ -1,7 +1,7 @@
 //! Pictures with boxes or classes.
 
 use ::data::augment::{LoadError, Loader};
-use tasks::detect::{Channels, Family, Head};
+use tasks::detect::{Channels, Detection, Family, Head, NmsOptions, Object};
 use tensor::Tensor;
 use train::exchange::Ranks;
 use train::exec::Exec;
@@ -13,8 +13,13 @@ use train::trainer::TrainError;
 use super::super::data::{self, Set};
 use super::super::objective::Objective;
 use super::super::{judge, setup};
-use super::{Samples, Score, Task};
-use crate::{Control, Error, Model, Result};
+use super::{Answer, Examples, Sample, Samples, Score, Shown, Task};
+use crate::report::boxes::{annotated, enlargement};
+use crate::report::page::Jpeg;
+use crate::{Control, Detector, Error, Model, Result};
+
+/// Pictures of the evaluation that the report shows.
+const EXAMPLES: usize = 4;
 
 /// A detector's or a classifier's data and loss.
 pub(in super::super) struct Pictures {
@@ -136,27 +141,39 @@ impl Task for Pictures {
         Ok(Some(Score { value, classes }))
     }
 
-    /// Of a classifier: the pictures that [`score`](Task::score) takes.
+    /// The pictures that [`score`](Task::score) takes.
     fn samples(&self, recipe: &Recipe) -> Result<Option<Samples<'_>>> {
-        let (Some((set, classes)), Family::Classifier(output)) = (&self.judged, &self.head.family) else {
+        let Some((set, classes)) = &self.judged else {
             return Ok(None);
         };
         let input = &self.head.input;
         let count = set.source.len().min(recipe.count("eval.count").max(1) as usize);
+        let answer = match &self.head.family {
+            Family::Classifier(output) => Answer::Classes {
+                output,
+                count: self.head.classes.len(),
+                what: "pictures",
+            },
+            _ => Answer::Boxes(&self.head),
+        };
         // Pictures that cannot be read were refused by the score.
         let each = move |i: usize| {
-            let (picture, objects) = set.source.sample(i * set.source.len() / count).ok()?;
-            let (input, _) = ::data::prepare(&picture, input).ok()?;
+            let at = judge::position(&self.head.family, i, count, set.source.len());
+            let (picture, objects) = set.source.sample(at).ok()?;
+            let (input, placement) = ::data::prepare(&picture, input).ok()?;
             let class = objects
                 .first()
                 .and_then(|o| classes.get(o.class).copied().flatten());
-            Some((input.as_f32()?.to_vec(), class))
+            Some(Sample {
+                values: input.as_f32()?.to_vec(),
+                class,
+                placement,
+            })
         };
         let (channels, width, height) = (3, input.width, input.height);
         Ok(Some(Samples {
             input: input.name.clone(),
-            output: output.clone(),
-            classes: self.head.classes.len(),
+            answer,
             shape: match input.layout {
                 Channels::Nchw => vec![1, channels, height, width],
                 Channels::Nhwc => vec![1, height, width, channels],
@@ -172,10 +189,56 @@ impl Task for Pictures {
         }
     }
 
-    fn pictures(&self) -> Option<(&Set, &[Option<usize>])> {
-        let (set, classes) = self.judged.as_ref()?;
-        Some((set, classes))
+    /// The first pictures with their boxes; beside a network that began from nothing, the labels.
+    fn examples(&self, shown: &Shown<'_>) -> Result<Option<Examples>> {
+        let Some((set, classes)) = &self.judged else {
+            return Ok(None);
+        };
+        if matches!(self.head.family, Family::Classifier(_)) {
+            return Ok(None);
+        }
+        let nms = NmsOptions {
+            conf: 0.25,
+            ..NmsOptions::default()
+        };
+        let detector = |&(what, model): &(&'static str, &Model)| -> Result<_> {
+            Ok((what, Detector::new(model, &shown.options)?))
+        };
+        let detectors: Vec<_> = shown.models.iter().map(detector).collect::<Result<_>>()?;
+        let mut pictures = Vec::new();
+        for i in 0..set.source.len().min(EXAMPLES) {
+            let fault = |e: ::data::augment::SourceError| Error::bad(e.to_string());
+            let (picture, objects) = set.source.sample(i).map_err(fault)?;
+            let mut found = Vec::new();
+            if let [_] = detectors[..] {
+                found.push(("labels", labels(&objects, classes)));
+            }
+            for (what, detector) in &detectors {
+                found.push((what, detector.detect(&picture, &nms)?));
+            }
+            for (what, boxes) in found {
+                let large = annotated(&picture, &boxes, &self.head.classes, enlargement(picture.width()));
+                pictures.push((format!("picture {i}, {what}"), Jpeg::of(&large)?));
+            }
+        }
+        Ok(Some(Examples {
+            note: "The first pictures of the evaluation, boxes above confidence 0.25.".into(),
+            columns: 2,
+            pictures,
+        }))
     }
+}
+
+/// Labels as boxes of full confidence.
+fn labels(objects: &[Object], classes: &[Option<usize>]) -> Vec<Detection> {
+    let one = |o: &Object| {
+        Some(Detection {
+            class: classes.get(o.class).copied().flatten()?,
+            score: 1.0,
+            bbox: o.bbox,
+        })
+    };
+    objects.iter().filter_map(one).collect()
 }
 
 fn load_fault(e: LoadError) -> Error {

@@ -16,8 +16,9 @@ use train::recipe::Recipe;
 use train::trainer::TrainError;
 
 use super::super::data::training_seed;
-use super::{Samples, Score, Task, run_options};
-use crate::segment::{OVERLAP, Segmenter, fault};
+use super::{Answer, Examples, Sample, Samples, Score, Shown, Task, run_options};
+use crate::report::page::Jpeg;
+use crate::segment::{OVERLAP, Segmenter, fault, overlay};
 use crate::{Control, Error, Model, Result};
 
 /// A segmentation network's data and loss.
@@ -32,6 +33,9 @@ pub(super) struct Volumes {
     /// Size of the network that is trained, evaluated and exported.
     size: [usize; 3],
 }
+
+/// Volumes of the evaluation that the report shows.
+const EXAMPLES: usize = 3;
 
 /// What `data.kind` and `eval.kind` call drawn volumes.
 const DRAWN: &str = "synth-volumes";
@@ -246,13 +250,50 @@ impl Task for Volumes {
             return Ok(None);
         };
         let count = cases.len().min(recipe.count("eval.count").max(1) as usize);
-        let each = |case: &Case| (input(case, self.size, self.head.scale), None);
+        let each = |case: &Case| Sample::plain(input(case, self.size, self.head.scale), None);
         Ok(Some(Samples {
             input: self.head.input.clone(),
-            output: self.head.output.clone(),
-            classes: self.head.classes.len(),
+            answer: Answer::Classes {
+                output: &self.head.output,
+                count: self.head.classes.len(),
+                what: "voxels",
+            },
             shape: [&[1, 1], &self.size[..]].concat(),
             all: Box::new(cases[..count].iter().map(each)),
+        }))
+    }
+    /// Of the first volumes the slice that holds most of the truth, with the classes of the truth and of each model over it.
+    fn examples(&self, shown: &Shown<'_>) -> Result<Option<Examples>> {
+        let Some(cases) = &self.judged else {
+            return Ok(None);
+        };
+        let segmenter = |&(what, model): &(&'static str, &Model)| -> Result<_> {
+            Ok((what, Segmenter::new(model, None, &shown.options)?))
+        };
+        let segmenters: Vec<_> = shown.models.iter().map(segmenter).collect::<Result<_>>()?;
+        let mut pictures = Vec::new();
+        for case in cases.iter().take(EXAMPLES) {
+            let index = overlay::fullest(case.shape, &case.labels, 0);
+            let slice = |mask: &[u8]| Jpeg::of(&overlay::slice(case.shape, &case.voxels, mask, 0, index)?);
+            pictures.push((
+                format!("{}: truth, slice {index}", case.name),
+                slice(&case.labels)?,
+            ));
+            for (what, segmenter) in &segmenters {
+                let mask = segmenter.mask(case.shape, &case.voxels, OVERLAP, &mut |_: &str, _, _| {})?;
+                let each = mean_dice(&[dice(&mask, &case.labels, self.head.classes.len())]);
+                let mean = each.iter().sum::<f64>() / each.len().max(1) as f64;
+                pictures.push((
+                    format!("{what}, mean dice of the volume {mean:.4}"),
+                    slice(&mask)?,
+                ));
+            }
+        }
+        Ok(Some(Examples {
+            note: "The first volumes of the evaluation, of each the slice that holds most of the truth."
+                .into(),
+            columns: 3,
+            pictures,
         }))
     }
 }

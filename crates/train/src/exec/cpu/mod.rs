@@ -28,7 +28,8 @@ pub struct Cpu {
     /// Whose batches together make the statistics of a batch; `None`: this one's.
     ranks: Option<Ranks>,
     /// A forward in training mode has run, and parameters are what they were then.
-    may_go_back: bool,
+    /// How backward would run; `None` where no forward in a training mode is before it.
+    back: Option<Mode>,
     /// Wall seconds of each instruction, where they are wanted.
     seconds: Option<Vec<f64>>,
 }
@@ -86,7 +87,7 @@ impl Cpu {
             pool,
             isa,
             ranks: None,
-            may_go_back: false,
+            back: None,
             seconds: None,
         })
     }
@@ -169,7 +170,7 @@ impl Exec for Cpu {
     fn set_parameter(&mut self, index: usize, values: &[f32]) -> Result<(), ExecError> {
         check_parameter(&self.program, index, values.len())?;
         self.memory.values[self.program.parameter_slots[index].index()].copy_from_slice(values);
-        self.may_go_back = false;
+        self.back = None;
         Ok(())
     }
 
@@ -198,19 +199,17 @@ impl Exec for Cpu {
             y.clear();
             y.extend_from_slice(self.memory.temporary(&self.program, slot));
         }
-        self.may_go_back = mode == Mode::Train;
+        self.back = mode.goes_back();
         Ok(())
     }
 
     fn backward(&mut self, output_gradients: &[Vec<f32>]) -> Result<(), ExecError> {
         check_output_gradients(&self.program, output_gradients)?;
-        if !std::mem::take(&mut self.may_go_back) {
-            return Err(ExecError::NoForward);
-        }
+        let mode = self.back.take().ok_or(ExecError::NoForward)?;
         for (&slot, d) in self.program.output_gradient_slots.iter().zip(output_gradients) {
             self.memory.temporary(&self.program, slot).copy_from_slice(d);
         }
-        self.run(true, Mode::Train)
+        self.run(true, mode)
     }
 
     fn gradient(&self, index: usize, into: &mut [f32]) -> Result<(), ExecError> {

@@ -97,7 +97,7 @@ impl Step<'_> {
                     (v.take(*scratch), v.take(*dx), v.take(*dgamma), v.take(*dbeta));
                 v.start_from(*dy, to);
                 let (x, saved) = (v.read(*x), parts(v.read(*saved), op.channels));
-                let (statistics, op) = (op.momentum.is_some(), kernel(op));
+                let (statistics, op) = (op.moving(self.mode).is_some(), kernel(op));
                 back::batch_norm_backward_sums(pool, isa, &op, x, saved, to, self.wide);
                 for (j, inverse) in saved[1].iter().enumerate() {
                     dbeta[j] = self.wide[j] as f32;
@@ -362,7 +362,7 @@ impl Step<'_> {
         y: Slot,
     ) -> Result<(), ExecError> {
         let c = op.channels;
-        let momentum = op.momentum.filter(|_| self.mode == Mode::Train);
+        let momentum = op.moving(self.mode);
         let mut pixels = op.pixels;
         {
             let mut v = memory.views(self.program, instruction);

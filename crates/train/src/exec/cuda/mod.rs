@@ -29,7 +29,8 @@ pub struct Cuda {
     /// Sums that ranks exchange.
     wide: Vec<f64>,
     /// A forward in training mode has run, and parameters are what they were then.
-    may_go_back: bool,
+    /// How backward would run; `None` where no forward in a training mode is before it.
+    back: Option<Mode>,
 }
 
 impl From<CudaError> for ExecError {
@@ -68,7 +69,7 @@ impl Cuda {
             parameters,
             ranks: None,
             wide: Vec::new(),
-            may_go_back: false,
+            back: None,
         })
     }
 
@@ -151,7 +152,7 @@ impl Exec for Cuda {
         let at = within(self.parameter_span(index), self.layout.parameters);
         self.parameters[at].copy_from_slice(values);
         self.waiting[index] = true;
-        self.may_go_back = false;
+        self.back = None;
         Ok(())
     }
 
@@ -186,19 +187,17 @@ impl Exec for Cuda {
             y.resize(span.len, 0.0);
             self.memory.read(span, y)?;
         }
-        self.may_go_back = mode == Mode::Train;
+        self.back = mode.goes_back();
         Ok(())
     }
 
     fn backward(&mut self, output_gradients: &[Vec<f32>]) -> Result<(), ExecError> {
         check_output_gradients(&self.program, output_gradients)?;
-        if !std::mem::take(&mut self.may_go_back) {
-            return Err(ExecError::NoForward);
-        }
+        let mode = self.back.take().ok_or(ExecError::NoForward)?;
         for (&slot, d) in self.program.output_gradient_slots.iter().zip(output_gradients) {
             self.memory.write(self.layout.slots[slot.index()], d)?;
         }
-        self.run(true, Mode::Train)?;
+        self.run(true, mode)?;
         Ok(self.memory.read(self.layout.gradients, &mut self.gradients)?)
     }
 

@@ -62,7 +62,7 @@ impl Cuda {
             } => {
                 let parameters = [gamma, beta, mean, variance].map(|s| self.at(s));
                 let (x, saved, y) = (self.at(x), self.at(saved), self.at(y));
-                let batch = match op.momentum.filter(|_| mode == Mode::Train) {
+                let batch = match op.moving(mode) {
                     None => None,
                     Some(momentum) => {
                         self.memory.batch_norm_sums(x, parameters[2], scratch)?;
@@ -88,7 +88,7 @@ impl Cuda {
                 let (dgamma, dbeta) = (self.at(dgamma), self.at(dbeta));
                 self.memory
                     .batch_norm_backward_sums(&kernel(op), x, saved, dy, dgamma, dbeta, scratch)?;
-                let statistics = match op.momentum {
+                let statistics = match op.moving(mode) {
                     Some(_) => Some(self.of_all_ranks(op)?),
                     None => None,
                 };

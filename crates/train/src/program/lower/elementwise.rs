@@ -1,15 +1,16 @@
 //! Operators of single elements, normalizations.
 
 use graph::{Binary, NodeId, Unary};
-use kernels::float::BinaryOp;
 use kernels::float::backward::batch_norm_takes;
+use kernels::float::{Activation, BinaryOp};
 use kernels::picture;
 
-use super::super::build::{Builder, Order, activation, axis_in, in_order};
+use super::super::activation::activation;
+use super::super::build::{Builder, Order, axis_in, in_order};
 use super::super::error::Fault;
 use super::super::instr::{Instr, Normalization};
 use super::super::{BatchNormMode, ParameterKind};
-use super::{axis_of, common_order};
+use super::{NO_BACKWARD, axis_of, common_order};
 
 pub(super) fn unary(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
     let (v, output) = (b.input(n, 0)?, b.graph.nodes[n].outputs[0]);
@@ -19,7 +20,7 @@ pub(super) fn unary(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
     match (activation(b.graph, &b.graph.nodes[n]), &b.graph.nodes[n].op) {
         (Some(function), _) => b.emit(Instr::Activation { function, x, y }),
         (None, graph::Op::Unary(Unary::Neg)) => b.emit(Instr::Scale { gain: -1.0, x, y }),
-        _ => return Err("it has no backward".into()),
+        _ => return Err(NO_BACKWARD.into()),
     }
     b.define(output, order, y)
 }
@@ -38,9 +39,45 @@ pub(super) fn binary(b: &mut Builder<'_>, n: NodeId, op: Binary) -> Result<(), F
             }
             return emit(b, n, BinaryOp::Mul, [left, left]);
         }
-        _ => return Err("it has no backward".into()),
+        Binary::PRelu => return parametric_relu(b, n, [left, right]),
+        _ => return Err(NO_BACKWARD.into()),
     };
     emit(b, n, op, [left, right])
+}
+
+/// relu(x) + slope · (x − relu(x)): of slope 1 above 0, else `slope`.
+fn parametric_relu(b: &mut Builder<'_>, n: NodeId, [value, slope]: [graph::ValueId; 2]) -> Result<(), Fault> {
+    let output = b.graph.nodes[n].outputs[0];
+    let shape = b.shape(output)?;
+    let order = match shape.len() {
+        0..3 => Order::Onnx,
+        _ => common_order(b, n),
+    };
+    let x = b.form(value, order)?;
+    let (slope, slope_shape) = b.operand(slope, shape.len(), order)?;
+    let (name, here) = (b.name(output).to_string(), in_order(&shape, order));
+    let [above, below, scaled, y] = ["/above", "/below", "/scaled", ""]
+        .map(|part| b.slot(&format!("{name}{part}"), here.iter().product()));
+    b.emit(Instr::Activation {
+        function: Activation::Relu,
+        x,
+        y: above,
+    });
+    for (op, left, (right, right_shape), y) in [
+        (BinaryOp::Sub, x, (above, &here), below),
+        (BinaryOp::Mul, below, (slope, &slope_shape), scaled),
+        (BinaryOp::Add, above, (scaled, &here), y),
+    ] {
+        b.emit(Instr::Binary {
+            op,
+            a_shape: here.clone(),
+            b_shape: right_shape.clone(),
+            a: left,
+            b: right,
+            y,
+        });
+    }
+    b.define(output, order, y)
 }
 
 fn emit(
@@ -70,8 +107,8 @@ fn emit(
     b.define(output, order, y)
 }
 
-/// Sum of any number of operands.
-pub(super) fn sum(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
+/// Sum, or mean, of any number of operands.
+pub(super) fn sum(b: &mut Builder<'_>, n: NodeId, mean: bool) -> Result<(), Fault> {
     let inputs: Vec<_> = b.graph.nodes[n].inputs.iter().flatten().copied().collect();
     let output = b.graph.nodes[n].outputs[0];
     let shape = b.shape(output)?;
@@ -83,8 +120,14 @@ pub(super) fn sum(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
         }
         slots.push(b.form(v, order)?);
     }
-    let y = b.slot(b.name(output), shape.iter().product());
+    let gain = 1.0 / slots.len().max(1) as f32;
+    let mut y = b.slot(b.name(output), shape.iter().product());
     b.emit(Instr::Sum { inputs: slots, y });
+    if mean {
+        let x = y;
+        y = b.slot(b.name(output), shape.iter().product());
+        b.emit(Instr::Scale { gain, x, y });
+    }
     b.define(output, order, y)
 }
 

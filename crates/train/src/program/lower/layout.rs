@@ -79,3 +79,37 @@ pub(super) fn transpose(b: &mut Builder<'_>, n: NodeId, perm: Option<&[usize]>) 
     let y = b.permute(x, &in_order(&shape, order), &axes);
     b.define(b.graph.nodes[n].outputs[0], Order::Onnx, y)
 }
+
+/// [N, C, H, W] to [N, C/b², H·b, W·b]: of the channel axis b² parts go into a block's pixels, the outer ones, or with `crd` the inner ones.
+pub(super) fn depth_to_space(b: &mut Builder<'_>, n: NodeId, block: usize, crd: bool) -> Result<(), Fault> {
+    let &[batch, c, h, w] = &b.shape(b.input(n, 0)?)?[..] else {
+        return Err("its input has not four axes".into());
+    };
+    let rest = c / (block * block).max(1);
+    match crd {
+        true => regrouped(b, n, &[batch, rest, block, block, h, w], &[0, 1, 4, 2, 5, 3]),
+        false => regrouped(b, n, &[batch, block, block, rest, h, w], &[0, 3, 4, 1, 5, 2]),
+    }
+}
+
+/// The way back, blocks' pixels outermost in the channel axis.
+pub(super) fn space_to_depth(b: &mut Builder<'_>, n: NodeId, block: usize) -> Result<(), Fault> {
+    let &[batch, c, h, w] = &b.shape(b.input(n, 0)?)?[..] else {
+        return Err("its input has not four axes".into());
+    };
+    let blocks = |len: usize| len / block.max(1);
+    regrouped(
+        b,
+        n,
+        &[batch, c, blocks(h), block, blocks(w), block],
+        &[0, 3, 5, 1, 2, 4],
+    )
+}
+
+/// Axes that are split, then moved, then merged again.
+fn regrouped(b: &mut Builder<'_>, n: NodeId, shape: &[usize], axes: &[usize]) -> Result<(), Fault> {
+    let v = b.input(n, 0)?;
+    let x = b.form(v, Order::Onnx)?;
+    let y = b.permute(x, shape, axes);
+    b.define(b.graph.nodes[n].outputs[0], Order::Onnx, y)
+}

@@ -14,6 +14,9 @@ use super::build::{Builder, Order};
 use super::error::Fault;
 pub(super) use product::flipped;
 
+/// What is said of an operator that has none.
+const NO_BACKWARD: &str = "it has no backward; put other operators in its place, end the loss before it, or quantize without training";
+
 /// Lowers node `n`.
 pub(super) fn node(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
     match &b.graph.nodes[n].op {
@@ -24,7 +27,8 @@ pub(super) fn node(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
         Op::BatchNormalization { epsilon } => elementwise::batch_norm(b, n, *epsilon),
         Op::Unary(_) | Op::Clip => elementwise::unary(b, n),
         Op::Binary(op) => elementwise::binary(b, n, *op),
-        Op::Sum => elementwise::sum(b, n),
+        Op::Sum => elementwise::sum(b, n, false),
+        Op::Mean => elementwise::sum(b, n, true),
         Op::Softmax { axis } => elementwise::softmax(b, n, *axis),
         Op::MaxPool(op) => window::max_pool(b, n, op),
         Op::AveragePool(op) => window::average_pool(b, n, op),
@@ -40,8 +44,10 @@ pub(super) fn node(b: &mut Builder<'_>, n: NodeId) -> Result<(), Fault> {
         Op::Reshape { .. } | Op::Flatten { .. } | Op::Squeeze | Op::Unsqueeze => layout::reshape(b, n),
         Op::Identity | Op::Dropout => layout::identity(b, n),
         Op::Transpose { perm } => layout::transpose(b, n, perm.as_deref()),
+        Op::DepthToSpace { block, crd } => layout::depth_to_space(b, n, *block, *crd),
+        Op::SpaceToDepth { block } => layout::space_to_depth(b, n, *block),
         Op::IntegrateFire(op) => spiking::integrate_fire(b, n, op),
-        _ => Err("it has no backward".into()),
+        _ => Err(NO_BACKWARD.into()),
     }
 }
 

@@ -79,7 +79,7 @@ impl Model {
 }
 
 fn cases() -> Vec<(Value, Model)> {
-    let all: Value = serde_json::from_str(include_str!("vectors/bcgd.json")).unwrap();
+    let all: Value = serde_json::from_str(include_str!("../vectors/bcgd.json")).unwrap();
     let of = |v: &Value| {
         v.as_array()
             .unwrap()
@@ -198,21 +198,72 @@ fn samples_through_the_quantized_relu_meet_the_expectations() {
     }
 }
 
+fn random_model(rng: &mut SplitMix64) -> Model {
+    let mut draw = |k: usize| (0..k).map(|_| normal(rng)).collect::<Vec<f64>>();
+    let (v, w, v_star, mut star) = (draw(4), draw(6), draw(4), draw(6));
+    let length = norm(&star);
+    star.iter_mut().for_each(|x| *x /= length);
+    Model {
+        v,
+        w,
+        v_star,
+        w_star: star,
+    }
+}
+
+/// Where both gradients vanish: the minimum, its opposite θ = π, and orthogonal v at one angle. (I + 11ᵀ)⁻¹ = I − 11ᵀ/(m + 1).
+#[test]
+fn stationary_points_are_the_three_of_the_theory() {
+    let mut rng = SplitMix64(21);
+    let mut third = 0;
+    for _ in 0..200 {
+        let mut model = random_model(&mut rng);
+        let (m, star) = (model.v.len() as f64, model.v_star.clone());
+        let total: f64 = star.iter().sum();
+        // 1. The teacher itself.
+        (model.v, model.w) = (star.clone(), model.w_star.clone());
+        // acos loses half of the digits at its ends.
+        assert!(model.loss().abs() < 1e-6);
+        assert!((model.h() - 2.0 * dot(&star, &star)).abs() < 1e-9);
+        assert!(norm(&model.grad_v()) + norm(&model.coarse()) < 1e-6);
+        // 2. The opposite direction, v = (I + 11ᵀ)⁻¹(11ᵀ − I)v*: h = 0.
+        model.v = star.iter().map(|s| 2.0 * total / (m + 1.0) - s).collect();
+        model.w = model.w_star.iter().map(|w| -w).collect();
+        assert!(norm(&model.grad_v()) < 1e-6 && model.h().abs() < 1e-9);
+        // 3. vᵀv* = 0 at θ = (π/2)(m+1)‖v*‖²/((m+1)‖v*‖² − (1ᵀv*)²), where that is below π.
+        let square = (m + 1.0) * dot(&star, &star);
+        let angle = std::f64::consts::FRAC_PI_2 * square / (square - total * total);
+        if angle < std::f64::consts::PI {
+            third += 1;
+            let mut side = random_model(&mut rng).w_star;
+            let along = dot(&side, &model.w_star);
+            side.iter_mut()
+                .zip(&model.w_star)
+                .for_each(|(s, w)| *s -= along * w);
+            let length = norm(&side);
+            model.w = (model.w_star.iter().zip(&side))
+                .map(|(w, s)| angle.cos() * w + angle.sin() * s / length)
+                .collect();
+            // The v of ∇_v f = 0: (I + 11ᵀ)⁻¹(c·I + 11ᵀ)v*.
+            let c = 1.0 - 2.0 * angle / std::f64::consts::PI;
+            model.v = star
+                .iter()
+                .map(|s| c * s + (1.0 - c) * total / (m + 1.0))
+                .collect();
+            assert!(dot(&model.v, &star).abs() < 1e-9, "v is orthogonal to v*");
+            assert!(norm(&model.grad_v()) < 1e-6 && model.h().abs() < 1e-9);
+            assert!(norm(&model.coarse()) < 1e-6);
+        }
+    }
+    assert!(third > 20, "{third}");
+}
+
 #[test]
 fn population_coarse_descent_ends_at_the_minimum_or_at_the_opposite() {
     let mut rng = SplitMix64(9);
     let (mut minimum, mut opposite) = (0, 0);
     for _ in 0..40 {
-        let draw = |k: usize, rng: &mut SplitMix64| (0..k).map(|_| normal(rng)).collect::<Vec<f64>>();
-        let mut star = draw(6, &mut rng);
-        let length = norm(&star);
-        star.iter_mut().for_each(|x| *x /= length);
-        let mut model = Model {
-            v: draw(4, &mut rng),
-            w: draw(6, &mut rng),
-            v_star: draw(4, &mut rng),
-            w_star: star,
-        };
+        let mut model = random_model(&mut rng);
         for _ in 0..20_000 {
             let (gv, gw) = (model.grad_v(), model.coarse());
             if norm(&gv) + norm(&gw) < 1e-12 {

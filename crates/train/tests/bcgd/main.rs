@@ -1,16 +1,19 @@
 //! Vectors and closed forms of blended coarse gradient descent (`vectors/bcgd.json` says how each was made).
 
+mod iterates;
+mod two_layer;
+
 use serde_json::Value;
 use testing::SplitMix64;
 use train::method::activation::{Fake, bcgd_clamp_step, bcgd_step_gradient, initial_step, rule};
-use train::method::bcgd::{Bcgd, Quantizer, blend};
+use train::method::bcgd::{Bcgd, Quantizer};
 use train::method::{Layout, Progress, WeightMethod};
 use train::program::Rounding;
 
 const START: Progress = Progress { step: 0, steps: 1 };
 
 fn vectors(part: &str) -> Vec<Value> {
-    let all: Value = serde_json::from_str(include_str!("vectors/bcgd.json")).unwrap();
+    let all: Value = serde_json::from_str(include_str!("../vectors/bcgd.json")).unwrap();
     all[part].as_array().unwrap().clone()
 }
 
@@ -248,52 +251,6 @@ fn degenerate_groups_have_no_nan() {
     assert_eq!(fake.level(f32::INFINITY), 12);
     assert_eq!(fake.level(f32::NEG_INFINITY), -3);
     assert_eq!(fake.derivatives(f32::NAN, rule("lsq").unwrap()), (0.0, 0.0));
-}
-
-fn multiply(h: &[Vec<f64>], x: &[f32]) -> Vec<f64> {
-    h.iter()
-        .map(|row| row.iter().zip(x).map(|(a, &b)| a * f64::from(b)).sum())
-        .collect()
-}
-
-#[test]
-fn blended_steps_follow_the_vectors_and_never_rise() {
-    for case in vectors("blended") {
-        let h: Vec<Vec<f64>> = case["H"].as_array().unwrap().iter().map(doubles).collect();
-        let (lin, rho, eta) = (
-            doubles(&case["lin"]),
-            case["rho"].as_f64().unwrap(),
-            case["eta"].as_f64().unwrap(),
-        );
-        let iterates = case["iterates"].as_array().unwrap();
-        let mut wf = floats(&iterates[0]["wf"]);
-        let mut last = f64::INFINITY;
-        for want in iterates {
-            for (got, want) in wf.iter().zip(doubles(&want["wf"])) {
-                assert!((f64::from(*got) - want).abs() < 2e-6, "{got} {want}");
-            }
-            let w = project(1, Quantizer::Exact, &wf);
-            let hw = multiply(&h, &w);
-            let f: f64 = (0..w.len())
-                .map(|i| f64::from(w[i]) * (0.5 * hw[i] - lin[i]))
-                .sum();
-            assert!((f - want["f"].as_f64().unwrap()).abs() < 1e-4 * f.abs());
-            assert!(f <= last, "the loss rose from {last} to {f}");
-            last = f;
-            blend(&mut wf, &w, rho as f32);
-            for i in 0..w.len() {
-                wf[i] -= (eta * (hw[i] - lin[i])) as f32;
-            }
-        }
-    }
-}
-
-#[test]
-fn blending_of_nothing_and_of_all() {
-    let (mut a, mut b) = ([0.3f32, -0.7], [0.3f32, -0.7]);
-    blend(&mut a, &[1.0, -1.0], 0.0);
-    blend(&mut b, &[1.0, -1.0], 1.0);
-    assert_eq!((a, b), ([0.3, -0.7], [1.0, -1.0]));
 }
 
 /// E (y(x) − max(x, 0))² for x ~ N(0, 1), over E max(x, 0)² = ½, by Simpson's rule on each piece.

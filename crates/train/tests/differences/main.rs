@@ -1,8 +1,12 @@
 //! Every instruction's forward against the oracle in float64, and its backward against differences there.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod functions;
+mod volumes;
 
 use common::reference::Net;
+use functions::activations;
 use graph::*;
 use train::program::{BatchNormMode, ProgramOptions};
 
@@ -61,6 +65,32 @@ fn conv_over_the_grid() {
     }
 }
 
+/// Every number of channels with every other, and depthwise.
+#[test]
+fn conv_over_channels() {
+    for (i, inputs) in CHANNELS.into_iter().enumerate() {
+        for (j, outputs) in CHANNELS.into_iter().enumerate() {
+            for group in [1, inputs] {
+                if group > 1 && i != j {
+                    continue;
+                }
+                let mut net = Net::new(2000 + (10 * i + j) as u64);
+                let x = net.input(&[2, inputs, 4, 5]);
+                let w = net.constant(&[outputs, inputs / group, 3, 2], -0.5, 0.5);
+                let op = Conv {
+                    kernel: vec![3, 2],
+                    strides: vec![1, 2],
+                    dilations: vec![1; 2],
+                    padding: Padding::Explicit(vec![0, 1, 2, 0]),
+                    group,
+                };
+                let y = net.node(Op::Conv(op), &[x, w]);
+                net.check(&format!("conv {inputs}→{outputs} group {group}"), &[y], &batch(2));
+            }
+        }
+    }
+}
+
 /// More pixels than one part of a sum, and more channels than one task's panels.
 #[test]
 fn conv_in_several_parts() {
@@ -94,12 +124,13 @@ fn conv_in_several_parts() {
 
 #[test]
 fn conv_transposed() {
-    for (seed, (stride, kernel, group, pads, output_padding)) in [
-        (2, 2, 1, [0; 4], 0),
-        (2, 3, 1, [1, 0, 1, 1], 1),
-        (3, 4, 2, [1, 2, 0, 1], 0),
-        (1, 3, 3, [1; 4], 0),
-        (2, 4, 6, [1; 4], 0),
+    for (seed, (stride, kernel, group, pads, output_padding, dilation)) in [
+        (2, 2, 1, [0; 4], 0, 1),
+        (2, 3, 1, [1, 0, 1, 1], 1, 1),
+        (3, 4, 2, [1, 2, 0, 1], 0, 1),
+        (1, 3, 3, [1; 4], 0, 1),
+        (2, 4, 6, [1; 4], 0, 1),
+        (2, 3, 2, [1, 0, 0, 1], 0, 2),
     ]
     .into_iter()
     .enumerate()
@@ -111,7 +142,7 @@ fn conv_transposed() {
         let conv = Conv {
             kernel: vec![kernel; 2],
             strides: vec![stride; 2],
-            dilations: vec![1; 2],
+            dilations: vec![dilation; 2],
             padding: Padding::Explicit(pads.to_vec()),
             group,
         };
@@ -201,81 +232,6 @@ fn batch_norm_with_activations() {
             }
         }
     }
-}
-
-fn activations() -> Vec<Option<Unary>> {
-    let list = [
-        Unary::Relu,
-        Unary::LeakyRelu { alpha: 0.1 },
-        Unary::Sigmoid,
-        Unary::Swish { alpha: 1.0 },
-        Unary::HardSigmoid {
-            alpha: 0.2,
-            beta: 0.5,
-        },
-        Unary::HardSwish,
-        Unary::Mish,
-        Unary::Tanh,
-        Unary::Exp,
-        Unary::Neg,
-    ];
-    [None].into_iter().chain(list.map(Some)).collect()
-}
-
-/// Alone, behind a convolution with a bias, and a value that is read twice.
-#[test]
-fn activations_everywhere() {
-    for (seed, function) in activations().into_iter().flatten().enumerate() {
-        let mut net = Net::new(500 + seed as u64);
-        let x = net.input(&[2, 5, 3, 7]);
-        let a = net.node(Op::Unary(function), &[x]);
-        let c = conv_1x1(&mut net, a, 5, 6);
-        let y = net.node(Op::Unary(function), &[c]);
-        let z = conv_1x1(&mut net, y, 6, 6);
-        let sum = net.node(Op::Binary(Binary::Add), &[y, z]);
-        net.check(&format!("{function:?}"), &[sum, y], &batch(2));
-    }
-    let mut net = Net::new(550);
-    let x = net.input(&[2, 5, 3, 7]);
-    let (low, high) = (
-        net.graph.add_constant("low", tensor::Tensor::scalar(-0.3f32)),
-        net.graph.add_constant("high", tensor::Tensor::scalar(0.6f32)),
-    );
-    let y = net.node(Op::Clip, &[x, low, high]);
-    net.check("clip", &[y], &batch(2));
-}
-
-#[test]
-fn binary_with_broadcast() {
-    let shapes: [(&[usize], &[usize]); 6] = [
-        (&[2, 5, 3, 4], &[2, 5, 3, 4]),
-        (&[2, 5, 3, 4], &[2, 5, 1, 1]),
-        (&[2, 1, 3, 4], &[2, 5, 3, 4]),
-        (&[2, 5, 3, 4], &[2, 1, 3, 1]),
-        (&[2, 6], &[2, 6]),
-        (&[2, 7, 9], &[2, 7, 1]),
-    ];
-    for (i, (a_shape, b_shape)) in shapes.into_iter().enumerate() {
-        for (k, op) in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div]
-            .into_iter()
-            .enumerate()
-        {
-            let mut net = Net::new(600 + (10 * i + k) as u64);
-            let (a, b) = (net.input(a_shape), net.input(b_shape));
-            // A divisor away from zero.
-            let b = net.node(Op::Unary(Unary::Exp), &[b]);
-            let y = net.node(Op::Binary(op), &[a, b]);
-            net.check(&format!("{op:?} {a_shape:?} {b_shape:?}"), &[y], &batch(2));
-        }
-    }
-    let mut net = Net::new(690);
-    let x = net.input(&[2, 5, 3, 4]);
-    let c = net.constant(&[5, 1, 1], -1.0, 1.0);
-    let two = net.graph.add_constant("two", tensor::Tensor::scalar(2.0f32));
-    let y = net.node(Op::Binary(Binary::Mul), &[x, c]);
-    let y = net.node(Op::Binary(Binary::Pow), &[y, two]);
-    let y = net.node(Op::Sum, &[y, x, x]);
-    net.check("constants of lower rank, squares, sums", &[y], &batch(2));
 }
 
 fn pool(kernel: usize, stride: usize, pads: [usize; 4], include: bool) -> Pool {
@@ -430,4 +386,22 @@ fn moved_elements() {
     let channels = net.node(Op::Softmax { axis: 1 }, &[c]);
     let middle = net.node(Op::Softmax { axis: 2 }, &[c]);
     net.check("moved elements", &[flat, channels, middle, rows], &batch(2));
+}
+
+#[test]
+fn blocks_of_pixels_and_channels() {
+    for (i, op) in [
+        Op::DepthToSpace { block: 2, crd: false },
+        Op::DepthToSpace { block: 2, crd: true },
+        Op::SpaceToDepth { block: 2 },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut net = Net::new(880 + i as u64);
+        let x = net.input(&[2, 5, 4, 6]);
+        let x = conv_1x1(&mut net, x, 5, 12);
+        let y = net.node(op.clone(), &[x]);
+        net.check(&format!("{op:?}"), &[y], &batch(2));
+    }
 }
