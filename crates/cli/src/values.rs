@@ -110,6 +110,13 @@ pub(crate) fn percent(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number in 0…100, such as 15 or 15%".into())
 }
 
+/// `20` or `20dB`.
+pub(crate) fn decibels(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches("dB").trim_end().parse().ok();
+    let number = number.filter(|x: &f64| (0.0..=100.0).contains(x));
+    number.ok_or_else(|| "expected a number of dB in 0…100, such as 20".into())
+}
+
 /// A number above 0.
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
     let number = text.trim().parse().ok();

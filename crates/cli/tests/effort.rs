@@ -40,6 +40,7 @@ fn fast_decides_less_on_fewer_pictures_and_what_is_asked_for_is_done_all_the_sam
 
     let good = of("");
     assert_eq!(setting(&good, "rounding"), "feedback");
+    assert_eq!(setting(&good, "learn"), "nothing");
     assert_eq!(setting(&good, "calibration_pictures"), PICTURES);
     assert_eq!(setting(&good, "correction_pictures"), PICTURES);
     assert!(good["tried"].as_array().is_some_and(|t| t.len() >= 4));
@@ -55,4 +56,11 @@ fn an_effort_that_does_not_exist_is_told_with_the_nearest() {
     let (model, calib) = (detector(dir.path()), pictures(dir.path(), 2));
     let ran = quantize("--effort goood", &model, &calib, &dir.path().join("out.onnx")).code(2);
     assert!(ran.stderr.contains("did you mean \"good\"?"), "{}", ran.stderr);
+    for (flags, want) in [
+        ("--learn code", "did you mean \"codes\"?"),
+        ("--learn gains --no-correction", "begins at corrected layers"),
+    ] {
+        let ran = quantize(flags, &model, &calib, &dir.path().join("out.onnx")).code(2);
+        assert!(ran.stderr.contains(want), "{flags}: {}", ran.stderr);
+    }
 }

@@ -54,6 +54,10 @@ fn extra_rows_keep_to_their_budget_and_lower_the_error() {
     let plain = quantize("--grid int3", &model, &calib, &out);
     std::fs::remove_file(&out).unwrap();
     let more = quantize("--grid int3 --extra-rows 60%", &model, &calib, &out);
+    // Chosen exactly, and as well as by gain for the bits at least.
+    let extended = &more["extended"];
+    assert_eq!(extended["exact"], true);
+    assert!(extended["error"][1].as_f64() <= extended["error_by_gain"].as_f64());
     let size = |key: &str| more["size"][key].as_u64().unwrap();
     let rows: u64 = (more["layers"].as_array().unwrap().iter())
         .map(|l| l["extra_rows"].as_u64().unwrap())
@@ -85,6 +89,50 @@ fn extra_rows_keep_to_their_budget_and_lower_the_error() {
     run("export --as qdq", &[&out, "-o".as_ref(), &again]).code(0);
 }
 
+/// The paper's rule: points for each channel until its output is as near as was asked.
+#[test]
+fn channels_get_rows_until_they_are_as_near_as_was_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, calib) = (detector(dir.path()), pictures(dir.path(), 6));
+    let out = dir.path().join("out.onnx");
+    let rows = |report: &Value| -> u64 {
+        let layers = report["layers"].as_array().unwrap().iter();
+        layers.map(|l| l["extra_rows"].as_u64().unwrap()).sum()
+    };
+    let mut last = (0, f64::INFINITY);
+    for decibels in ["5", "20dB", "40"] {
+        let report = quantize(
+            &format!("--grid int3 --extra-rows-until {decibels}"),
+            &model,
+            &calib,
+            &out,
+        );
+        let (rows, error) = (rows(&report), report["output_error"].as_f64().unwrap());
+        assert!(rows > last.0 || decibels == "5", "{decibels}: {rows}");
+        assert!(error < last.1, "{decibels}: {error}");
+        let extended = &report["extended"];
+        assert!(extended["error"][1].as_f64() <= extended["error"][0].as_f64());
+        let channels = extended["channels"].as_u64().unwrap();
+        assert!(channels <= rows && rows <= 3 * channels, "{extended}");
+        assert_eq!(
+            report["settings"]["extra_rows_until"].as_f64(),
+            decibels.trim_end_matches("dB").parse().ok()
+        );
+        verified(&out);
+        std::fs::remove_file(&out).unwrap();
+        last = (rows, error);
+    }
+    // A third point comes where two are not enough.
+    let most = quantize("--grid int3 --extra-rows-until 40", &model, &calib, &out);
+    let channels = most["extended"]["channels"].as_u64().unwrap();
+    assert!(rows(&most) > channels, "{channels}");
+    // Analyze asks for the same again.
+    let next = run("analyze --quiet --emit config --data", &[&calib, &model, &out])
+        .code(0)
+        .stdout;
+    assert!(next.contains("extra-rows-until = 40"), "{next}");
+}
+
 #[test]
 fn points_that_make_no_sense_are_told() {
     let dir = tempfile::tempdir().unwrap();
@@ -93,6 +141,18 @@ fn points_that_make_no_sense_are_told() {
     for (flags, code, want) in [
         ("--grid int8x2", 2, "there is no grid \"int8x2\""),
         ("--grid int3 --extra-rows 120", 2, "expected a number in 0…100"),
+        ("--grid int3 --extra-rows-until -3", 2, "a number of dB"),
+        ("--grid int3 --extra-rows-until near", 2, "a number of dB"),
+        (
+            "--grid int3 --extra-rows 10 --extra-rows-until 20",
+            2,
+            "cannot be used with",
+        ),
+        (
+            "--average-bits 4 --extra-rows-until 20",
+            2,
+            "extra rows would add",
+        ),
         ("--grid int3 --extra-rows 10 --no-correction", 2, "error feedback"),
         ("--grid lbw3x2 --solver semi-analytic", 2, "it has several points"),
     ] {

@@ -138,28 +138,33 @@ fn runs<T: Copy, const N: usize>(rows: usize, across: usize, down: usize, x: &[T
     }
 }
 
-/// Lines of the source that are read side by side, and elements of each before the next lines' turn.
+/// Lines of the source that are read side by side, elements of each before the next lines' turn, and lines before the next elements': of rows at
+/// a distance of a power of two, which share few places of a cache, no more are written at a time than it has.
 const LINES: usize = 16;
-const ROWS: usize = 64;
+const ROWS: usize = 16;
+const SPAN: usize = 256;
 
 /// `y[r·target + c] = x[c·source + r]` for r below `rows` and c below `count`, block by block.
 fn transpose<T: Copy>(rows: usize, target: usize, count: usize, source: usize, x: &[T], y: &mut [T]) {
-    let whole = count - count % LINES;
-    for first in (0..rows).step_by(ROWS) {
-        let here = ROWS.min(rows - first);
-        let y = &mut y[first * target..];
-        let line = |c: usize| &x[c * source + first..][..here];
-        for c in (0..whole).step_by(LINES) {
-            let lines: [&[T]; LINES] = std::array::from_fn(|k| line(c + k));
-            for (r, y) in y[c..].chunks_mut(target).take(here).enumerate() {
-                for (y, line) in y[..LINES].iter_mut().zip(&lines) {
-                    *y = line[r];
+    for span in (0..count).step_by(SPAN) {
+        let len = SPAN.min(count - span);
+        let whole = span + len - len % LINES;
+        for first in (0..rows).step_by(ROWS) {
+            let here = ROWS.min(rows - first);
+            let y = &mut y[first * target..];
+            let line = |c: usize| &x[c * source + first..][..here];
+            for c in (span..whole).step_by(LINES) {
+                let lines: [&[T]; LINES] = std::array::from_fn(|k| line(c + k));
+                for (r, y) in y[c..].chunks_mut(target).take(here).enumerate() {
+                    for (y, line) in y[..LINES].iter_mut().zip(&lines) {
+                        *y = line[r];
+                    }
                 }
             }
-        }
-        for c in whole..count {
-            for (y, x) in y[c..].iter_mut().step_by(target).zip(line(c)) {
-                *y = *x;
+            for c in whole..span + len {
+                for (y, x) in y[c..].iter_mut().step_by(target).zip(line(c)) {
+                    *y = *x;
+                }
             }
         }
     }

@@ -147,6 +147,41 @@ fn row() -> impl Strategy<Value = Vec<f32>> {
     prop::collection::vec(weight, 1..40)
 }
 
+/// Thousands of rows of like gains and many costs, as a network has them: the whole table would take 5,000 rows × 140,000 units.
+#[test]
+fn the_best_choice_of_thousands_of_rows_takes_little_memory() {
+    let mut random = testing::SplitMix64(7);
+    let costs = [100, 160, 448, 832, 2368];
+    let mut rows = Vec::new();
+    for _ in 0..5_000 {
+        let first = f64::from(random.unit_f32());
+        let second = first * 0.3 * f64::from(random.unit_f32());
+        let cost = costs[(random.unit_f32() * 5.0) as usize % 5];
+        rows.push(Row {
+            errors: vec![first, second, 0.1 * second],
+            cost,
+        });
+    }
+    let budget = rows.iter().map(|r| r.cost).sum::<u64>() / 7;
+    let (best, quick) = (exact(&rows, budget, 64 << 20).unwrap(), by_gain(&rows, budget));
+    assert!(spent(&rows, &best) <= budget);
+    assert!(total(&rows, &best) <= total(&rows, &quick));
+    // Another solver of the same sum.
+    let few = &rows[..300];
+    let choices = few.iter().map(|r| {
+        let all = r.errors.iter().zip(0..);
+        all.map(|(&error, k)| quant::allocate::Choice {
+            cost: k * r.cost,
+            error,
+        })
+        .collect()
+    });
+    let other = quant::allocate::allocate(&choices.collect::<Vec<_>>(), budget / 20).unwrap();
+    assert_eq!(other.gap, 0.0);
+    let best = total(few, &exact(few, budget / 20, 4 << 20).unwrap());
+    assert!((best - other.error).abs() < 1e-9, "{best} {}", other.error);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

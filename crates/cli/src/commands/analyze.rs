@@ -83,7 +83,7 @@ fn text(found: &lowbit::analyze::Analysis, a: &Arguments) -> String {
         .iter()
         .take(a.top)
         .map(|r| {
-            vec![
+            let mut row = vec![
                 printable(&shortened(&r.layer, 40)).into_owned(),
                 format!("{} {}", r.part.name(), r.grid),
                 r.finding.name().into(),
@@ -91,14 +91,19 @@ fn text(found: &lowbit::analyze::Analysis, a: &Arguments) -> String {
                 format!("{:.1}", r.own_sqnr_db),
                 format!("{:.1}", r.fresh_sqnr_db),
                 r.sqnr_db.map_or("-".into(), |s| format!("{s:.1}")),
-            ]
+            ];
+            row.extend(r.agreement.map(|a| format!("{a:.4}")));
+            row.extend(found.accuracy.map(|a| a.loss_alone(r.map)));
+            row
         })
         .collect();
     let mut out = String::new();
     if !rows.is_empty() {
-        let header = [
+        let mut header = vec![
             "layer", "what", "finding", "alone", "own dB", "fresh dB", "all dB",
         ];
+        header.extend(found.agreement.map(|_| "agreement"));
+        header.extend(found.accuracy.map(|_| "mAP loss"));
         let _ = writeln!(out, "{}", table(&header, &rows));
     }
     let _ = write!(

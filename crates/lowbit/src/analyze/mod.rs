@@ -2,7 +2,8 @@
 //!
 //! Every place where numbers are rounded, the weights of a layer or the values of an edge, is measured on a few pictures in four ways: what it
 //! alone adds to the float network's values (beside what a fresh rounding of the same width would add), what the model's outputs and
-//! detections become with it alone rounded, how far its value is off with everything rounded, and what its codes cut off. No labels are needed.
+//! detections become with it alone rounded, how far its value is off with everything rounded, and what its codes cut off. No labels are needed; where
+//! the pictures have them, mAP with each of the first places alone rounded is told, too.
 
 mod accumulate;
 mod accuracy;
@@ -164,12 +165,21 @@ pub fn analyze(
         .iter()
         .map(|(r, i)| drawn::histogram(graph, r, &sites[*i], &measured[*i].0))
         .collect();
-    let placed: Vec<(Ranked, &Site)> = ranked.into_iter().map(|(r, i)| (r, &sites[i])).collect();
+    let mut placed: Vec<(Ranked, &Site)> = ranked.into_iter().map(|(r, i)| (r, &sites[i])).collect();
     let settings = next::settings(graph, low, source, &placed);
     let mut notes = set.notes.lines();
     if lost > 0 {
         notes.push(format!(
             "{lost} rounded places of the low-bit model have no place in the float one and were left out"
+        ));
+    }
+    let models = (float, low);
+    let accuracy = accuracy::measure(models, (&plain, &mut placed), &set, options, progress)?;
+    if let Some(a) = accuracy.filter(|a| a.places_alone < placed.len()) {
+        notes.push(format!(
+            "mAP was measured with each of the first {} of {} places alone: all of them would take too long",
+            a.places_alone,
+            placed.len()
         ));
     }
     Ok(Analysis {
@@ -178,7 +188,7 @@ pub fn analyze(
         pictures_alone: work::ALONE.min(pictures.len()),
         output_error: whole.output_error,
         agreement: whole.agreement,
-        accuracy: accuracy::measure((float, low), &set, options, progress)?,
+        accuracy,
         command: next::command(float, &settings),
         config: next::config(&settings),
         layers: layers(graph, &accumulated),

@@ -55,6 +55,9 @@ pub(super) fn settings(
     if let Some(rows) = rows {
         one("extra-rows", (100.0 * rows).to_string());
     }
+    if let Some(decibels) = record["extra_rows_until"].as_f64() {
+        one("extra-rows-until", decibels.to_string());
+    }
     if record["correction"] == false {
         let key = Key {
             name: "no-correction".into(),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::rank::Ranked;
 use super::{Analysis, AnalyzedLayer};
 use crate::report::page::{Page, escape};
+use crate::text::counted;
 
 /// Rows of the table, and histograms that are open.
 const ROWS: usize = 20;
@@ -53,16 +54,23 @@ pub(super) fn html(a: &Analysis) -> String {
     page.heading("The command to type next");
     page.code(&a.command);
     page.heading("What hurts most");
-    let table: Vec<Vec<String>> = a
-        .ranking
-        .iter()
-        .take(ROWS)
-        .enumerate()
-        .map(|(i, r)| cells(i, r))
-        .collect();
-    page.table(&HEADER, &table);
+    let shown = || a.ranking.iter().take(ROWS);
+    let mut header = HEADER.to_vec();
+    let mut table: Vec<Vec<String>> = shown().enumerate().map(|(i, r)| cells(i, r)).collect();
+    if let Some(accuracy) = &a.accuracy {
+        header.insert(BESIDE_ALONE, "mAP loss");
+        for (row, r) in table.iter_mut().zip(shown()) {
+            row.insert(BESIDE_ALONE, accuracy.loss_alone(r.map));
+        }
+        page.note(&format!(
+            "mAP loss: points of mAP on {} with this place alone rounded, of the first {}.",
+            counted(accuracy.pictures, "labelled picture"),
+            counted(accuracy.places_alone, "place"),
+        ));
+    }
+    page.table(&header, &table);
     page.note(
-        "alone: error of the model's outputs with this place alone rounded. own: signal to noise, in dB, of what the place itself adds to float \
+        "alone: error of the model's outputs with this place alone rounded; agreement: of the detections with the float model's then, 0…1. own: signal to noise, in dB, of what the place itself adds to float \
          values; fresh: of a new rounding to the same grid or width. extra: share of the own error that the new rounding would not make. all: signal \
          to noise of the layer's output with everything rounded. fault: how much of it is one, 0…1. Order: min(alone, error of the outputs) · (fault + 1/20), times what a \
          repair of the place takes away. A place alone may cost more than \
@@ -107,9 +115,23 @@ pub(super) fn html(a: &Analysis) -> String {
     page.finish()
 }
 
-const HEADER: [&str; 11] = [
-    "layer", "rank", "op", "what", "finding", "alone", "own", "fresh", "extra", "fault", "all",
+const HEADER: [&str; 12] = [
+    "layer",
+    "rank",
+    "op",
+    "what",
+    "finding",
+    "alone",
+    "agreement",
+    "own",
+    "fresh",
+    "extra",
+    "fault",
+    "all",
 ];
+
+/// Where the loss of mAP goes, with labels.
+const BESIDE_ALONE: usize = 7;
 
 fn cells(i: usize, r: &Ranked) -> Vec<String> {
     vec![
@@ -119,6 +141,7 @@ fn cells(i: usize, r: &Ranked) -> Vec<String> {
         format!("{} {}", r.part.name(), r.grid),
         r.finding.name().into(),
         format!("{:.2e}", r.output_error),
+        r.agreement.map_or("–".into(), |a| format!("{a:.4}")),
         format!("{:.1}", r.own_sqnr_db),
         format!("{:.1}", r.fresh_sqnr_db),
         format!("{:.0} %", 100.0 * r.extra),

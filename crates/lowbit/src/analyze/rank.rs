@@ -165,6 +165,8 @@ pub struct Ranked {
     pub repaired_error: Option<f64>,
     /// Agreement of the detections with the float model's, with this place alone rounded, 0…1; absent without detections.
     pub agreement: Option<f64>,
+    /// mAP with this place alone rounded, on the labelled pictures; of the first places, where there are labels. The order does not depend on it.
+    pub map: Option<f64>,
     /// 10·log10(Σy² / Σ(y − ŷ)²) of the layer's output with everything rounded.
     pub sqnr_db: Option<f64>,
     /// Cosine of the layer's output in both models.
@@ -295,6 +297,7 @@ pub(super) fn judge(
         output_error: alone.output_error,
         repaired_error: None,
         agreement: alone.agreement,
+        map: None,
         sqnr_db: like.map(|l| l.0),
         cosine: like.map(|l| l.1),
         score: score(part, own, alone, whole),
@@ -388,6 +391,7 @@ mod tests {
             output_error: 0.3,
             repaired_error: None,
             agreement: None,
+            map: None,
             sqnr_db: None,
             cosine: None,
             score: 0.2,

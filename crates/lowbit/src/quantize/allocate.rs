@@ -15,6 +15,7 @@ use quant::allocate::{Allocation, Choice, allocate};
 use quant::annotate::{Plan, Rule, WeightTask};
 use serde::Serialize;
 
+use super::batch_norm::Norms;
 use super::budget::{Budget, Spent, too_small};
 use super::costs::Costs;
 use super::layers::{Other, Stage};
@@ -30,6 +31,10 @@ use crate::{Error, Model, Result};
 /// Pictures that λ is measured on.
 const PICTURES: usize = 48;
 
+/// A grid is not measured in a layer where another costs no more and leaves less than this share of its weight error. What rounding then does to the
+/// outputs may differ from what it does to the weights, but not by as much.
+const BEATEN: f64 = 0.8;
+
 /// Fits at most, until the whole model keeps to the budget.
 const FITS: usize = 4;
 
@@ -42,7 +47,7 @@ pub struct Allocated {
     pub grid: String,
     /// λ: detections that disagree, or else error of the model's outputs, for each unit of error in this layer's output.
     pub sensitivity: f64,
-    /// Every grid that was looked at.
+    /// Every grid that was measured; those that another plainly beats are left out.
     pub offers: Vec<Offer>,
 }
 
@@ -69,7 +74,7 @@ pub(super) struct Market<'a> {
     pub(super) open: Vec<NodeId>,
     /// The layers that are not open.
     pub(super) closed: BTreeMap<NodeId, Layer>,
-    /// By grid, the open layers projected to it.
+    /// By grid, the open layers projected to it; [`Market::survey`] drops those where another grid beats it.
     pub(super) at: Vec<BTreeMap<NodeId, Layer>>,
     /// Filled by [`Market::survey`].
     offered: Vec<Allocated>,
@@ -104,8 +109,26 @@ impl<'a> Market<'a> {
         })
     }
 
-    /// Measures what each grid does in each open layer.
-    pub(super) fn survey(&mut self, progress: &mut dyn Progress) -> Result<()> {
+    /// The grids that a layer is offered, once the beaten ones have been dropped.
+    fn grids(&self, n: NodeId) -> impl Iterator<Item = usize> {
+        (0..self.among.len()).filter(move |&g| self.at[g].contains_key(&n))
+    }
+
+    /// Leaves out, layer by layer, the grids that another one beats by its cost and the error of its weights.
+    fn drop_beaten(&mut self, costs: &Costs) {
+        for (l, n) in self.open.iter().enumerate() {
+            let errors: Vec<f64> = self.at.iter().map(|at| at[n].weight_error).collect();
+            for (g, beaten) in beaten(&costs.each[l], &errors).into_iter().enumerate() {
+                if beaten {
+                    self.at[g].remove(n);
+                }
+            }
+        }
+    }
+
+    /// Measures what each grid does in each open layer, but for those that cost as much as better ones.
+    pub(super) fn survey(&mut self, costs: &Costs, progress: &mut dyn Progress) -> Result<()> {
+        self.drop_beaten(costs);
         let (prepared, graph) = (self.prepared, self.prepared.graph());
         let mut eight = self.plan.clone();
         let int8: Grid = "int8".parse()?;
@@ -126,7 +149,7 @@ impl<'a> Market<'a> {
         let surveyed = |n: NodeId, g: usize| surveys.get(&n).and_then(|s| s.others[g].as_ref());
 
         // What one layer alone does to the outputs.
-        let probe = probe(&self.among);
+        let probe = |n: NodeId| probe(&self.among, self.grids(n));
         let tasks = self.plan.weights.iter().filter(|t| self.open.contains(&t.node));
         let probes: Vec<Probe<'_>> = tasks
             .map(|task| Probe {
@@ -135,7 +158,10 @@ impl<'a> Market<'a> {
                     weights: vec![task.clone()],
                     ..Plan::default()
                 },
-                layer: probe_layer(&self.at[probe][&task.node], surveyed(task.node, probe)),
+                layer: {
+                    let probe = probe(task.node);
+                    probe_layer(&self.at[probe][&task.node], surveyed(task.node, probe))
+                },
             })
             .collect();
         let ground = Ground {
@@ -152,10 +178,10 @@ impl<'a> Market<'a> {
         };
         let one = |(probed, trial): (&Probe<'_>, &Trial)| {
             let n = probed.plan.weights[0].node;
-            let lost = share(n, probe);
+            let lost = share(n, probe(n));
             let sensitivity = if lost > 0.0 { trial.harm() / lost } else { 0.0 };
-            let offer = |(g, grid): (usize, &Grid)| Offer {
-                grid: grid.to_string(),
+            let offer = |g: usize| Offer {
+                grid: self.among[g].to_string(),
                 bits: self.at[g][&n].weight.most_bits() as u64,
                 cost: 0,
                 error: sensitivity * share(n, g),
@@ -164,7 +190,7 @@ impl<'a> Market<'a> {
                 layer: graph.nodes[n].name.clone(),
                 grid: String::new(),
                 sensitivity,
-                offers: self.among.iter().enumerate().map(offer).collect(),
+                offers: self.grids(n).map(offer).collect(),
             }
         };
         self.offered = probes.iter().zip(&trials).map(one).collect();
@@ -173,14 +199,19 @@ impl<'a> Market<'a> {
 
     /// The least error within a budget; `None` where nothing keeps to it.
     fn choose(&self, costs: &Costs) -> Option<Allocation> {
-        let choice = |(offer, &cost): (&Offer, &u64)| Choice {
-            cost,
-            error: offer.error,
+        let choices = |(l, n): (usize, &NodeId)| -> Vec<Choice> {
+            let choice = |(g, offer): (usize, &Offer)| Choice {
+                cost: costs.each[l][g],
+                error: offer.error,
+            };
+            self.grids(*n).zip(&self.offered[l].offers).map(choice).collect()
         };
-        let choices: Vec<Vec<Choice>> = (self.offered.iter().zip(&costs.each))
-            .map(|(l, costs)| l.offers.iter().zip(costs).map(choice).collect())
-            .collect();
-        allocate(&choices, costs.limit.checked_sub(costs.fixed)?)
+        let choices: Vec<Vec<Choice>> = self.open.iter().enumerate().map(choices).collect();
+        let mut best = allocate(&choices, costs.limit.checked_sub(costs.fixed)?)?;
+        for (c, n) in best.chosen.iter_mut().zip(&self.open) {
+            *c = self.grids(*n).nth(*c)?;
+        }
+        Some(best)
     }
 
     /// The plan with these grids of the open layers.
@@ -193,7 +224,7 @@ impl<'a> Market<'a> {
         }
         Way {
             choice: super::Choice::Budget(*budget),
-            grid: self.among[probe(&self.among)],
+            grid: self.among[probe(&self.among, 0..self.among.len())],
             plan,
         }
     }
@@ -214,7 +245,8 @@ impl<'a> Market<'a> {
                 }
             }
         }
-        self.prepared.assembled(&self.way(budget, chosen), &layers)
+        self.prepared
+            .assembled(&self.way(budget, chosen), &layers, &Norms::new())
     }
 
     /// The fitted model of least error within a budget. Where the whole takes more than its layers one by one, the choice is made again with that
@@ -265,10 +297,10 @@ impl<'a> Market<'a> {
 
     fn allocated(&self, costs: &Costs, chosen: &[usize]) -> Vec<Allocated> {
         let mut all = self.offered.clone();
-        for ((layer, each), &g) in all.iter_mut().zip(&costs.each).zip(chosen) {
+        for (l, (layer, &g)) in all.iter_mut().zip(chosen).enumerate() {
             layer.grid = self.among[g].to_string();
-            for (offer, &cost) in layer.offers.iter_mut().zip(each) {
-                offer.cost = cost;
+            for (offer, g) in layer.offers.iter_mut().zip(self.grids(self.open[l])) {
+                offer.cost = costs.each[l][g];
             }
         }
         all
@@ -288,10 +320,17 @@ fn open_layers(graph: &Graph, plan: &Plan, options: &QuantizeOptions) -> Vec<Nod
     plan.weights.iter().filter(open).map(|t| t.node).collect()
 }
 
-/// The grid that λ is measured with: errors large enough to be seen, small enough to add up.
-fn probe(among: &[Grid]) -> usize {
+/// Of some grids the one that λ is measured with: errors large enough to be seen, small enough to add up.
+fn probe(among: &[Grid], grids: impl Iterator<Item = usize>) -> usize {
     let bits = |g: &Grid| (g.bits() * g.points()).abs_diff(5);
-    (0..among.len()).min_by_key(|&g| bits(&among[g])).unwrap_or(0)
+    grids.min_by_key(|&g| bits(&among[g])).unwrap_or(0)
+}
+
+/// Which choices another one beats: no dearer, and with less than [`BEATEN`] of the error.
+fn beaten(costs: &[u64], errors: &[f64]) -> Vec<bool> {
+    let beats = |a: usize, b: usize| costs[a] <= costs[b] && errors[a] < BEATEN * errors[b];
+    let all = 0..costs.len();
+    all.clone().map(|b| all.clone().any(|a| beats(a, b))).collect()
 }
 
 /// The float network with one layer rounded.
@@ -326,4 +365,28 @@ fn probe_layer(projected: &Layer, surveyed: Option<&Other>) -> Layer {
         }
     }
     layer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_is_beaten_by_one_that_costs_no_more_and_is_plainly_better() {
+        // The third costs as much as the second and is a little worse: measured. The fourth costs more and is worse than the second.
+        let (costs, errors) = ([2, 4, 4, 8, 9], [0.5, 0.1, 0.12, 0.2, 0.001]);
+        assert_eq!(beaten(&costs, &errors), [false, false, false, true, false]);
+        // What is cheapest, and what is best, stay; exact weights beat nothing that is exact, too.
+        assert_eq!(beaten(&[1, 2], &[0.0, 0.0]), [false, false]);
+        assert_eq!(beaten(&[3, 3], &[0.4, 0.1]), [true, false]);
+    }
+
+    #[test]
+    fn sensitivity_is_measured_at_five_bits_or_what_is_nearest() {
+        let among: Vec<Grid> = ["ternary", "lbw3", "int6", "pow2-4x2"]
+            .map(|g| g.parse().unwrap())
+            .to_vec();
+        assert_eq!(probe(&among, 0..4), 2);
+        assert_eq!(probe(&among, [0, 1, 3].into_iter()), 1);
+    }
 }

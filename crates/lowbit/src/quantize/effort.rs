@@ -6,6 +6,7 @@ use std::str::FromStr;
 use graph::Graph;
 use graph::shape::macs;
 use quant::names::{did_you_mean, nearest};
+use serde::Serialize;
 
 /// What is tried, and on how many pictures. What an option names is done whatever the effort is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -75,14 +76,60 @@ impl fmt::Display for Effort {
     }
 }
 
+/// What is learned over the whole network after the layers were fitted one by one; taken only where detections on pictures that were kept apart agree
+/// better then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Learn {
+    /// Nothing.
+    Nothing,
+    /// Gains and biases of all channels: what [`Effort::Best`] does.
+    Gains,
+    /// Those, and codes (AdaRound, from the codes of error feedback).
+    Codes,
+}
+
+impl Learn {
+    /// All, least work first.
+    pub const ALL: [Learn; 3] = [Learn::Nothing, Learn::Gains, Learn::Codes];
+
+    /// Name in flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Learn::Nothing => "nothing",
+            Learn::Gains => "gains",
+            Learn::Codes => "codes",
+        }
+    }
+}
+
+impl fmt::Display for Learn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Learn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(text, Learn::ALL, Learn::name)
+    }
+}
+
+/// The one of a few names, or the nearest in a sentence.
+fn named<T: Copy, const N: usize>(text: &str, all: [T; N], name: fn(T) -> &'static str) -> Result<T, String> {
+    let names = all.map(name);
+    all.into_iter().find(|x| name(*x) == text).ok_or_else(|| {
+        let near = did_you_mean(nearest(text, names));
+        format!("\"{text}\" is none of {}{near}", names.join(", "))
+    })
+}
+
 impl FromStr for Effort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names = Effort::ALL.map(Effort::name);
-        Effort::ALL.into_iter().find(|e| e.name() == text).ok_or_else(|| {
-            let near = did_you_mean(nearest(text, names));
-            format!("\"{text}\" is none of {}{near}", names.join(", "))
-        })
+        named(text, Effort::ALL, Effort::name)
     }
 }

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::Step;
-use graph::{EdgeQuantizer, Graph, NodeId, Op, ValueId, WeightAnnotation};
+use graph::{EdgeQuantizer, Graph, NodeId, Op, ValueId};
 use kernels::{Isa, Pool};
 use quant::annotate::Plan;
 use quant::correct::{Affine, AffineFit, Limits};
-use quant::feedback::{self, ChannelError, Halves, Moments};
 use tasks::detect::{Placement, postprocess};
 use tensor::{Data, Tensor};
 
+use super::batch_norm::{self, Norms};
 use super::weights::Layer;
 use super::{Rounding, agreement, patches};
 use crate::control::Progress;
@@ -24,9 +24,11 @@ use crate::{Control, Error, Model, Result};
 
 mod lifetime;
 mod shelf;
+mod survey;
 
 use lifetime::{node_bytes, peak_bytes, release, step_bytes, uses};
 use shelf::{Kept, Shelf};
+pub(super) use survey::{Other, Survey};
 
 /// Bytes that the values of all pictures may take together in memory where no limit is given; the others go to a file.
 const VALUES_IN_MEMORY: usize = 16 << 20;
@@ -45,6 +47,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) rounding: Rounding,
     /// Other codes of the same weights, whose errors are wanted beside those of the weights themselves.
     pub(crate) others: &'a [BTreeMap<NodeId, Layer>],
+    /// BatchNormalizations as they are to be; `None`: with `correction` re-estimated on the way, else the float network's.
+    pub(crate) norms: Option<&'a Norms>,
     pub(crate) pool: &'a Pool,
     pub(crate) control: &'a Control,
 }
@@ -52,43 +56,16 @@ pub(crate) struct Stage<'a> {
 /// What a run over the layers found.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fitted {
-    /// Signal to noise at the output of each product, after its correction.
+    /// Signal to noise at the output of each product and re-estimated BatchNormalization, after its correction.
     pub(super) sqnr_db: BTreeMap<NodeId, f64>,
+    /// BatchNormalizations that were re-estimated.
+    pub(super) norms: Norms,
     /// What rounding does to each layer, where that is wanted.
     pub(super) surveys: BTreeMap<NodeId, Survey>,
     /// Mean over the outputs of Σ(y − ŷ)² / Σy².
     pub(super) output_error: f64,
     /// 0…1: how well the quantized network's detections agree with the float one's; absent for models without detections.
     pub(super) agreement: Option<f64>,
-}
-
-/// What rounding does to a layer in several ways.
-#[derive(Debug, Clone)]
-pub(super) struct Survey {
-    /// Channel by channel, as the weights are.
-    pub(super) own: Vec<ChannelError>,
-    /// The same with each of [`Stage::others`]; `None` where one leaves the layer out.
-    pub(super) others: Vec<Option<Other>>,
-}
-
-/// Other codes of a weight, rounded like its own.
-#[derive(Debug, Clone)]
-pub(super) struct Other {
-    pub(super) errors: Vec<ChannelError>,
-    pub(super) weight: WeightAnnotation,
-    /// What their mean error asks of the bias.
-    pub(super) shifts: Vec<f64>,
-}
-
-impl Other {
-    /// Σ(y − ŷ)² / Σy² of the layer's output.
-    pub(super) fn share(&self) -> f64 {
-        let sums = |s: (f64, f64), e: &ChannelError| (s.0 + e.error, s.1 + e.energy);
-        match self.errors.iter().fold((0.0, 0.0), sums) {
-            (error, energy) if energy > 0.0 => error / energy,
-            _ => 0.0,
-        }
-    }
 }
 
 /// A value of one picture in both networks.
@@ -159,6 +136,7 @@ impl<'a> Stage<'a> {
         let graph = self.model.graph();
         // The network with the weights as they will be stored.
         let mut rounded = graph.clone();
+        batch_norm::put(&mut rounded, self.norms.unwrap_or(&Norms::new()));
         let (mut shelf, most_moments) = self.shelf()?;
         let mut values = self.start(pictures, input, &mut shelf)?;
         let shelf = Mutex::new(shelf);
@@ -183,6 +161,11 @@ impl<'a> Stage<'a> {
                             .map_err(at)?,
                     )
                 }
+                None if self.norms.is_some_and(|norms| norms.contains_key(&n)) => Some(
+                    Step::new(&rounded, n, Isa::best())
+                        .map_err(Error::from)
+                        .map_err(at)?,
+                ),
                 None => None,
             };
             // A step takes each input that is no constant once.
@@ -193,7 +176,8 @@ impl<'a> Stage<'a> {
                 }
             }
             let share = Share::of(node_bytes(graph, node).saturating_mul(STEP_COPIES), graph);
-            let is_layer = layers.contains_key(&n);
+            let is_norm = self.correction && self.norms.is_none() && batch_norm::stays(graph, n);
+            let refitted = is_norm || layers.contains_key(&n);
             let step = |picture: usize| -> Result<(Vec<Pair>, Option<AffineFit>)> {
                 self.control.check()?;
                 let run = |step: &Step, of: fn(&Pair) -> &Kept| {
@@ -213,7 +197,7 @@ impl<'a> Stage<'a> {
                 let quants = run(quantized.as_ref().unwrap_or(&plain), |pair| &pair.quant)?;
                 let (mut pairs, mut fit) = (Vec::new(), None);
                 for (o, (float, mut quant)) in floats.into_iter().zip(quants).enumerate() {
-                    match is_layer && o == 0 {
+                    match refitted && o == 0 {
                         // Rounded once its correction is known.
                         true if self.correction => fit = observe(&node.op, &float, &quant),
                         true => {}
@@ -239,10 +223,12 @@ impl<'a> Stage<'a> {
                     (fit, more) => *fit = fit.take().or(more),
                 }
             }
-            if let (Some(layer), Some(pairs)) = (layers.get_mut(&n), outputs.first_mut()) {
-                let affine = fit.map(|fit| fit.solve(&limits(layer)));
-                if let Some(affine) = &affine {
-                    layer.fold(affine);
+            if let Some(pairs) = outputs.first_mut().filter(|_| refitted) {
+                let affine = fit.map(|fit| fit.solve(&limits(layers.get(&n))));
+                match (layers.get_mut(&n), &affine) {
+                    (Some(layer), Some(affine)) => layer.fold(affine),
+                    (None, Some(affine)) => drop(fitted.norms.insert(n, affine.clone())),
+                    (_, None) => {}
                 }
                 let finish = |_, pair: &mut Pair| {
                     let placeholder = Kept::Here(Tensor::scalar(0f32));
@@ -273,73 +259,6 @@ impl<'a> Stage<'a> {
         fitted.output_error = output_error(graph, &values, &shelf)?;
         fitted.agreement = self.agreement(&values, pictures, &shelf)?;
         Ok(fitted)
-    }
-
-    /// Rounds a layer's weights again, so that they answer for the errors in what the quantized network gives it, and with error feedback. A layer
-    /// whose moments do not fit into the memory keeps the nearest levels. Gives the survey where [`Stage::others`] are wanted.
-    fn feed_back(
-        &self,
-        n: NodeId,
-        layer: &mut Layer,
-        values: &Values,
-        shelf: &Mutex<Shelf>,
-        most_bytes: usize,
-    ) -> Result<Option<Survey>> {
-        let node = &self.model.graph().nodes[n];
-        let shape = layer.weight.shape.clone();
-        let transposed = matches!(node.op, Op::Gemm { .. }) && layer.weight.axis != 0;
-        let float = self.model.graph().constants.get(&layer.task.weight);
-        let float = float.and_then(Tensor::as_f32);
-        let (Some(groups), Some(float), false) = (
-            patches::moments(&node.op, &shape, most_bytes),
-            float,
-            transposed || layer.stored_once,
-        ) else {
-            return Ok(None);
-        };
-        let inputs = values.get(&layer.task.input).map_or(&[][..], Vec::as_slice);
-        let add = |half: usize, moments: &mut Vec<Moments>| {
-            for (picture, pair) in inputs.iter().enumerate().skip(half).step_by(2) {
-                self.control.check()?;
-                let (quant, plain) = (look(shelf, &pair.quant)?, look(shelf, &pair.float)?);
-                let at = (picture, inputs.len());
-                patches::add(moments, &node.op, &shape, [&*quant, &*plain], at, self.pool);
-            }
-            let product = |size: [usize; 3], a: &[f32], b: &[f32]| patches::product(self.pool, size, a, b);
-            let each = float.len() / moments.len().max(1);
-            for (moments, weights) in moments.iter_mut().zip(float.chunks(each.max(1))) {
-                moments.weighted(weights, &product);
-            }
-            if self.correction {
-                moments.iter_mut().for_each(Moments::centre);
-            }
-            Ok(())
-        };
-        let (a, b): (Vec<Moments>, Vec<Moments>) = groups.into_iter().map(|[a, b]| (a, b)).unzip();
-        let share = Share::of(node_bytes(self.model.graph(), node), self.model.graph());
-        let mut halves = [a, b];
-        side_by_side::change(self.pool, self.control, share, &mut halves, &add)?;
-        let [a, b] = halves;
-        let groups: Vec<Halves> = a.into_iter().zip(b).map(|(a, b)| [a, b]).collect();
-        let workers: feedback::Workers<'_> = &|count, work| self.pool.run(count, work);
-        let own = feedback::round(&mut layer.weight, float, &groups, layer.scales, workers);
-        if self.others.is_empty() || own.is_empty() {
-            return Ok(None);
-        }
-        let other = |all: &BTreeMap<NodeId, Layer>| {
-            let layer = all.get(&n)?;
-            let mut weight = layer.weight.clone();
-            let errors = feedback::round(&mut weight, float, &groups, layer.scales, workers);
-            let shifts = feedback::shifts(&weight, float, &groups);
-            Some(Other {
-                errors,
-                weight,
-                shifts,
-            })
-        };
-        let one = |i: usize| Ok(other(&self.others[i]));
-        let others = side_by_side::map(self.pool, self.control, Share::NOTHING, self.others.len(), &one)?;
-        Ok(Some(Survey { own, others }))
     }
 
     /// Decodes both networks' outputs and compares the boxes; `None` for models without detections.
@@ -432,9 +351,10 @@ fn look<'k>(shelf: &Mutex<Shelf>, kept: &'k Kept) -> Result<Cow<'k, Tensor>> {
     }
 }
 
-fn limits(layer: &Layer) -> Limits {
+/// A BatchNormalization, which is no layer, takes every gain.
+fn limits(layer: Option<&Layer>) -> Limits {
     Limits {
-        fit_gain: layer.takes_gain(),
+        fit_gain: layer.is_none_or(Layer::takes_gain),
         ..Limits::default()
     }
 }

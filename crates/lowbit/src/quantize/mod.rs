@@ -3,12 +3,13 @@
 //! ```text
 //! equalize (channels of an edge) → plan (what becomes integer) → calibrate (ranges of edges, float plan) → project (weights to codes)
 //!      → layer by layer: answer for the errors in the inputs, round with error feedback,
-//!        correct (y_float ≈ g·y_quant + b per channel, g into scales, b into biases)
-//!      → with the most effort, gains and biases learned over the whole network → annotated graph
+//!        correct (y_float ≈ g·y_quant + b per channel, g into scales, b into biases; BatchNormalizations that stayed take both)
+//!      → with the most effort, or where it is asked for, gains and biases (codes, too) learned over the whole network → annotated graph
 //! ```
 
 mod agreement;
 mod allocate;
+pub(crate) mod batch_norm;
 mod budget;
 pub(crate) mod calibrate;
 mod choose;
@@ -32,7 +33,8 @@ use quant::annotate;
 
 pub use allocate::{Allocated, Offer};
 pub use budget::{BitOps, Budget, Spent, Unit};
-pub use effort::Effort;
+pub use effort::{Effort, Learn};
+pub use extra_rows::{Extended, ExtraRows};
 pub use options::{Choice, QuantizeOptions};
 pub use quant::ProjectOptions;
 pub use quant::annotate::{Role, Rule};
@@ -86,7 +88,7 @@ pub fn quantize(model: &Model, options: &QuantizeOptions, progress: &mut dyn Pro
             let mut costs = costs::of(&market, &budget, progress)?;
             // What nothing can keep to is told before the survey.
             costs.check(&budget)?;
-            market.survey(progress)?;
+            market.survey(&costs, progress)?;
             market.within(&budget, &mut costs, progress)
         }
     }
@@ -131,16 +133,30 @@ fn check(model: &Model, options: &QuantizeOptions) -> Result<()> {
         if options.among.is_empty() {
             return Err(Error::usage("there are no grids to choose from").help("name some with --among"));
         }
-        if options.extra_rows > 0.0 {
+        if options.extra_rows.is_some() {
             return Err(Error::usage("extra rows would add to what the budget counts")
                 .help("leave --extra-rows out, or give one --grid"));
         }
     }
-    if options.max_drop.is_some() && options.extra_rows > 0.0 {
+    if options.max_drop.is_some() && options.extra_rows.is_some() {
         return Err(
             Error::usage("a search for --max-drop chooses wider grids, not extra rows")
                 .help("leave one of --max-drop and --extra-rows out"),
         );
+    }
+    if options.learn() != Learn::Nothing && !options.correction {
+        return Err(Error::usage("what is learned begins at corrected layers")
+            .help("leave one of --learn and --no-correction out"));
+    }
+    let in_range = match options.extra_rows {
+        Some(ExtraRows::Share(share)) => (0.0..=1.0).contains(&share),
+        Some(ExtraRows::Until(decibels)) => decibels.is_finite(),
+        None => true,
+    };
+    if !in_range {
+        return Err(Error::usage(
+            "extra rows are a share in 0…1 or a finite number of dB",
+        ));
     }
     weights::check_finite(model.graph())?;
     options.control.check()

@@ -7,7 +7,7 @@ use quant::annotate::{Request, Role, Rule};
 use quant::calibrate::ObserverKind;
 use quant::{Rounding, Solver};
 
-use super::{Budget, Effort, Grid, MaxDrop, choose};
+use super::{Budget, Effort, ExtraRows, Grid, Learn, MaxDrop, choose};
 use crate::{Control, Result};
 
 /// Which levels weights take.
@@ -32,12 +32,18 @@ impl Choice {
     }
 }
 
+/// What a budget chooses from by default: `lbw2` is `ternary` by another name, and more points than two of 4 bits take more bits than int8 and do less.
+const AMONG: [&str; 13] = [
+    "ternary", "lbw3", "pow2-3", "lbw4", "pow2-4", "int4", "lbw5", "int5", "lbw6", "int6", "int7", "int8",
+    "pow2-4x2",
+];
+
 /// Settings of [`quantize`](fn@super::quantize).
 #[derive(Debug, Clone)]
 pub struct QuantizeOptions {
     /// Grid of every layer that no rule names.
     pub choice: Choice,
-    /// What [`Choice::Budget`] chooses from.
+    /// What [`Choice::Budget`] chooses from; a layer is not asked about a grid that another one plainly beats there, at no more cost.
     pub among: Vec<Grid>,
     /// Layers of these roles get int8 from [`Choice::Budget`], whatever their error is: what they do to boxes shows late.
     pub keep: Vec<Role>,
@@ -50,6 +56,8 @@ pub struct QuantizeOptions {
     pub observer: Option<ObserverKind>,
     /// How much is tried, and on how many pictures.
     pub effort: Effort,
+    /// What is learned over the whole network in the end; `None` takes gains and biases with [`Effort::Best`], nothing else.
+    pub learn: Option<Learn>,
     /// Overrides such as `depthwise=int8`, `re:^/stem=float`, `type:Gemm=affine8`; later ones win.
     pub rules: Vec<Rule>,
     /// Refit every channel's gain and mean after rounding. Without it: the bare projection.
@@ -66,9 +74,8 @@ pub struct QuantizeOptions {
     /// Every layer that can be integer is. Without it: with weights of 7 and more bits, a few early layers whose inputs' rounding makes much of
     /// the outputs' error stay float.
     pub integer_only: bool,
-    /// So many more bits of weights, as a share, may be stored as second points of the output channels that gain most by them, their scales and numbers
-    /// included; 0 for none.
-    pub extra_rows: f64,
+    /// Output channels that get more than one point.
+    pub extra_rows: Option<ExtraRows>,
     /// The most that the model may lose: with it [`choice`](QuantizeOptions::choice) is a wish, and wider grids are tried where it loses more.
     pub max_drop: Option<MaxDrop>,
     /// Calibration pictures; labels are not needed.
@@ -94,24 +101,20 @@ impl QuantizeOptions {
     pub fn new(choice: Choice, pictures: Vec<PathBuf>) -> Self {
         QuantizeOptions {
             choice,
-            among: [
-                "ternary", "pow2-3", "lbw4", "pow2-4", "int4", "int5", "int6", "int8",
-            ]
-            .iter()
-            .filter_map(|g| g.parse().ok())
-            .collect(),
+            among: AMONG.iter().filter_map(|g| g.parse().ok()).collect(),
             keep: vec![Role::First, Role::Head],
             project: ProjectOptions::default(),
             act_bits: 8,
             observer: None,
             effort: Effort::default(),
+            learn: None,
             rules: Vec::new(),
             correction: true,
             rounding: None,
             equalization: true,
             activation_tables: false,
             integer_only: false,
-            extra_rows: 0.0,
+            extra_rows: None,
             max_drop: None,
             pictures,
             subset: 300,
@@ -128,6 +131,15 @@ impl QuantizeOptions {
             None if self.effort == Effort::Fast => Rounding::Nearest,
             None if self.correction && self.project.solver == Solver::Optimum => Rounding::Feedback,
             None => Rounding::Nearest,
+        }
+    }
+
+    /// What is learned.
+    pub fn learn(&self) -> Learn {
+        match self.learn {
+            Some(learn) => learn,
+            None if self.effort == Effort::Best && self.correction => Learn::Gains,
+            None => Learn::Nothing,
         }
     }
 

@@ -8,12 +8,13 @@ use graph::{Graph, NodeId};
 use kernels::Pool;
 use quant::annotate::{self, Plan, Request};
 
+use super::batch_norm::{self, Norms};
 use super::choose::{self, Setting};
 use super::layers::Stage;
 use super::report::{self, TriedGrid};
 use super::weights::{self, Layer};
 use super::{
-    Choice, Effort, Grid, QuantizeOptions, Quantized, Record, Rounding, calibrate, extra_rows, reconstruct,
+    Choice, Grid, Learn, QuantizeOptions, Quantized, Record, Rounding, calibrate, extra_rows, reconstruct,
 };
 use crate::control::Progress;
 use crate::pictures::spread;
@@ -98,6 +99,7 @@ impl<'a> Prepared<'a> {
             correction: self.options.correction,
             rounding: self.options.rounding(),
             others: &[],
+            norms: None,
             pool: &self.pool,
             control: &self.options.control,
         }
@@ -141,10 +143,18 @@ impl<'a> Prepared<'a> {
         record
     }
 
-    /// The low-bit network of these weights, as it is written.
-    pub(super) fn assembled(&self, way: &Way, weights: &BTreeMap<NodeId, Layer>) -> Model {
+    /// The low-bit network of these weights and BatchNormalizations.
+    pub(super) fn annotated(&self, way: &Way, weights: &BTreeMap<NodeId, Layer>, norms: &Norms) -> Graph {
         let edges = self.calibrated.edges.clone();
         let mut graph = weights::annotated(self.graph(), &way.plan, weights, edges);
+        batch_norm::put(&mut graph, norms);
+        weights::drop_unread(&mut graph);
+        graph
+    }
+
+    /// As it is written.
+    pub(super) fn assembled(&self, way: &Way, weights: &BTreeMap<NodeId, Layer>, norms: &Norms) -> Model {
+        let mut graph = self.annotated(way, weights, norms);
         graph.metadata.extend(self.record(way).metadata());
         self.setting.model.with_graph(graph)
     }
@@ -152,36 +162,41 @@ impl<'a> Prepared<'a> {
     /// Fits the weights, layer by layer.
     pub(super) fn fit(&self, way: Way, progress: &mut dyn Progress) -> Result<Quantized> {
         let (stage, options) = (self.stage(), self.options);
-        let mut weights = match options.extra_rows > 0.0 {
-            true => extra_rows::extended(
-                &stage,
-                &way.plan,
-                &options.project,
-                options.extra_rows,
-                &self.inputs,
-                progress,
-            )?,
-            false => weights::project(self.graph(), &way.plan, &options.project, stage.workers())?,
+        let (mut weights, extended) = match options.extra_rows {
+            Some(rule) => {
+                let (plan, project) = (&way.plan, &options.project);
+                let (weights, extended) =
+                    extra_rows::extended(&stage, plan, project, rule, &self.inputs, progress)?;
+                (weights, Some(extended))
+            }
+            None => {
+                let weights = weights::project(self.graph(), &way.plan, &options.project, stage.workers())?;
+                (weights, None)
+            }
         };
         let mut fitted = stage.run(&way.plan, &mut weights, &self.inputs, progress)?;
-        let learned = match options.effort == Effort::Best && options.correction {
-            true => reconstruct::run(self, &way, &mut weights, progress)?,
+        let learned = match options.learn() != Learn::Nothing {
+            true => reconstruct::run(self, &way, &mut weights, &fitted.norms, progress)?,
             false => None,
         };
         if learned.as_ref().is_some_and(|l| l.kept) {
+            let norms = std::mem::take(&mut fitted.norms);
             let as_they_are = Stage {
                 correction: false,
                 rounding: Rounding::Nearest,
+                norms: Some(&norms),
                 ..stage
             };
             fitted = as_they_are.run(&way.plan, &mut weights, &self.inputs, progress)?;
+            fitted.norms = norms;
         }
-        let mut model = self.assembled(&way, &weights);
+        let mut model = self.assembled(&way, &weights, &fitted.norms);
         // Results made with it name the bytes that it is written as.
         model.written_as(&model.to_onnx(Form::Packed)?);
         let record = self.record(&way);
         let mut report = report::report(&self.setting.model, &way.plan, &weights, &fitted, record);
         report.tried.clone_from(&self.setting.tried);
+        report.extended = extended;
         report.learned = learned;
         report.skipped = self.notes.len();
         report.notes.clone_from(&self.notes);

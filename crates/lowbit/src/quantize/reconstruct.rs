@@ -1,9 +1,9 @@
-//! Reconstruction: after the layers were fitted one by one, the trainer's program runs the quantized network beside the float one and moves gains and biases of all channels
-//! so that the values where branches meet and the outputs follow the float network's (BRECQ: Li et al., arXiv 2102.05426; here all blocks at once, each with the error that the
-//! blocks before it leave, and the codes as error feedback chose them).
+//! Reconstruction: after the layers were fitted one by one, the trainer's program runs the quantized network beside the float one and moves gains and biases of all channels,
+//! where that is asked for codes, too ([`train::method::adaround`]), so that the values where branches meet and the outputs follow the float network's (BRECQ: Li et al.,
+//! arXiv 2102.05426; here all blocks at once, each with the error that the blocks before it leave, from the codes that error feedback chose).
 //!
 //! ```text
-//! minimize over gains g, biases b:  Σ over outputs, weighted by what the float network sees  +  3 · Σ over blocks ‖f − f̂‖² / ‖f‖²
+//! minimize over gains g, biases b (codes):  Σ over outputs, weighted by what the float network sees  +  3 · Σ over blocks ‖f − f̂‖² / ‖f‖²
 //! ```
 //! Every eighth picture is kept apart: the result counts only if detections on those agree better than before.
 
@@ -18,6 +18,7 @@ use train::exec::{Cpu, Exec, Mode};
 use train::loss::Output;
 use train::loss::distill::{Distill, Measure};
 use train::method::WeightMethod;
+use train::method::adaround::AdaRound;
 use train::method::gains::Gains;
 use train::method::offset::Offset;
 use train::optimizer::Optimizer;
@@ -29,10 +30,11 @@ use train::program::{
 };
 use train::trainer::{Deployed, Settings, TrainError, Trainer};
 
-use super::Learned;
+use super::batch_norm::Norms;
 use super::prepared::{Prepared, Way};
 use super::trial::{Ground, Network};
-use super::weights::{self, Layer};
+use super::weights::Layer;
+use super::{Learn, Learned};
 use crate::control::Progress;
 use crate::pictures::{Reader, input_of};
 use crate::side_by_side::Team;
@@ -40,6 +42,10 @@ use crate::{Error, Result};
 
 /// Updates, and pictures of each: three times as many, three times as far, agreed no better on pictures that were kept apart.
 const STEPS: u64 = 60;
+
+/// Updates where codes are learned, too: they have to get past the middle, and back to a level.
+const CODE_STEPS: u64 = 240;
+
 const BATCH: usize = 8;
 
 /// A step of Adam, in units of gains and biases.
@@ -59,6 +65,7 @@ pub(super) fn run(
     prepared: &Prepared<'_>,
     way: &Way,
     layers: &mut BTreeMap<NodeId, Layer>,
+    norms: &Norms,
     progress: &mut dyn Progress,
 ) -> Result<Option<Learned>> {
     let judges = |judges: bool| -> Vec<PathBuf> {
@@ -71,10 +78,7 @@ pub(super) fn run(
     if judges.is_empty() {
         return Ok(None);
     }
-    let graph = |layers: &BTreeMap<NodeId, Layer>| {
-        let edges = prepared.calibrated.edges.clone();
-        weights::annotated(prepared.graph(), &way.plan, layers, edges)
-    };
+    let graph = |layers: &BTreeMap<NodeId, Layer>| prepared.annotated(way, layers, norms);
     let before = graph(layers);
     let Some(moved) = learned(prepared, &before, layers, &pictures, progress)? else {
         return Ok(None);
@@ -88,10 +92,18 @@ pub(super) fn run(
     let networks = [Fixed(before), Fixed(graph(&moved))];
     let trials = ground.run("judge reconstruction", &networks, progress)?;
     let kept = trials[1].harm() < trials[0].harm();
+    let changed = |(a, b): (&Layer, &Layer)| -> usize {
+        let points = a.weight.points.iter().zip(&b.weight.points);
+        let pairs = points.flat_map(|(a, b)| a.codes.iter().zip(&b.codes));
+        pairs.filter(|(a, b)| a != b).count()
+    };
+    let codes_changed = layers.values().zip(moved.values()).map(changed).sum();
     if kept {
         *layers = moved;
     }
     Ok(Some(Learned {
+        what: prepared.options.learn(),
+        codes_changed,
         agreement: [trials[0].agreement, trials[1].agreement],
         output_error: [trials[0].output_error, trials[1].output_error],
         kept,
@@ -135,7 +147,7 @@ fn learned(
     let (teacher, student) = match programs {
         (Ok(teacher), Ok(student)) => (teacher, student),
         (Err(e), _) | (_, Err(e)) => {
-            progress.note(&format!("no gains are learned over the network: {e}"));
+            progress.note(&format!("nothing is learned over the network: {e}"));
             return Ok(None);
         }
     };
@@ -143,15 +155,19 @@ fn learned(
     control.admit(bytes, "reconstruction")?;
     let ports = student.outputs().to_vec();
     let mut parameters = student.parameters().to_vec();
-    let methods = methods(low, layers, &mut parameters);
+    let learn = prepared.options.learn();
+    let steps = if learn == Learn::Codes { CODE_STEPS } else { STEPS };
+    // What codes round; with gains alone they stay.
+    let rounded = (learn == Learn::Codes).then_some(float);
+    let methods = methods((low, rounded), layers, &mut parameters);
     let cpu = |program| Cpu::new(program, prepared.pool.clone(), Isa::best()).map_err(fault);
     let mut teacher = cpu(teacher)?;
     let settings = Settings {
-        steps: STEPS,
+        steps,
         optimizer: Optimizer::AdamW(AdamW::default()),
         schedule: Schedule {
             base: RATE,
-            warmup: STEPS / 20,
+            warmup: steps / 20,
             shape: Shape::Cosine { end: 0.05 },
         },
         decay: 0.0,
@@ -165,8 +181,8 @@ fn learned(
     let mut trainer = Trainer::new(exec, &parameters, &ports, settings, methods, &BTreeMap::new());
     let (ranks, mut reader) = (Ranks::default(), Reader::new(control));
     let mut wanted: Vec<Vec<f32>> = Vec::new();
-    for step in 0..STEPS {
-        progress.at("reconstruct", step as usize, STEPS as usize);
+    for step in 0..steps {
+        progress.at("reconstruct", step as usize, steps as usize);
         control.check()?;
         let mut input = Vec::new();
         for k in 0..batch {
@@ -191,7 +207,7 @@ fn learned(
             Err(e) => return Err(fault(e)),
         }
     }
-    progress.at("reconstruct", STEPS as usize, STEPS as usize);
+    progress.at("reconstruct", steps as usize, steps as usize);
     let found = trainer.deploy(&[]).map_err(fault)?;
     let mut moved = layers.clone();
     for (&n, layer) in &mut moved {
@@ -215,9 +231,9 @@ fn take(low: &Graph, n: NodeId, layer: &mut Layer, found: &[Deployed]) {
     }
 }
 
-/// What each parameter may do: the gains and biases of layers move, all else stays.
+/// What each parameter may do: gains and biases of layers move, the codes too where the float network that they round is given; all else stays.
 fn methods(
-    low: &Graph,
+    (low, float): (&Graph, Option<&Graph>),
     layers: &BTreeMap<NodeId, Layer>,
     parameters: &mut [Parameter],
 ) -> BTreeMap<String, Box<dyn WeightMethod>> {
@@ -234,7 +250,14 @@ fn methods(
                 Box::new(Offset::new((UNIT * size) as f32, &mut p.initial))
             }
             ParameterKind::Weight { node } => match layer(node).filter(|l| l.takes_gain()) {
-                Some(layer) => Box::new(Gains::new(&layer.weight)),
+                Some(layer) => {
+                    let float = float.and_then(|g| g.constants.get(&layer.task.weight)?.as_f32());
+                    let codes = float.and_then(|w| AdaRound::new(&layer.weight, w, &mut p.initial));
+                    match codes {
+                        Some(codes) => Box::new(codes),
+                        None => Box::new(Gains::new(&layer.weight)),
+                    }
+                }
                 None => Box::new(Offset::held(&mut p.initial)),
             },
             _ => Box::new(Offset::held(&mut p.initial)),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::calibrate::Calibrated;
-use super::{Choice, Grid, QuantizeOptions, Rule};
+use super::{Choice, ExtraRows, Grid, QuantizeOptions, Rule};
 use crate::Model;
 
 /// How a quantized model was made: stored in its metadata and in the report.
@@ -34,10 +34,15 @@ pub struct Record {
     pub equalization: bool,
     /// Whether gains and means were refitted.
     pub correction: bool,
+    /// What was learned over the whole network, where it was better.
+    pub learn: String,
     /// Whether activations are tables of codes.
     pub activation_tables: bool,
-    /// Share of the weights that second points may add.
+    /// Share of the weights' bits that second points may add.
     pub extra_rows: f64,
+    /// Signal to noise, in dB, up to which channels were given points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_rows_until: Option<f64>,
     /// Layers that stay float because rounding their inputs costs too much.
     pub float_layers: Vec<String>,
     /// Pictures that chose the ranges.
@@ -77,8 +82,16 @@ impl Record {
             rounding: options.rounding().to_string(),
             equalization: options.equalization,
             correction: options.correction,
+            learn: options.learn().to_string(),
             activation_tables: options.activation_tables,
-            extra_rows: options.extra_rows,
+            extra_rows: match options.extra_rows {
+                Some(ExtraRows::Share(share)) => share,
+                _ => 0.0,
+            },
+            extra_rows_until: match options.extra_rows {
+                Some(ExtraRows::Until(decibels)) => Some(decibels),
+                _ => None,
+            },
             float_layers: Vec::new(),
             calibration_pictures: calibrated.pictures,
             correction_pictures: corrected,

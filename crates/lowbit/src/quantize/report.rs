@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::layers::Fitted;
 use super::weights::Layer;
-use super::{Allocated, Record, Search, Spent};
+use super::{Allocated, Extended, Learn, Record, Search, Spent};
 use crate::Model;
 
 /// One layer.
@@ -79,9 +79,13 @@ pub struct TriedGrid {
     pub output_error: f64,
 }
 
-/// What learning gains and biases over the whole network did, on calibration pictures that nothing was learned from.
+/// What learning over the whole network did, on calibration pictures that nothing was learned from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Learned {
+    /// What was learned.
+    pub what: Learn,
+    /// Codes that are others than before, if it is taken.
+    pub codes_changed: usize,
     /// Agreement of the detections with the float model's before and after, 0…1; absent without detections.
     pub agreement: [Option<f64>; 2],
     /// Mean over the model's outputs of Σ(y − ŷ)² / Σy², before and after.
@@ -105,6 +109,8 @@ pub struct QuantizeReport {
     pub spent: Option<Spent>,
     /// How a model that loses no more than it may was searched for.
     pub search: Option<Search>,
+    /// Which channels got more points, where that was asked for.
+    pub extended: Option<Extended>,
     /// What reconstruction did, where it was done.
     pub learned: Option<Learned>,
     /// Calibration pictures that could not be read.
@@ -115,6 +121,8 @@ pub struct QuantizeReport {
     pub layers: Vec<LayerReport>,
     /// Sizes.
     pub size: Size,
+    /// BatchNormalizations that no layer before them took in, re-estimated on the calibration pictures.
+    pub batch_norms: usize,
     /// Edges that carry codes.
     pub edges: usize,
     /// Mean over the model's outputs of Σ(y − ŷ)² / Σy²; absent in a dry run.
@@ -186,6 +194,7 @@ pub(super) fn report(
         allocation: Vec::new(),
         spent: None,
         search: None,
+        extended: None,
         learned: None,
         skipped: 0,
         notes: Vec::new(),
@@ -198,6 +207,7 @@ pub(super) fn report(
             bits_per_weight: stored as f64 / count.max(1) as f64,
             float_file_bytes: model.file_bytes(),
         },
+        batch_norms: fitted.norms.len(),
         edges: plan.groups.iter().map(|g| g.members.len()).sum(),
         agreement: fitted.agreement,
         output_error: (!fitted.sqnr_db.is_empty()).then_some(fitted.output_error),

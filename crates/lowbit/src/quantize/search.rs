@@ -157,14 +157,14 @@ impl Searcher<'_> {
         let costs = costs::of(&market, &axis, progress)?;
         if wish.is_none() {
             costs.check(&axis)?;
-            market.survey(progress)?;
+            market.survey(&costs, progress)?;
             from = costs.limit;
             let quantized = market.within(&axis, &mut costs.clone(), &mut self.numbered(progress))?;
             if self.judge(quantized, HALVINGS + 1, progress)? {
                 return Ok(None);
             }
         } else if costs.most() > from {
-            market.survey(progress)?;
+            market.survey(&costs, progress)?;
         }
         let top = costs.most();
         let mut found = None;

@@ -233,7 +233,7 @@ pub(crate) fn annotated(
 }
 
 /// Constants that nothing reads any more, such as replaced biases.
-fn drop_unread(graph: &mut Graph) {
+pub(super) fn drop_unread(graph: &mut Graph) {
     let mut read: std::collections::BTreeSet<ValueId> = graph
         .nodes
         .iter()

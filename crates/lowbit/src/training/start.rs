@@ -22,6 +22,7 @@ use train::trainer::Deployed;
 use super::export;
 use super::quantizers::{Layer, Quantized};
 use crate::quantize::Effort;
+use crate::quantize::batch_norm::Norms;
 use crate::quantize::layers::Stage;
 use crate::quantize::weights;
 use crate::{Control, Error, Model, Result};
@@ -101,6 +102,8 @@ impl Parts<'_> {
                 false => Rounding::Nearest,
             },
             others: &[],
+            // Training begins with the float network's.
+            norms: Some(&Norms::new()),
             pool: self.pool,
             control: &control,
         };

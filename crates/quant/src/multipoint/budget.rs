@@ -3,6 +3,8 @@
 //! ```text
 //! minimize  Σ_c e_c(k_c)   subject to   Σ_c cost_c · k_c ≤ B,    k_c extra points of row c, e_c(0) ≥ 0 known for each k
 //! ```
+//! A network has thousands of rows, whose gains and costs are alike: what the whole loses by one other choice of a row is nearly always more than
+//! what the optimum could gain on the greedy answer, so that only a few rows are left for the table of the exact solution.
 
 /// Errors with 0, 1, 2 … extra points, and what one of them costs: bits, or multiplications.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,8 +74,9 @@ fn hull(errors: &[f64]) -> Vec<usize> {
     corners
 }
 
-/// The optimum, by dynamic programming over the budget in units of the costs' greatest common divisor: O(rows · points · units) time, a byte a row
-/// and unit. `None` where that is more than `most_bytes`.
+/// The optimum: rows whose number of points follows from bounds are settled first ([`left_open`]), the others by dynamic programming over what is left
+/// of the budget in units of their costs' greatest common divisor: O(rows · points · units) time, a byte a row and unit. `None` where that is more than
+/// `most_bytes`.
 ///
 /// ```
 /// use quant::multipoint::budget::{Row, exact};
@@ -83,11 +86,87 @@ fn hull(errors: &[f64]) -> Vec<usize> {
 /// assert_eq!(exact(&rows, 3, 1 << 20), Some(vec![1, 0]));
 /// ```
 pub fn exact(rows: &[Row], budget: u64, most_bytes: usize) -> Option<Vec<usize>> {
-    let unit = rows.iter().map(|r| r.cost.max(1)).fold(0, gcd).max(1);
-    let all: u64 = rows
+    let greedy = by_gain(rows, budget);
+    let allowed = left_open(rows, budget, &greedy);
+    let mut points: Vec<usize> = allowed.iter().map(|a| a[0]).collect();
+    let open: Vec<usize> = (0..rows.len()).filter(|&c| allowed[c].len() > 1).collect();
+    let settled = (0..rows.len()).filter(|&c| allowed[c].len() == 1);
+    let spent = settled
+        .map(|c| cost(&rows[c], points[c]))
+        .fold(0, u64::saturating_add);
+    let choices: Vec<(&Row, &[usize])> = open.iter().map(|&c| (&rows[c], &allowed[c][..])).collect();
+    for (c, k) in open
         .iter()
-        .map(|r| r.cost.max(1).saturating_mul(r.errors.len() as u64))
-        .sum();
+        .zip(table(&choices, budget.checked_sub(spent)?, most_bytes)?)
+    {
+        points[*c] = k;
+    }
+    Some(points)
+}
+
+/// Σ_c e_c(k_c).
+pub fn total_error(rows: &[Row], points: &[usize]) -> f64 {
+    rows.iter().zip(points).map(|(row, &k)| row.errors[k]).sum()
+}
+
+fn cost(row: &Row, points: usize) -> u64 {
+    row.cost.max(1).saturating_mul(points as u64)
+}
+
+/// For each row the numbers of points that an optimum may have, ascending, `known`'s among them (Ingargiola, Korsh: Operations Research 23, 1975, with
+/// the Lagrangian for the linear relaxation, which it equals at the best λ):
+///
+/// ```text
+/// L(λ) = Σ_c min_k (e_c(k) + λ·cost_c·k) − λ·B  ≤  optimum  ≤  error of `known`
+/// row c has not k   where   L(λ) − min_j (e_c(j) + λ·cost_c·j) + e_c(k) + λ·cost_c·k  >  error of `known`
+/// ```
+/// λ, the gain for the cost where the budget ends, is found by bisection: L is concave.
+fn left_open(rows: &[Row], budget: u64, known: &[usize]) -> Vec<Vec<usize>> {
+    let priced =
+        |row: &Row, lambda: f64, k: usize| row.errors[k] + lambda * row.cost.max(1) as f64 * k as f64;
+    let cheapest = |row: &Row, lambda: f64| {
+        let all = (0..row.errors.len()).map(|k| (priced(row, lambda, k), k));
+        all.reduce(|a, b| if b.0 < a.0 { b } else { a })
+            .unwrap_or((0.0, 0))
+    };
+    let over = |lambda: f64| {
+        let all = rows.iter().map(|row| cost(row, cheapest(row, lambda).1));
+        all.fold(0, u64::saturating_add) > budget
+    };
+    let largest = |row: &Row| row.errors[0] / row.cost.max(1) as f64;
+    let (mut low, mut high) = (0.0, rows.iter().map(largest).fold(0.0, f64::max));
+    for _ in 0..BISECTIONS {
+        let middle = 0.5 * (low + high);
+        (low, high) = if over(middle) {
+            (middle, high)
+        } else {
+            (low, middle)
+        };
+    }
+    let lambda = high;
+    let bound = rows.iter().map(|row| cheapest(row, lambda).0).sum::<f64>() - lambda * budget as f64;
+    // What rounding of these sums may hide.
+    let slack = ROUNDING * rows.iter().map(|row| row.errors[0].abs()).sum::<f64>();
+    let gap = total_error(rows, known) - bound + slack;
+    let open = |(row, &known): (&Row, &usize)| {
+        let least = cheapest(row, lambda).0;
+        let may = |k: &usize| *k == known || priced(row, lambda, *k) - least <= gap;
+        (0..row.errors.len()).filter(may).collect()
+    };
+    rows.iter().zip(known).map(open).collect()
+}
+
+/// Halvings of λ: beyond the digits of an f64 nothing changes.
+const BISECTIONS: usize = 64;
+
+/// Of the sum of all errors, far above what thousands of f64 sums lose.
+const ROUNDING: f64 = 1e-12;
+
+/// The best choice among those allowed of each row; `None` beyond `most_bytes`, or where nothing keeps to the budget.
+fn table(rows: &[(&Row, &[usize])], budget: u64, most_bytes: usize) -> Option<Vec<usize>> {
+    let unit = rows.iter().map(|r| r.0.cost.max(1)).fold(0, gcd).max(1);
+    let dearest = |(row, allowed): &(&Row, &[usize])| cost(row, allowed.last().copied().unwrap_or(0));
+    let all: u64 = rows.iter().map(dearest).fold(0, u64::saturating_add);
     let units = usize::try_from(budget.min(all) / unit).ok()?;
     if (units.checked_add(1)?).checked_mul(rows.len())? > most_bytes {
         return None;
@@ -95,29 +174,31 @@ pub fn exact(rows: &[Row], budget: u64, most_bytes: usize) -> Option<Vec<usize>>
     // best[b]: least error of the rows so far within b units.
     let mut best = vec![0f64; units + 1];
     let mut taken: Vec<Vec<u8>> = Vec::with_capacity(rows.len());
-    for row in rows {
-        let cost = (row.cost.max(1) / unit) as usize;
+    for (row, allowed) in rows {
         let mut next = vec![f64::INFINITY; units + 1];
         let mut choice = vec![0u8; units + 1];
-        for (k, e) in row.errors.iter().enumerate().take(256) {
-            let Some(start) = k.checked_mul(cost).filter(|s| *s <= units) else {
+        for (place, &k) in allowed.iter().enumerate().take(256) {
+            let Some(start) = usize::try_from(cost(row, k) / unit).ok().filter(|s| *s <= units) else {
                 break;
             };
             for b in start..=units {
-                if best[b - start] + e < next[b] {
-                    next[b] = best[b - start] + e;
-                    choice[b] = k as u8;
+                let sum = best[b - start] + row.errors[k];
+                if sum < next[b] {
+                    (next[b], choice[b]) = (sum, place as u8);
                 }
             }
         }
         best = next;
         taken.push(choice);
     }
+    if best[units].is_infinite() {
+        return None;
+    }
     let mut at = units;
     let mut points: Vec<usize> = Vec::with_capacity(rows.len());
-    for (row, choice) in rows.iter().zip(&taken).rev() {
-        let k = usize::from(choice[at]);
-        at -= k * (row.cost.max(1) / unit) as usize;
+    for ((row, allowed), choice) in rows.iter().zip(&taken).rev() {
+        let k = allowed[usize::from(choice[at])];
+        at -= (cost(row, k) / unit) as usize;
         points.push(k);
     }
     points.reverse();

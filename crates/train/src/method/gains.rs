@@ -3,8 +3,7 @@
 //! ```text
 //! ŵ = g·w₀,   w₀ the decoded weights,   ∂ℓ/∂g = Σ over the channel  w₀·∂ℓ/∂ŵ
 //! ```
-//! The gain goes into the scales, so that nothing is left to do at run time. Learning the codes as well did not help after error feedback: AdaRound's relaxation
-//! (arXiv 2004.10568) forgot what the codes make good between them, and straight-through steps to the next level flipped weights that answer for each other at once.
+//! The gain goes into the scales, so that nothing is left to do at run time. [`adaround`](super::adaround) learns the codes, too.
 
 use graph::WeightAnnotation;
 use quant::ProjectError;
@@ -18,8 +17,8 @@ const UNIT: f32 = 0.05;
 /// Gains of one weight; the shadow weights are not looked at and stay.
 #[derive(Debug, Clone)]
 pub struct Gains {
-    start: WeightAnnotation,
-    decoded: Vec<f32>,
+    pub(super) start: WeightAnnotation,
+    pub(super) decoded: Vec<f32>,
     /// Per output channel: (g − 1) / [`UNIT`].
     learned: Vec<f32>,
     gradients: Vec<f32>,
@@ -37,7 +36,7 @@ impl Gains {
         }
     }
 
-    fn gain(&self, channel: usize) -> f32 {
+    pub(super) fn gain(&self, channel: usize) -> f32 {
         (1.0 + UNIT * self.learned[channel]).clamp(0.25, 4.0)
     }
 }

@@ -21,6 +21,7 @@
 //! | APoT with a learned clipping threshold | [`apot`] | arXiv 1909.13144 |
 //! | uniform, by the largest weight | [`symmetric`] | Frontiers in Neuroscience 16, 2022 |
 //! | gains of channels, codes as they are | [`gains`] | |
+//! | AdaRound: codes to the next level, beside gains | [`adaround`] | arXiv 2004.10568 |
 //! | biases in units of their own | [`offset`] | |
 //! | bits that fall during training | [`progressive`] | |
 //! | structured pruning beside any of them | [`pruned`] | AAAI 2020 |
@@ -29,6 +30,7 @@
 //! All numbers are f32 in ONNX order.
 
 pub mod activation;
+pub mod adaround;
 pub mod affine;
 pub mod apot;
 pub mod bcgd;

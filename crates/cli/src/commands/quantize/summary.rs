@@ -3,11 +3,27 @@
 use std::fmt::Write;
 
 use lowbit::Model;
-use lowbit::quantize::{QuantizeReport, TriedGrid, Try};
+use lowbit::quantize::{Extended, Learn, QuantizeReport, TriedGrid, Try};
 use lowbit::text::{self, printable, shortened, table};
 
 /// Below this agreement of detections the summary says what can be done.
 const FEW: f64 = 0.8;
+
+/// How channels were given points.
+fn extended(e: &Extended) -> String {
+    let [before, after] = e.error;
+    let how = match (e.exact, e.error_by_gain, e.short) {
+        (Some(true), Some(by_gain), _) => format!("the best choice; {by_gain:.4} by gain for the bits"),
+        (Some(false), ..) => "by gain for the bits: the best choice takes too much memory to find".into(),
+        (.., Some(0)) => "each as near as was asked".into(),
+        (.., Some(short)) => format!("{} not as near as was asked", text::counted(short, "channel")),
+        _ => String::new(),
+    };
+    format!(
+        "{} with more than one; relative errors of the layers' outputs add up to {after:.4}, with one point each {before:.4} ({how})",
+        text::counted(e.channels, "channel")
+    )
+}
 
 pub(super) fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) -> String {
     let number = |x: Option<f64>, digits: usize| x.map_or("-".into(), |x| format!("{x:.digits$}"));
@@ -70,6 +86,9 @@ pub(super) fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) ->
             text::counted(rows, "row")
         );
     }
+    if let Some(e) = &r.extended {
+        let _ = writeln!(out, "         {}", extended(e));
+    }
     if let Some(file) = file {
         let _ = writeln!(
             out,
@@ -93,17 +112,28 @@ pub(super) fn summary(model: &Model, r: &QuantizeReport, file: Option<usize>) ->
         if set.equalization { "on" } else { "off" },
         if set.correction { "on" } else { "off" }
     );
+    if r.batch_norms > 0 {
+        let _ = writeln!(
+            out,
+            "         {} re-estimated: no layer before takes them in",
+            text::counted(r.batch_norms, "BatchNormalization")
+        );
+    }
     if !r.grids.is_empty() {
         let one = |g: &TriedGrid| format!("{} {:.3} %", g.grid, 100.0 * g.output_error);
         let all: Vec<String> = r.grids.iter().map(one).collect();
         let _ = writeln!(out, "tried    {} (relative error of the outputs)", all.join(", "));
     }
     if let Some(l) = &r.learned {
+        let what = match l.what {
+            Learn::Codes => format!("gains, biases and {} codes", text::count(l.codes_changed as u64)),
+            _ => "gains and biases".into(),
+        };
         let [before, after] = l.agreement.map(|a| number(a, 4));
         let [old, new] = l.output_error.map(|e| 100.0 * e);
         let _ = writeln!(
             out,
-            "learned  gains and biases: agreement {before} to {after}, error of the outputs {old:.3} to {new:.3} % on pictures kept apart: {}",
+            "learned  {what}: agreement {before} to {after}, error of the outputs {old:.3} to {new:.3} % on pictures kept apart: {}",
             if l.kept { "taken" } else { "left out" }
         );
     }
