@@ -144,20 +144,19 @@ fn blending_of_nothing_and_of_all_are_the_two_known_methods() {
     }
 }
 
-/// Projected gradient descent stalls: a step that is smaller than the way to the next cell is forgotten.
+/// Projected gradient descent stalls: three weights hold the scale, and the step of the fourth, whose sign is wrong, is smaller than its way to zero and
+/// forgotten each time. Without blending the steps add up.
 #[test]
 fn blending_of_all_stalls_at_small_steps_and_nothing_does_not() {
+    let row = |i: usize| (0..4).map(|j| f64::from(u8::from(i == j))).collect();
     let q = Quadratic {
-        h: vec![vec![1.0, 0.0], vec![0.0, 1.0]],
-        lin: vec![-1.0, 1.0],
+        h: (0..4).map(row).collect(),
+        lin: vec![1.0, 1.0, 1.0, -1.0],
     };
-    // The minimum is (−1, 1); the signs at the start are the other ones.
-    let begin = [0.5f32, -0.5];
-    let last = |rho: f32| run(&q, &begin, 1, rho, 0.02, 200).pop().unwrap()[1].clone();
-    let stalled = last(1.0);
-    assert!(stalled[0] > 0.0 && stalled[1] < 0.0, "{stalled:?}");
-    let moved = last(0.0);
-    assert!(moved[0] < 0.0 && moved[1] > 0.0, "{moved:?}");
+    let last = |rho: f32| run(&q, &[0.5; 4], 1, rho, 0.02, 200).pop().unwrap()[1].clone();
+    let [stalled, moved] = [1.0, 0.0].map(last);
+    assert!(stalled[3] > 0.0 && moved[3] < 0.0, "{stalled:?} {moved:?}");
+    assert!(q.value(&moved) < q.value(&stalled));
 }
 
 /// `methods/bcgd.md` §3.1 with an exact projection:
