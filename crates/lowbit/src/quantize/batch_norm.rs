@@ -6,6 +6,9 @@
 //! ```
 //! which is what other μ and σ would do, for γ = 0 too. Such a node reads and writes floats between the codes of its neighbours (FORMAT.md 1.11). Where a
 //! convolution stands before one, and nothing else reads it, it has been folded into that, and the convolution's own correction is the same fit.
+//!
+//! Layers behind are corrected as well, so that little of it reaches the outputs: of the embedded detector with a BatchNormalization behind every second
+//! activation, at lbw2, they are 0.98 % off with it and 0.96 % without. It does what it says at its own place; no gain of a whole network was measured.
 
 use std::collections::BTreeMap;
 
@@ -156,9 +159,9 @@ mod tests {
         assert_eq!(norms(&read), moved);
     }
 
-    /// Beside the corrections of all layers, which are fitted in both: the outputs come nearer, by 1.9 % of their error.
+    /// The layers behind are corrected in both, so that the outputs' error stays about what it is.
     #[test]
-    fn re_estimation_brings_more_than_the_corrections_of_layers() {
+    fn re_estimation_moves_channels_a_little_and_leaves_the_outputs_about_as_they_are() {
         let model = normalized();
         let options = QuantizeOptions {
             observer: Some(ObserverKind::Mse),
@@ -181,7 +184,7 @@ mod tests {
         let (kept, found) = (run(Some(&Norms::new())), run(None));
         assert!(kept.norms.is_empty() && found.norms.len() >= 3);
         assert!(
-            found.output_error < 0.99 * kept.output_error,
+            (found.output_error / kept.output_error - 1.0).abs() < 0.1,
             "{} {}",
             found.output_error,
             kept.output_error
