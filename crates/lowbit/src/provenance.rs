@@ -125,8 +125,11 @@ pub(crate) fn read_capped(path: &Path, most: u64, control: &Control) -> Result<V
         return Err(refuse());
     }
     control.admit(usize::try_from(length).unwrap_or(usize::MAX), "the file")?;
+    let mut bytes = Vec::new();
     // One byte more: the end is found without growing.
-    let mut bytes = Vec::with_capacity(length as usize + 1);
+    let room = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1);
+    let none = |_| io(std::io::ErrorKind::OutOfMemory.into());
+    bytes.try_reserve_exact(room).map_err(none)?;
     file.take(most.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(io)?;
