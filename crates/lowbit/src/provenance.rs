@@ -80,6 +80,10 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 
 /// The same, computed beside other work on the bytes, on a core of its own where the system has one to give.
 pub(crate) fn sha256_beside<T>(bytes: &[u8], work: impl FnOnce() -> T) -> (T, String) {
+    // A thread has memory of its own: not worth it for the millisecond that small files take.
+    if bytes.len() < 4 << 20 {
+        return (work(), sha256(bytes));
+    }
     std::thread::scope(|scope| {
         let hash = std::thread::Builder::new().spawn_scoped(scope, || sha256(bytes));
         let done = work();
