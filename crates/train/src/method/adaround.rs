@@ -30,7 +30,7 @@ const REGULARIZER: f32 = 0.5;
 const WARMUP: f64 = 0.2;
 const BETA: [f64; 2] = [20.0, 2.0];
 
-/// Codes and gains of one weight of one point; the shadow numbers are (V − V₀) / [`UNIT`].
+/// Codes and gains of one weight of one point; the shadow numbers are (V − V₀) / `UNIT`.
 #[derive(Debug, Clone)]
 pub struct AdaRound {
     gains: Gains,
