@@ -74,7 +74,7 @@ fn hull(errors: &[f64]) -> Vec<usize> {
     corners
 }
 
-/// The optimum: rows whose number of points follows from bounds are settled first ([`left_open`]), the others by dynamic programming over what is left
+/// The optimum: rows whose number of points follows from bounds are settled first (`left_open`), the others by dynamic programming over what is left
 /// of the budget in units of their costs' greatest common divisor: O(rows · points · units) time, a byte a row and unit. `None` where that is more than
 /// `most_bytes`.
 ///
